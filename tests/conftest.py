@@ -1,0 +1,60 @@
+"""Fixtures that several test files share: toy images on disk, and what `real` tests need."""
+
+import os
+
+# Read when TensorFlow is first imported: its start-up notices are not ours to test.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets; tests that need it are skipped where it is not named."""
+    return _folder("TLKERAS_DATA")
+
+
+@pytest.fixture(scope="session")
+def real_weights():
+    """The folder of real ImageNet weights; tests that need it are skipped where it is not named."""
+    return _folder("TLKERAS_WEIGHTS")
+
+
+def _folder(variable):
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set")
+    return os.environ[variable]
+
+
+def write_chest_xray(root, patients=(8, 3, 4)):
+    """A toy set in the layout of chest_xray: NORMAL tiles dark, PNEUMONIA tiles bright, two images of each patient."""
+    rng = np.random.default_rng(0)
+    number = 0
+    for part, count in zip(("train", "val", "test"), patients, strict=True):
+        for class_name, level in (("NORMAL", 60), ("PNEUMONIA", 180)):
+            folder = root / "chest_xray" / part / class_name
+            folder.mkdir(parents=True)
+            for _ in range(count):
+                number += 1
+                for image in (1, 2):
+                    pixels = np.clip(rng.normal(level, 25, (40, 44)), 0, 255).astype(np.uint8)
+                    name = f"IM-{number:04d}-{image:04d}" if class_name == "NORMAL" else f"person{number}_virus_{image}"
+                    Image.fromarray(pixels).save(folder / f"{name}.jpeg")
+    return root
+
+
+@pytest.fixture(scope="session")
+def toy_chest_xray(tmp_path_factory):
+    """The root folder of a toy chest_xray set."""
+    return write_chest_xray(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def toy_pixels():
+    """40 images of 32x32, uint8, two classes told apart by brightness, and their labels."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(40) % 2
+    images = np.clip(rng.normal(70 + 110 * labels[:, None, None, None], 30, (40, 32, 32, 3)), 0, 255)
+    return images.astype(np.uint8), labels

@@ -1,0 +1,158 @@
+import os
+import re
+
+import numpy as np
+import pytest
+
+from tlkeras.data.datasets import DATASETS, chest_xray_group, load_dataset
+from tlkeras.schema import InputError, MissingInputError
+
+CHEST = {
+    "train/NORMAL": ["IM-0115-0001.jpeg", "NORMAL2-IM-0115-0001.jpeg"],
+    "train/PNEUMONIA": ["person1_bacteria_1.jpeg", "person1_virus_6.jpeg", "person1_bacteria_2.jpeg"],
+    "test/NORMAL": ["IM-0001-0001.jpeg"],
+    "test/PNEUMONIA": ["person80_virus_150.jpeg"],
+}
+
+
+@pytest.fixture
+def chest(tmp_path):
+    for folder, names in CHEST.items():
+        (tmp_path / "chest_xray" / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "chest_xray" / folder / name).write_bytes(name.encode())
+    return tmp_path
+
+
+@pytest.fixture
+def ham(tmp_path):
+    folder = tmp_path / "ham10000"
+    for part, number in ((1, 1), (1, 2), (2, 3)):
+        images = folder / f"HAM10000_images_part_{part}"
+        images.mkdir(parents=True, exist_ok=True)
+        (images / f"ISIC_{number}.jpg").write_bytes(bytes(number))
+    (folder / "HAM10000_metadata.csv").write_text(
+        "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+        "HAM_1,ISIC_3,nv,histo,,male,back\nHAM_1,ISIC_1,nv,histo,45.0,male,back\nHAM_2,ISIC_2,df,histo,50.0,male,face\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("IM-0023-0001.jpeg", "IM-0023"),
+        ("NORMAL2-IM-0023-0001.jpeg", "NORMAL2-IM-0023"),
+        ("train/NORMAL/IM-0482-0001-0002.jpeg", "IM-0482"),
+        ("person5_virus_7.jpeg", "person5_virus"),
+        ("person5_bacteria_15.jpeg", "person5_bacteria"),
+        ("person447_virus_921_1.jpeg", "person447_virus"),
+    ],
+)
+def test_chest_xray_group_keeps_prefix_and_agent(name, group):
+    assert chest_xray_group(name) == group
+
+
+@pytest.mark.parametrize("name", ["IM-0023.jpeg", "person5_7.jpeg", "IM-0023-0001 (1).jpeg", "XIM-0023-0001.jpeg"])
+def test_a_name_of_another_form_is_named(name):
+    with pytest.raises(InputError, match=re.escape(name)):
+        chest_xray_group(name)
+
+
+@pytest.mark.parametrize("below", ["", "chest_xray"])
+def test_chest_xray(chest, below):
+    (chest / "chest_xray" / "chest_xray" / "train").mkdir(parents=True)  # the published archive holds itself again
+    samples = load_dataset("chest_xray", chest / below, check_counts=False)
+    assert samples.class_counts() == {"NORMAL": 3, "PNEUMONIA": 4}
+    assert samples.sample_ids[0] == "train/NORMAL/IM-0115-0001.jpeg"
+    assert samples.parts.tolist() == ["train"] * 5 + ["test"] * 2
+    assert len(set(samples.groups)) == 6
+
+
+def test_ham10000(ham):
+    samples = load_dataset("ham10000", ham, check_counts=False)
+    assert samples.sample_ids.tolist() == [
+        "HAM10000_images_part_2/ISIC_3.jpg",
+        "HAM10000_images_part_1/ISIC_1.jpg",
+        "HAM10000_images_part_1/ISIC_2.jpg",
+    ]
+    assert samples.class_names == ("df", "nv")
+    assert samples.labels.tolist() == [1, 1, 0]
+    assert samples.groups.tolist() == ["HAM_1", "HAM_1", "HAM_2"]
+    assert samples.metadata.columns.tolist() == ["image_id", "dx_type", "age", "sex", "localization"]
+    assert samples.metadata["age"].isna().tolist() == [True, False, False]
+
+
+def test_half_unpacked_says_what_was_found_and_where_to_get_it(chest):
+    with pytest.raises(InputError) as caught:
+        load_dataset("chest_xray", chest)
+    message = str(caught.value)
+    assert "train/NORMAL: 2 of 1,341" in message
+    assert "val/PNEUMONIA: 0 of 8" in message
+    assert DATASETS["chest_xray"].source in message
+    assert DATASETS["chest_xray"].layout in message
+
+
+def test_counts_of_ham10000_are_checked_per_class(ham):
+    with pytest.raises(InputError, match="nv: 2 of 6,705"):
+        load_dataset("ham10000", ham)
+
+
+def test_images_and_metadata_of_ham10000_must_agree(ham):
+    image = ham / "ham10000" / "HAM10000_images_part_2" / "ISIC_3.jpg"
+    image.rename(image.with_name("ISIC_9.jpg"))
+    with pytest.raises(InputError, match=r"no row for 1 images, e\.g\. ISIC_9"):
+        load_dataset("ham10000", ham, check_counts=False)
+    image.with_name("ISIC_9.jpg").unlink()
+    with pytest.raises(MissingInputError, match=r"1 of the 3 images .* e\.g\. ISIC_3"):
+        load_dataset("ham10000", ham, check_counts=False)
+    metadata = ham / "ham10000" / "HAM10000_metadata.csv"
+    metadata.write_text("image,dx\nISIC_1,nv\n")
+    with pytest.raises(InputError, match="no column image_id, lesion_id; it has image, dx"):
+        load_dataset("ham10000", ham, check_counts=False)
+    metadata.unlink()
+    with pytest.raises(MissingInputError, match="Dataverse"):
+        load_dataset("ham10000", ham)
+
+
+def test_a_missing_data_set_says_where_to_get_it(tmp_path):
+    (tmp_path / "chest_xray.zip").touch()
+    with pytest.raises(MissingInputError, match=r"chest_xray\.zip[^$]*kaggle\.com[^$]*train/NORMAL/"):
+        load_dataset("chest_xray", tmp_path)
+    with pytest.raises(MissingInputError, match="no such folder"):
+        load_dataset("ham10000", tmp_path / "nowhere")
+
+
+def test_an_unknown_name_lists_the_known(tmp_path):
+    with pytest.raises(InputError, match="'cifar'; accepted are chest_xray, ham10000"):
+        load_dataset("cifar", tmp_path)
+
+
+def test_rows_tell_the_same_numbers_twice():
+    for row in DATASETS.values():
+        printed = sum(int(number.replace(",", "")) for number in re.findall(r"([\d,]+) images", row.layout))
+        assert printed == sum(row.counts.values())
+    assert sum(DATASETS["chest_xray"].counts.values()) == 5_856
+    assert sum(DATASETS["ham10000"].counts.values()) == 10_015
+
+
+@pytest.fixture
+def data():
+    if "TLKERAS_DATA" not in os.environ:
+        pytest.skip("TLKERAS_DATA is not set: it names the folder that holds chest_xray and ham10000")
+    return os.environ["TLKERAS_DATA"]
+
+
+@pytest.mark.real
+def test_real_chest_xray_has_no_group_in_two_parts(data):
+    samples = load_dataset("chest_xray", data)
+    assert len(samples) == 5_856
+    assert len({*zip(samples.groups, samples.parts, strict=True)}) == len(set(samples.groups))
+
+
+@pytest.mark.real
+def test_real_ham10000(data):
+    samples = load_dataset("ham10000", data)
+    assert len(set(samples.groups)) == 7_470
+    assert (np.unique(samples.groups.astype(str), return_counts=True)[1] > 1).sum() == 1_956
+    assert samples.metadata["age"].isna().sum() == 57

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+
+from tlkeras.evaluation import plots
+from tlkeras.evaluation.tables import accuracy_table
+from tlkeras.schema import Explanation, InputError
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+@pytest.fixture
+def bars():
+    scores = pd.DataFrame(
+        [
+            ("corrected", "frozen", "vgg16", "test", 0, metric, value)
+            for metric, value in [("accuracy", 0.9), ("accuracy_low", 0.85), ("accuracy_high", 0.94)]
+        ],
+        columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"],
+    )
+    reported = {(("tuned", "vgg16"), "test", "accuracy"): 61.5}
+    return accuracy_table(
+        scores, reported, protocol="corrected", methods=["frozen", "tuned"], backbones=["vgg16", "vgg19"]
+    )
+
+
+def history(phases, accuracies):
+    return pd.DataFrame({"phase": phases, "epoch": np.arange(len(phases)), "val_accuracy": accuracies})
+
+
+def test_bars_show_ours_the_interval_the_published_value_and_what_was_not_run(bars):
+    ax = plots.draw_accuracy_bars(bars, plots.new_figure(6, 4)[1])
+    assert [bar.get_height() for bar in ax.patches if not np.isnan(bar.get_height())] == [90]
+    assert ax.get_ylim() == (0, 100)
+    drawn = np.concatenate([line.get_ydata() for line in ax.lines])
+    assert drawn[~np.isnan(drawn)].tolist() == [61.5]
+    whiskers = [path.vertices[:, 1].tolist() for whisker in ax.collections for path in whisker.get_paths()]
+    assert [85.0, 94.0] in [pytest.approx(ends) for ends in whiskers]
+    assert texts(ax) == ["not run", "90.0", "not run", "not run"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["frozen", "tuned", "published"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vgg16", "vgg19"]
+
+
+def test_epochs_count_on_through_the_phases_and_each_start_is_marked():
+    histories = {
+        "long": history([1, 1, 1, 2, 2], [0.5, 0.6, 0.7, 0.8, 0.9]),
+        "short": history([1, 1, 2], [0.4, 0.5, 0.6]),
+    }
+    ax = plots.draw_validation_accuracy(histories, plots.new_figure(6, 4)[1])
+    long, short, *starts = ax.lines
+    np.testing.assert_allclose(long.get_xydata(), [(1, 50), (2, 60), (3, 70), (4, 80), (5, 90)])
+    np.testing.assert_array_equal(short.get_xdata(), [1, 2, 3])
+    # The phase ends after epoch 2 in one and after epoch 3 in the other: each in the colour of its line.
+    assert [line.get_xdata()[0] for line in starts] == [2.5, 3.5]
+    assert same_color(starts[0].get_color(), short.get_color())
+    assert same_color(starts[1].get_color(), long.get_color())
+    assert texts(ax) == ["phase 2"]
+
+
+def test_a_history_without_validation_is_refused():
+    with pytest.raises(InputError, match="'m' was trained without a validation part"):
+        plots.draw_validation_accuracy({"m": history([1, 1], [None, None])}, plots.new_figure(6, 4)[1])
+
+
+def test_confusion_cells_hold_counts_and_row_percentages():
+    table = pd.DataFrame([[3, 1], [0, 0]], index=["a", "b"], columns=["a", "b"])
+    ax = plots.draw_confusion(table, plots.new_figure(4, 4)[1])
+    assert texts(ax) == ["3\n75.0 %", "1\n25.0 %", "0", "0"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "actual")
+    with pytest.raises(InputError, match="received shares"):
+        plots.draw_confusion(table / 4, ax)
+
+
+def test_sheet_marks_right_and_wrong_by_sign_and_colour():
+    axes = Figure().subplots(1, 3)
+    plots.draw_predictions_sheet(np.zeros((2, 4, 4, 3), np.float32), ["a", "a"], ["a", "b"], axes)
+    assert [ax.get_title() for ax in axes] == ["actual a\n✓ predicted a", "actual a\n✗ predicted b", ""]
+    assert axes[0].title.get_color() != axes[1].title.get_color()
+    assert not axes[2].axison
+    with pytest.raises(InputError, match="received 4 images"):
+        plots.draw_predictions_sheet(np.zeros((4, 4, 4, 3)), ["a"] * 4, ["a"] * 4, axes)
+
+
+def test_explanation_outlines_the_strongest_regions_of_either_sign():
+    segments = np.repeat(np.repeat(np.arange(4).reshape(2, 2), 8, axis=0), 8, axis=1)
+    explanation = Explanation(
+        image=np.zeros((16, 16, 3), np.uint8), segments=segments, weights=np.array([0.5, 0.1, -0.2, 0.0]),
+        label=1, class_name="nv", probability=0.875, r2=0.5,
+    )  # fmt: skip
+    ax = plots.draw_explanation(explanation)
+    assert sorted(texts(ax)) == ["+0.100", "+0.500", "-0.200"]
+    assert ax.get_title() == "nv, 87.5 %\nr² of the local fit 0.50"
+    assert sorted(texts(plots.draw_explanation(explanation, n_regions=1))) == ["+0.500", "-0.200"]
+    at = {text.get_text(): text.get_position() for text in ax.texts}
+    assert all(
+        segments[int(y), int(x)] == region for region, (x, y) in enumerate([at["+0.500"], at["+0.100"], at["-0.200"]])
+    )
+
+
+def test_save_figure_writes_whole_and_refuses_an_unknown_suffix(tmp_path):
+    figure, ax = plots.new_figure(2, 2)
+    ax.plot([0, 1])
+    path = plots.save_figure(figure, tmp_path / "new" / "figure.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in path.parent.iterdir()] == ["figure.png"]
+    assert figure.axes == []
+    with pytest.raises(InputError, match=r"figure\.xyz"):
+        plots.save_figure(plots.new_figure(2, 2)[0], tmp_path / "figure.xyz")
+    assert [file.name for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_pyplot_and_tensorflow_stay_out():
+    code = (
+        "import sys, tlkeras.evaluation.metrics, tlkeras.evaluation.statistics, tlkeras.evaluation.tables,"
+        " tlkeras.evaluation.plots; print({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

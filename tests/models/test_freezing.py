@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from tiny import TINY
+
+import tlkeras as tl
+from tlkeras.models.freezing import layer_table, set_trainable
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=tl.Head(hidden=(4,), batch_norm=True))
+
+
+HEAD = ["head_dense_1", "head_batch_norm_1", "head_probs"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "learning"),
+    [
+        ({"unfreeze": 0}, []),
+        ({"unfreeze": "all"}, ["conv1", "conv2", "conv3"]),
+        ({"unfreeze": "all", "batch_norm": "train"}, ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3"]),
+        ({"unfreeze": 1}, []),  # the last layer with weights is bn3, and BatchNorm is frozen
+        ({"unfreeze": 2}, ["conv3"]),
+        ({"unfreeze": 3, "batch_norm": "train"}, ["bn2", "conv3", "bn3"]),
+        ({"unfreeze": ("block1", "block3")}, ["conv1", "conv3"]),
+        ({"unfreeze_from": "block2"}, ["conv2", "conv3"]),
+        ({"unfreeze_from": "bn2", "batch_norm": "train"}, ["bn2", "conv3", "bn3"]),
+    ],
+)
+def test_exactly_the_chosen_layers_learn(model, choice, learning):
+    summary = set_trainable(model, TINY, **choice)
+    found = [layer.name for layer in model.layers if layer.trainable_weights]
+    assert found == learning + HEAD
+    assert summary.backbone_layers_trainable == len(learning)
+    assert summary.first_trainable == (learning[0] if learning else None)
+    assert summary.parameters_trainable == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert ("backbone frozen" in str(summary)) == (not learning)
+
+
+def test_the_choice_does_not_depend_on_the_one_before(model):
+    set_trainable(model, TINY, unfreeze="all", batch_norm="train")
+    set_trainable(model, TINY, unfreeze=("block2",))
+    assert [layer.name for layer in model.layers if layer.trainable_weights] == ["conv2", *HEAD]
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"unfreeze_from": "blok2"}, "its stages are block1, block2, block3, or give a layer name. Near: block2"),
+        ({"unfreeze": ("block4",)}, "has no 'block4'; its stages are block1, block2, block3"),
+        ({"unfreeze": 7}, "has 6 layers with weights"),
+    ],
+)
+def test_unknown_layers_are_refused_with_what_there_is(model, choice, said):
+    with pytest.raises(tl.InputError, match=said):
+        set_trainable(model, TINY, **choice)
+
+
+def test_the_layer_table_says_what_learns(model):
+    set_trainable(model, TINY, unfreeze=("block3",))
+    table = layer_table(model).set_index("layer")
+    assert table.loc["conv3", "trainable"] == "yes"
+    assert table.loc["bn3", "trainable"] == "no"
+    assert table.loc["add2", "trainable"] == "-"
+    assert table.loc["conv1", "parameters"] == 3 * 3 * 3 * 4 + 4
+    assert table["parameters"].sum() == model.count_params()

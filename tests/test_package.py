@@ -1,0 +1,115 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tlkeras
+
+ROOT = Path(tlkeras.__file__).parent
+REPOSITORY = ROOT.parent
+TENSORFLOW_ROOMS = {"data/images.py", "data/pipeline.py", "data/warp.py"}
+# A module may import from its own room and from those below it.
+LEVELS = {
+    "schema": 0,
+    "seeds": 0,
+    "files": 1,
+    "data": 2,
+    "models": 2,
+    "evaluation": 2,
+    "runs": 2,
+    "training": 3,
+    "explain": 4,
+    "experiment": 5,
+    "results": 6,
+    "cli": 7,
+}
+
+
+def imports_of(path):
+    """Every module named in an import anywhere in the file, those for type checkers alone left out."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and getattr(test.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(test)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def modules():
+    return sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    for name in imports_of(path):
+        if name.startswith("tlkeras."):
+            target = name.split(".")[1]
+            assert target == room(path) or LEVELS[target] < LEVELS[room(path)], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_tensorflow_stays_in_its_rooms_and_private_keras_out(path):
+    for name in imports_of(path):
+        if name.split(".")[0] == "tensorflow":
+            assert str(path.relative_to(ROOT)) in TENSORFLOW_ROOMS
+        assert not name.startswith(("keras.src", "tensorflow.python"))
+
+
+def modules_after(statement):
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tlkeras",
+        "import tlkeras; tlkeras.Tuner('vgg16'); tlkeras.Holdout; tlkeras.Experiment",
+        "import tlkeras.cli",
+        "import tlkeras.results",
+        "import tlkeras; tlkeras.score",
+    ],
+)
+def test_declarations_tables_and_the_command_line_load_no_tensorflow(statement):
+    assert not {"tensorflow", "keras"} & modules_after(statement)
+
+
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "experiments").glob("*.py")), ids=lambda path: path.name)
+def test_help_of_every_script_loads_nothing_heavy(script):
+    code = (
+        "import runpy, sys, atexit; sys.argv = [sys.argv[1], '--help'];"
+        "atexit.register(lambda: print('LOADED', *sys.modules));"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+    loaded = set(done.stdout.split("LOADED")[1].split())
+    assert not {"tensorflow", "keras", "pandas", "matplotlib", "sklearn", "skimage", "cv2"} & loaded
+
+
+def test_every_public_name_is_there_and_has_a_docstring():
+    for name in tlkeras.__all__:
+        value = getattr(tlkeras, name)
+        assert name in {"__version__", "DATASETS", "BACKBONES"} or value.__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'Tunner'"):
+        tlkeras.Tunner  # noqa: B018
+
+
+def test_explain_is_called_whatever_was_imported_first():
+    code = "import tlkeras.explain.lime, tlkeras as tl; print(callable(tl.explain), callable(tl.Tuner))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["True", "True"]

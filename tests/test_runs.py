@@ -1,0 +1,84 @@
+import gzip
+
+import numpy as np
+import pytest
+
+import tlkeras as tl
+from tlkeras.files import write_json, write_text
+from tlkeras.runs import CellKey, RunFolder, describe, environment, publish, write_csv
+
+KEY = CellKey("mobilenetv2_035", "frozen", 3)
+
+
+def predictions():
+    samples = tl.Samples(("/d/a.png", "/d/b.png"), np.array([0, 1]), ("no", "yes"), root="/d", groups=["01", "02"])
+    return tl.Predictions(samples, np.array([[0.75, 0.25], [0.1, 0.9]], np.float32))
+
+
+def finished_run(root):
+    folder = RunFolder(root)
+    write_csv(predictions().to_frame("test"), folder.cell(KEY) / "predictions.csv")
+    write_text(folder.cell(KEY) / "model.keras", "large")
+    write_json(folder.cell(KEY) / "classifier.json", {})
+    folder.write_cell(KEY, {"batch_size": 8}, {"seconds": 1})
+    write_text(root / "table.md", "table")
+    return folder
+
+
+def test_a_cell_is_finished_only_with_the_settings_it_was_made_with(tmp_path):
+    folder = finished_run(tmp_path)
+    assert folder.finished() == [KEY]
+    assert folder.is_finished(KEY, {"batch_size": 8})
+    assert not folder.is_finished(CellKey("vgg16", "frozen", 3), {"batch_size": 8})
+    with pytest.raises(tl.InputError, match=r"made with batch_size = 8, now it is 16\. Name another folder with --out"):
+        folder.is_finished(KEY, {"batch_size": 16})
+
+
+def test_a_cell_without_its_last_file_is_not_finished(tmp_path):
+    folder = finished_run(tmp_path)
+    (folder.cell(KEY) / "cell.json").unlink()
+    assert folder.finished() == []
+    assert not folder.is_finished(KEY, {"batch_size": 8})
+
+
+def test_predictions_come_back_by_part(tmp_path):
+    back = finished_run(tmp_path).read_predictions(KEY)
+    assert list(back) == ["test"]
+    assert (back["test"].probs == predictions().probs).all()
+    assert list(back["test"].samples.groups) == ["01", "02"]
+    (tmp_path / "mobilenetv2_035" / "frozen" / "seed3" / "predictions.csv").unlink()
+    with pytest.raises(tl.InputError, match=r"holds no predictions\.csv"):
+        RunFolder(tmp_path).read_predictions(KEY)
+
+
+def test_a_published_folder_has_no_model_and_can_be_read_again(tmp_path):
+    finished_run(tmp_path / "run")
+    publish(tmp_path / "run", tmp_path / "assets")
+    names = {path.name for path in (tmp_path / "assets").rglob("*") if path.is_file()}
+    assert names == {"predictions.csv.gz", "cell.json", "table.md"}
+    back = RunFolder(tmp_path / "assets").read_predictions(KEY)
+    assert (back["test"].probs == predictions().probs).all()
+    packed = RunFolder(tmp_path / "assets").cell(KEY) / "predictions.csv.gz"
+    first = packed.read_bytes()
+    publish(tmp_path / "run", tmp_path / "assets")
+    assert packed.read_bytes() == first
+    assert gzip.decompress(first) == (RunFolder(tmp_path / "run").cell(KEY) / "predictions.csv").read_bytes()
+
+
+def test_nothing_is_published_from_an_empty_folder(tmp_path):
+    with pytest.raises(tl.InputError, match="no finished cell"):
+        publish(tmp_path, tmp_path / "assets")
+
+
+def test_recipes_are_described_as_plain_values():
+    described = describe(tl.Tuner("mobilenetv2", phases=(tl.Phase(2, 1e-3, unfreeze=("block1",)),)))
+    assert described["type"] == "Tuner"
+    assert described["phases"][0]["unfreeze"] == ["block1"]
+    assert described["head"] == describe(tl.Head())
+    assert described != describe(tl.Tuner("mobilenetv2"))
+
+
+def test_the_environment_names_versions_and_cores():
+    found = environment()
+    assert found["packages"]["keras"].startswith("3.15")
+    assert found["cores"] >= 1

@@ -1,0 +1,230 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from tiny import TINY, tiny_tuner
+
+import tlkeras as tl
+from tlkeras.training.loop import _showing
+
+
+def parts(toy_pixels):
+    images, labels = toy_pixels
+    return (images[:28], labels[:28]), (images[28:], labels[28:])
+
+
+def weights_of(classifier):
+    return classifier.model.get_weights()
+
+
+def equal(a, b):
+    return all((x == y).all() for x, y in zip(a, b, strict=True))
+
+
+def test_history_has_a_row_per_epoch_and_the_task_is_learnt(toy_pixels):
+    train, val = parts(toy_pixels)
+    classifier = tiny_tuner(phases=(tl.Phase(8, 1e-2), tl.Phase(2, 1e-3, unfreeze="all"))).fit(train, val, seed=0)
+    history = classifier.history
+    assert list(history.columns) == ["phase", "epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(history["phase"]) == [1] * 8 + [2] * 2
+    assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]
+    assert (classifier.predict_pixels(val[0]).argmax(axis=1) == val[1]).mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(toy_pixels):
+    train, val = parts(toy_pixels)
+    tuner = tiny_tuner(augmentation=tl.Augmentation(rotation_range=20, horizontal_flip=True), imbalance="oversample")
+    first = tuner.fit(train, val, seed=3, progress=False)
+    keras.utils.set_random_seed(99)  # no global generator may matter
+    second, other = (tuner.fit(train, val, seed=seed, progress=False) for seed in (3, 4))
+    assert equal(weights_of(first), weights_of(second))
+    assert first.history.drop(columns="seconds").equals(second.history.drop(columns="seconds"))
+    assert not equal(weights_of(first), weights_of(other))
+
+
+def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels, monkeypatch):
+    """Epoch 2 entered directly, from the weights that epoch 1 left, gives what the unbroken run gives."""
+    from tlkeras.training import loop
+
+    train, val = parts(toy_pixels)
+    # SGD without momentum keeps no state of its own, so the weights are all that epoch 1 hands on.
+    phase = tl.Phase(2, 1e-2, optimizer="sgd", momentum=0.0, keep="last")
+    tuner = tiny_tuner(phases=(phase,), augmentation=tl.Augmentation(width_shift_range=0.2))
+    whole = tuner.fit(train, val, seed=0, progress=False)
+
+    after_one = dataclasses.replace(tuner, phases=(dataclasses.replace(phase, epochs=1),)).fit(train, val, seed=0)
+    original = loop._run_epoch
+
+    def only_the_second(model, job, phase, number, epoch):
+        if epoch == 1:
+            model.set_weights(weights_of(after_one))
+            return after_one.epochs[0]
+        return original(model, job, phase, number, epoch)
+
+    monkeypatch.setattr(loop, "_run_epoch", only_the_second)
+    entered = tuner.fit(train, val, seed=0, progress=False)
+    assert equal(weights_of(whole), weights_of(entered))
+
+
+def test_frozen_weights_do_not_move_and_batch_norm_only_when_asked(toy_pixels):
+    train, val = parts(toy_pixels)
+
+    def after(**phase):
+        tuner = tiny_tuner(phases=(tl.Phase(2, 1e-2, keep="last", **phase),))
+        model = tuner.fit(train, val, seed=0, progress=False).model
+        start = tl.build_classifier(
+            TINY, n_classes=2, image_size=(32, 32), head=tuner.head, seed=_weights_seed(0)
+        )
+        moved = {}
+        for layer, fresh in zip(model.layers, start.layers, strict=True):
+            if layer.weights:
+                moved[layer.name] = not equal(layer.get_weights(), fresh.get_weights())
+        return moved
+
+    frozen = after()
+    assert not any(frozen[name] for name in ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"))
+    assert frozen["head_dense_1"]
+    part = after(unfreeze=("block2",))
+    assert part["conv2"]
+    assert not part["bn2"]
+    assert not part["conv1"]
+    trained = after(unfreeze=("block2",), batch_norm="train")
+    assert trained["bn2"]
+    assert not trained["bn1"]
+
+
+def _weights_seed(seed):
+    from tlkeras.seeds import derive_seed
+
+    return derive_seed(seed, "weights")
+
+
+def test_best_weights_are_kept_across_phases(toy_pixels):
+    train, val = parts(toy_pixels)
+    # The second phase, at an absurd rate, only does harm: the best of the first must survive it.
+    phases = (tl.Phase(6, 1e-2), tl.Phase(3, 50.0, unfreeze="all", optimizer="sgd", momentum=0.0))
+    try:
+        classifier = tiny_tuner(phases=phases).fit(train, val, seed=0, progress=False)
+    except tl.InputError as error:  # the loss left the finite numbers: said, with the rate
+        assert "learning rate 50" in str(error)
+        pytest.skip("the harm was infinite")
+    history = classifier.history
+    best = history["val_loss"].min()
+    assert history.loc[history["phase"] == 1, "val_loss"].min() == best
+    probs = classifier.predict_pixels(val[0])
+    assert -np.log(probs[np.arange(len(val[1])), val[1]]).mean() == pytest.approx(best, rel=1e-4)
+
+
+def test_keep_last_keeps_the_last(toy_pixels):
+    train, val = parts(toy_pixels)
+    classifier = tiny_tuner(phases=(tl.Phase(3, 1e-2, keep="last"),)).fit(train, val, seed=0, progress=False)
+    probs = classifier.predict_pixels(val[0])
+    expected = -np.log(probs[np.arange(len(val[1])), val[1]]).mean()
+    assert classifier.history["val_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_patience_ends_a_phase(toy_pixels):
+    train, val = parts(toy_pixels)
+    # At a rate of 1e-12 nothing gets better after the first epoch's rounding.
+    phase = tl.Phase(20, 1e-12, patience=2, monitor="val_accuracy")
+    history = tiny_tuner(phases=(phase,)).fit(train, val, seed=0, progress=False).history
+    assert len(history) == 3
+
+
+def test_schedules_reach_the_optimizer(toy_pixels):
+    train, _ = parts(toy_pixels)
+    common = {"optimizer": "sgd", "momentum": 0.0}
+    still = tl.Phase(3, 1e-2, schedule=tl.StepDecay(every=1, factor=1e-9), **common)
+    once = tl.Phase(1, 1e-2, **common)
+    stepped, single = (tiny_tuner(phases=(p,)).fit(train, seed=0, progress=False) for p in (still, once))
+    # After the first epoch the rate is 1e-11: three epochs end where one ends.
+    for a, b in zip(weights_of(stepped), weights_of(single), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_class_weights_are_in_the_training_loss_only(toy_pixels):
+    images, labels = toy_pixels
+    images, labels = np.concatenate([images[labels == 0], images[labels == 1][:4]]), np.r_[np.zeros(20, int), np.ones(4, int)]
+    phase = tl.Phase(1, 1e-12, keep="last")  # so small that one epoch leaves the weights as they were
+    tuner = tiny_tuner(phases=(phase,), imbalance="class_weights", head=tl.Head(hidden=(), dropout=0), batch_size=24)
+    classifier = tuner.fit((images, labels), (images, labels), seed=0, progress=False)
+    probs = classifier.predict_pixels(images)
+    loss = -np.log(probs[np.arange(24), labels])
+    weights = np.where(labels == 0, 24 / (2 * 20), 24 / (2 * 4))  # inverse frequency, mean 1
+    row = classifier.history.iloc[0]
+    assert row["loss"] == pytest.approx((weights * loss).mean(), rel=1e-4)
+    assert row["val_loss"] == pytest.approx(loss.mean(), rel=1e-4)
+
+
+def test_validation_images_are_augmented_only_when_the_fault_is_asked_for(toy_pixels):
+    train, val = parts(toy_pixels)
+    phases = (tl.Phase(1, 1e-12, keep="last"),)
+    darker = tl.Augmentation(brightness_range=(0.2, 0.2))
+
+    def first_val_loss(**fields):
+        return tiny_tuner(phases=phases, **fields).fit(train, val, seed=0, progress=False).history["val_loss"][0]
+
+    plain = first_val_loss()
+    assert first_val_loss(augmentation=darker) == plain
+    assert first_val_loss(augmentation=darker, augment_val=True) != plain
+
+
+def test_without_validation_the_last_weights_are_kept_and_that_is_said(toy_pixels, capsys):
+    train, _ = parts(toy_pixels)
+    classifier = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(train, seed=0)
+    said = capsys.readouterr().out
+    assert "tiny on CPU, weights: random" in said
+    assert "phase 1 of 1: backbone frozen" in said
+    assert "the weights of the last epoch are kept" in said
+    assert classifier.history["val_loss"].isna().all()
+
+
+def test_silence_when_no_progress_is_asked_for(toy_pixels, capsys):
+    train, val = parts(toy_pixels)
+    tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(train, val, seed=0, progress=False)
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "said"),
+    [
+        ("images", None, "train: received str"),
+        ((np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, int)), None, "no"),
+        ((np.zeros((4, 8, 8, 3), np.uint8), None), None, "have no labels"),
+        ((np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 0, 2, 2])), None, "no training image of 1"),
+        (
+            (np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1])),
+            (np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 2])),
+            "val: its classes",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_in_words(train, val, said):
+    with pytest.raises(tl.InputError, match=said):
+        tiny_tuner().fit(train, val, seed=0, progress=False)
+
+
+def test_a_showing_counts_the_entries_before_it():
+    assert list(_showing(np.array([5, 2, 5, 5, 2, 7]))) == [0, 0, 1, 2, 1, 0]
+
+
+def test_an_earlier_run_is_a_source_of_weights(toy_pixels, tmp_path):
+    train, val = parts(toy_pixels)
+    first = tiny_tuner(phases=(tl.Phase(2, 1e-2, unfreeze="all", batch_norm="train"),)).fit(train, val, seed=0)
+    first.save(tmp_path)
+    carried = tiny_tuner(weights=str(tmp_path), phases=(tl.Phase(1, 1e-2),), head=tl.Head(hidden=(3,)))
+    second = carried.fit(train, val, seed=1, progress=False)
+    for layer in second.model.layers:
+        if layer.name in ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"):
+            assert equal(layer.get_weights(), first.model.get_layer(layer.name).get_weights())
+
+
+def test_folded_batch_norm_cannot_be_trained(toy_pixels, tmp_path):
+    from tlkeras.files import write_text
+
+    write_text(tmp_path / "mobilenet_v2_1.0_224_no_top.bn_folded.h5", "not read before it is refused")
+    tuner = tl.Tuner("mobilenetv2", image_size=(32, 32), phases=(tl.Phase(1, 1e-3, unfreeze="all", batch_norm="train"),))
+    with pytest.raises(tl.InputError, match="folded into the kernels"):
+        tuner.fit(toy_pixels, seed=0, weights_folder=str(tmp_path), progress=False)

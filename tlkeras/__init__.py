@@ -1,0 +1,59 @@
+"""Published transfer-learning experiments on images, replicated, and the two-phase Tuner behind them.
+
+The public names, nothing else. Each is imported when it is first used, so `import tlkeras` loads no TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "InputError": "schema",
+    "Samples": "schema",
+    "Splits": "schema",
+    "Predictions": "schema",
+    "Explanation": "schema",
+    "DATASETS": "data.datasets",
+    "from_folders": "data.sources",
+    "from_csv": "data.sources",
+    "from_dataframe": "data.sources",
+    "from_arrays": "data.sources",
+    "load_dataset": "data.datasets",
+    "check_images": "data.images",
+    "read_pixels": "data.images",
+    "Holdout": "data.splits",
+    "KFold": "data.splits",
+    "Predefined": "data.splits",
+    "Augmentation": "data.augmentation",
+    "BACKBONES": "models.backbones",
+    "Backbone": "models.backbones",
+    "Head": "models.head",
+    "build_classifier": "models.classifier",
+    "build_encoder": "models.classifier",
+    "Phase": "training.tuner",
+    "StepDecay": "training.tuner",
+    "Tuner": "training.tuner",
+    "TunedClassifier": "training.tuned_classifier",
+    "load": "training.tuned_classifier",
+    "score": "evaluation.metrics",
+    "explain": "explain",
+    "draw_explanation": "evaluation.plots",
+    "Paper": "experiment",
+    "Protocol": "experiment",
+    "Experiment": "experiment",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'tlkeras' has no attribute {name!r}; it has {', '.join(__all__)}")
+    home = importlib.import_module(f"tlkeras.{_HOME[name]}")
+    # `explain` is a package that can be called; every other name is looked up in its module.
+    globals()[name] = value = home if name == "explain" else getattr(home, name)
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

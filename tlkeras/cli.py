@@ -1,0 +1,102 @@
+"""The command line every experiment script shares. Answers `--help` without loading TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+from tlkeras.experiment import Experiment, RunOptions, choose, run_experiment
+from tlkeras.runs import RunFolder, publish
+from tlkeras.schema import InputError
+
+
+def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
+    """Runs an experiment script; exits with 0, 2 on unusable input, or 130 on Ctrl-C."""
+    parser = build_parser(experiment)
+    given = parser.parse_args(arguments)
+    run_guarded(lambda: _run(experiment, given))
+
+
+def run_guarded(work) -> None:
+    """Calls `work`, turns the errors a user can mend into one message, and leaves with the right exit code."""
+    # TensorFlow reads this when it is first imported: its start-up notices would bury ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # It warns of retracing whenever one process trains several models, as every experiment does.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    try:
+        work()
+    except InputError as error:
+        sys.exit(_exit_message(2, f"error: {error}"))
+    except KeyboardInterrupt:
+        sys.exit(_exit_message(130, "\nstopped; finished cells are kept, the same command goes on from there"))
+
+
+def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
+    """The options of every experiment script."""
+    protocols = list(experiment.protocols)
+    parser = argparse.ArgumentParser(
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.dedent(f"""\
+            {experiment.paper.title}
+            {experiment.paper.authors}, {experiment.paper.venue}
+            The docstring of experiments/{experiment.name}.py says what is replicated and what differs."""),
+    )
+    data = os.environ.get("TLKERAS_DATA", "data")
+    add = parser.add_argument
+    add(
+        "--data", type=Path, default=Path(data), help="folder that holds the data sets (TLKERAS_DATA; now: %(default)s)"
+    )
+    add(
+        "--weights",
+        default=None,
+        help="folder searched first for weight files (default: TLKERAS_WEIGHTS, then Keras' cache)",
+    )
+    add("--out", type=Path, default=Path("runs") / experiment.name, help="run folder (default: %(default)s)")
+    add("--protocol", choices=protocols, default=protocols[0], help="default: %(default)s")
+    add("--backbones", nargs="+", metavar="NAME", help=f"default: {' '.join(experiment.default_backbones)}")
+    add("--methods", nargs="+", metavar="NAME", help="default: all of the protocol")
+    add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="one run of every cell for each (default: 0)")
+    add("--skip-unreadable", action="store_true", help="leave unreadable images out and list them, instead of stopping")
+    add("--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?")
+    add("--report-only", action="store_true", help="tables and figures again from the run folder, without TensorFlow")
+    add(
+        "--publish", type=Path, metavar="DIR", help="then copy the run folder there without models, fit to be committed"
+    )
+    return parser
+
+
+def _run(experiment: Experiment, given: argparse.Namespace) -> None:
+    protocol = experiment.protocols[given.protocol]
+    if given.report_only:
+        folder = RunFolder(given.out / given.protocol)
+    else:
+        folder = run_experiment(
+            experiment,
+            RunOptions(
+                data=given.data,
+                out=given.out,
+                weights=given.weights,
+                protocol=given.protocol,
+                backbones=choose("--backbones", given.backbones, protocol.backbones, experiment.default_backbones),
+                methods=choose("--methods", given.methods, protocol.methods, protocol.methods),
+                seeds=tuple(dict.fromkeys(given.seeds)),
+                smoke=given.smoke,
+                skip_unreadable=given.skip_unreadable,
+            ),
+        )
+    from tlkeras.results import report_experiment
+
+    report_experiment(experiment, folder, given.protocol)
+    print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
+    print(f"table, scores and figures are in {folder.root}")
+    if given.publish is not None:
+        print(f"published to {publish(folder.root, given.publish / given.protocol)}")
+
+
+def _exit_message(code: int, message: str) -> int:
+    print(message, file=sys.stderr)
+    return code

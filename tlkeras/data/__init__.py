@@ -1,0 +1,1 @@
+"""From disk to batches of raw pixels."""

@@ -1,0 +1,309 @@
+"""From a file to pixels: the one decode-and-resize function, and the check of what it cannot read.
+
+Training, prediction and `read_pixels` call the same TensorFlow ops, so they see the same pixels bit for bit. Plain JPEG
+and PNG files stay inside TensorFlow; the rest goes through a slower decoder in Python.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from tlkeras.schema import InputError, Samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_PIXELS = 8192 * 8192  # 64 megapixels; a larger header is a mistake or a decompression bomb
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+# \C is RE2's "any byte". 8 bits per channel, grey or RGB, each side below 0x2000 = 8192 pixels.
+_PLAIN_PNG = r"\CPNG\r\n\x1a\n\x00\x00\x00\rIHDR(\x00\x00[\x00-\x1f]\C){2}\x08[\x00\x02]\C*"
+# Transparency beside the pixels, or an orientation other than upright, in either byte order. That these bytes occur by
+# chance costs time, not correctness: the slow decoder reads every file.
+_TRANSPARENT_OR_TURNED = (
+    r"\C*(tRNS|eXIf|Raw profile type exif|tiff:Orientation(=\"|>)[2-8]|Exif\x00\x00\C*"
+    r"(\x12\x01\C\x00\x01\x00\x00\x00[\x02-\x08]|\x01\x12\x00\C\x00\x00\x00\x01\C{0,3}[\x02-\x08]))\C*"
+)
+_SLOW, _JPEG, _PNG = 0, 1, 2
+
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
+_KINDS = "8 or 16 bits per channel are, as unsigned whole numbers; floating point has no known range"
+
+
+class _Unreadable(Exception):
+    """Why a file cannot be read, in words."""
+
+
+def read_pixels(path: str | os.PathLike, image_size: tuple[int, int]) -> np.ndarray:
+    """One image file as pixels, the very ones that training and prediction see.
+
+    Args:
+        path: a JPEG, PNG, BMP, GIF (first frame), TIFF (first page) or WebP (first frame) file.
+        image_size: (height, width) to resize to; the aspect ratio is not kept.
+
+    Returns:
+        float32 (H, W, 3), RGB, whole values in [0, 255]: 16 bits are scaled to 8, transparency is laid on white, the
+        EXIF orientation is applied, grey is repeated.
+
+    Raises:
+        InputError: names the file and why it cannot be read.
+    """
+    image_size = check_image_size(image_size)
+    try:
+        with tf.device("CPU:0"):  # where tf.data runs the same ops
+            pixels = resize_pixels(_decode_or_explain(_read_bytes(path)), image_size)
+    except _Unreadable as error:
+        reason = f"{os.fspath(path)!r} cannot be read: {error}. Replace the file or leave it out."
+        raise InputError(reason) from None  # what TensorFlow and Pillow said is in the reason
+    return pixels.numpy().astype(np.float32)
+
+
+def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """uint8 (H, W, 3) of the file at `path` (a string scalar made by `encode_path`); for `tf.data` and eager calls."""
+    return decode_and_resize(tf.io.read_file(path), image_size)
+
+
+def decode_and_resize(contents: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """uint8 (H, W, 3), RGB, from the bytes of an image file (a string scalar); the same eagerly and in a graph."""
+    return resize_pixels(_decode(contents), image_size)
+
+
+def resize_pixels(images: tf.Tensor | np.ndarray, image_size: tuple[int, int]) -> tf.Tensor:
+    """Bilinear, antialiased, rounded to the nearest level.
+
+    Args:
+        images: uint8 (h, w, 3) or (n, h, w, 3).
+        image_size: (height, width).
+
+    Returns:
+        uint8 (H, W, 3) or (n, H, W, 3); images that already have this size come back unchanged.
+    """
+    images = tf.convert_to_tensor(images)
+
+    def resized() -> tf.Tensor:
+        levels = tf.image.resize(images, image_size, method="bilinear", antialias=True)
+        return tf.saturate_cast(tf.round(levels), tf.uint8)
+
+    fits = tf.reduce_all(tf.shape(images)[-3:-1] == tf.constant(image_size))
+    pixels = tf.cond(fits, lambda: images, resized)
+    return tf.ensure_shape(pixels, [*images.shape[:-3], *image_size, 3])
+
+
+def encode_path(path: str | os.PathLike) -> bytes:
+    """The path as TensorFlow takes it: any name that the file system allows, also bytes that are not UTF-8."""
+    # Absolute, because TensorFlow takes "name://rest" for a remote file system; abspath folds the double slash.
+    return os.fsencode(os.path.abspath(path))
+
+
+def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """`image_size` as two ints.
+
+    Raises:
+        InputError: where it is not (height, width), both 1 or more.
+    """
+    sides = tuple(image_size) if isinstance(image_size, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in sides):
+        raise InputError(
+            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, e.g. (224, 224)."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def check_images(samples: Samples, *, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
+    """Every file that cannot be read, found by reading all of them once with the decoder that training uses.
+
+    Args:
+        samples: images as files; pixels in an array are always readable.
+        workers: threads; None takes one per core.
+        progress: whether long checks show a bar.
+
+    Returns:
+        Columns row (of `samples`), path, reason (missing, a folder, no permission, empty file, not an image, truncated,
+        damaged, absurd dimensions); no rows where every file can be read.
+    """
+    import pandas as pd
+
+    paths = () if isinstance(samples.images, np.ndarray) else samples.images
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        silent = not progress or len(paths) < 500
+        reasons = list(tqdm(pool.map(_reason, paths), total=len(paths), desc="checking images", disable=silent or None))
+    rows = [(row, path, reason) for row, (path, reason) in enumerate(zip(paths, reasons, strict=True)) if reason]
+    return pd.DataFrame(rows, columns=["row", "path", "reason"])
+
+
+def require_readable(samples: Samples, *, progress: bool = True) -> None:
+    """Raises InputError where `check_images` finds files, naming the first 20 with their reasons."""
+    bad = check_images(samples, progress=progress)
+    if bad.empty:
+        return
+    shown = [f"  {path!r}: {reason}" for path, reason in zip(bad["path"][:20], bad["reason"][:20], strict=True)]
+    if len(bad) > len(shown):
+        shown.append(f"  and {len(bad) - len(shown)} more")
+    raise InputError(
+        f"{len(bad)} of {len(samples)} image files cannot be read:\n"
+        + "\n".join(shown)
+        + "\nReplace these files, or leave them out with --skip-unreadable."
+    )
+
+
+def _reason(path: str) -> str | None:
+    try:
+        with tf.device("CPU:0"):
+            _decode_or_explain(_read_bytes(path))
+    except _Unreadable as error:
+        return str(error)
+    return None
+
+
+def _read_bytes(path: str | os.PathLike) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise _Unreadable("missing") from error
+    except IsADirectoryError as error:
+        raise _Unreadable("a folder") from error
+    except PermissionError as error:
+        raise _Unreadable("no permission to read it") from error
+    except OSError as error:
+        raise _Unreadable(f"the file system says: {error.strerror}") from error
+
+
+def _decode_or_explain(contents: bytes) -> tf.Tensor:
+    try:
+        return _decode(tf.constant(contents))
+    except tf.errors.OpError as error:
+        _decode_slowly(np.frombuffer(contents, np.uint8))  # knows the reasons, and raises the one that holds
+        raise _Unreadable("truncated or damaged") from error
+
+
+def _decode(contents: tf.Tensor) -> tf.Tensor:
+    branches = {
+        _SLOW: lambda: tf.numpy_function(
+            # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel.
+            _decode_slowly,
+            [tf.io.decode_raw(contents, tf.uint8)],
+            tf.uint8,
+            stateful=False,
+        ),
+        # The default DCT is a faster, inexact one; this one agrees with Pillow and OpenCV to the bit.
+        _JPEG: lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
+        _PNG: lambda: tf.io.decode_png(contents, channels=3),
+    }
+    pixels = tf.switch_case(_choose_decoder(contents), branches)
+    return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def _choose_decoder(contents: tf.Tensor) -> tf.Tensor:
+    def sane_jpeg() -> tf.Tensor:
+        return tf.reduce_prod(tf.image.extract_jpeg_shape(contents, tf.int64)[:2]) <= MAX_PIXELS
+
+    upright = ~tf.strings.regex_full_match(contents, _TRANSPARENT_OR_TURNED)
+    is_jpeg = tf.strings.substr(contents, 0, len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
+    plain_jpeg = tf.cond(is_jpeg & upright, sane_jpeg, lambda: tf.constant(False))
+    plain_png = tf.strings.regex_full_match(contents, _PLAIN_PNG) & upright
+    return tf.where(plain_jpeg, _JPEG, tf.where(plain_png, _PNG, _SLOW))
+
+
+def _decode_slowly(contents: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, 3) from the bytes of any accepted file, as uint8 (n,); the header is judged before the pixels."""
+    if not contents.size:
+        raise _Unreadable("empty file")
+    image = _open(contents.tobytes())
+    try:
+        deep_colour = _has_deep_colour(image)
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception as error:  # on damaged files Pillow raises nearly anything: OSError, SyntaxError, struct.error ...
+        raise _damage(error) from error
+    if image.mode.startswith("I"):
+        levels = _deep_grey(image)
+    elif deep_colour:
+        levels = _read_deep_colour(contents)
+    else:  # not with OpenCV, which loses the transparency of palettes and the colours of CMYK
+        levels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    return np.ascontiguousarray(_turn_upright(_lay_on_white(levels), orientation))
+
+
+def _open(contents: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(contents), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _Unreadable(f"absurd dimensions (more than {MAX_PIXELS / 1e6:.0f} million pixels)") from error
+    except UnidentifiedImageError as error:
+        if contents.startswith(_SIGNATURES):
+            raise _Unreadable(f"truncated, or a damaged header, or of a kind that is not read ({_KINDS})") from error
+        raise _Unreadable(f"not an image ({', '.join(FORMATS)} are read)") from error
+    except Exception as error:  # as in _decode_slowly
+        raise _damage(error) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise _Unreadable(
+            f"absurd dimensions ({image.width}x{image.height}; at most {MAX_PIXELS / 1e6:.0f} million pixels are read)"
+        )
+    if image.format == "TIFF":
+        depth = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+        unsigned = set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) == {1}
+        separate_planes = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2
+        if depth not in (1, 2, 4, 8, 16) or not unsigned or (separate_planes and depth == 16):
+            raise _Unreadable(f"of a kind that is not read ({_KINDS})")
+    return image
+
+
+def _damage(error: Exception) -> _Unreadable:
+    return _Unreadable("truncated" if "truncated" in str(error).lower() else f"truncated or damaged ({error})")
+
+
+def _has_deep_colour(image: Image.Image) -> bool:
+    if image.format not in ("PNG", "TIFF"):
+        return False
+    arguments = image.tile[0][3]
+    raw_mode = arguments if isinstance(arguments, str) else arguments[0]
+    return raw_mode.startswith(("RGB;16", "RGBA;16", "LA;16"))
+
+
+def _read_deep_colour(contents: np.ndarray) -> np.ndarray:
+    levels = cv2.imdecode(contents, cv2.IMREAD_UNCHANGED)  # Pillow would keep the high byte only
+    if levels is None or levels.dtype != np.uint16:
+        raise _Unreadable("truncated or damaged")
+    return cv2.cvtColor(levels, cv2.COLOR_BGR2RGB if levels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _deep_grey(image: Image.Image) -> np.ndarray:
+    grey = np.asarray(image).astype(np.uint16)  # convert("RGB") would clip, not scale
+    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
+        grey = 65535 - grey
+    opaque = np.where(grey == image.info.get("transparency", -1), 0, 65535).astype(np.uint16)
+    return np.stack([grey, grey, grey, opaque], axis=-1)
+
+
+def _lay_on_white(levels: np.ndarray) -> np.ndarray:
+    if levels.dtype == np.uint8 and levels.shape[-1] == 3:
+        return levels
+    shares = levels.astype(np.float32) / np.iinfo(levels.dtype).max
+    if shares.shape[-1] == 4:
+        alpha = shares[..., 3:]
+        shares = shares[..., :3] * alpha + (1 - alpha)
+    return np.rint(255 * shares).astype(np.uint8)
+
+
+def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes the EXIF orientation: 2 to 4 mirror and turn in place, 5 to 8 swap the sides as well."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

@@ -1,0 +1,362 @@
+"""Where samples come from: folders, tables, arrays. What cannot be used is refused here, in words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkeras.schema import InputError, MissingInputError, Samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")  # what Windows and macOS leave behind, beside dot-files
+_FOLDERS_ACCEPTED = "root/<class>/<images> or root/{train,val,test,test1,...}/<class>/<images>"
+
+
+def from_folders(
+    root: str | os.PathLike,
+    *,
+    parts: Sequence[str] | None = None,
+    group_of: Callable[[str], str] | None = None,
+) -> Samples:
+    """Images in one folder per class, or in part folders (train, val, test, test1, ...) that hold class folders.
+
+    Files and classes come in the order of their names. Hidden files are skipped; "valid" and "validation" mean "val".
+
+    Args:
+        root: the folder; every folder in it is a class, or every one a part.
+        parts: the part folders to read, leaving aside what else lies in `root`.
+        group_of: tells a file's group (patient, lesion) from its path below `root`, e.g. "train/cat/tom_01.jpg".
+
+    Raises:
+        InputError: where the folders are not of this form, say an empty class or a file that is not an image.
+        MissingInputError: where there is no such folder.
+    """
+    root = os.path.abspath(os.fsdecode(root))
+    if not os.path.isdir(root):
+        raise MissingInputError(f"root: there is no folder {root}. Accepted is {_FOLDERS_ACCEPTED}.")
+    folders = _visible(root)[0] if parts is None else list(parts)
+    part_of = {folder: _part_name(folder) for folder in folders}
+    if parts is None and not all(_is_part(part) for part in part_of.values()):
+        folders, part_of = [""], None
+    elif len(set(part_of.values())) < len(folders):
+        raise InputError(f"{root}: {', '.join(folders)} name a part twice. Keep one folder per part.")
+    rows = [
+        (folder, class_name, name)
+        for folder in folders or [""]
+        for class_name, names in _class_files(os.path.join(root, folder)).items()
+        for name in names
+    ]
+    class_names = sorted({class_name for _, class_name, _ in rows})
+    _check_class_names(class_names, root)
+    label_of = {class_name: label for label, class_name in enumerate(class_names)}
+    return Samples(
+        images=tuple(os.path.join(root, *row) for row in rows),
+        labels=np.array([label_of[class_name] for _, class_name, _ in rows], dtype=np.int64),
+        class_names=tuple(class_names),
+        parts=None if part_of is None else [part_of[folder] for folder, _, _ in rows],
+        groups=None if group_of is None else _as_groups([group_of("/".join(filter(None, row))) for row in rows]),
+        root=root,
+    )
+
+
+def from_csv(
+    file: str | os.PathLike,
+    path: str = "path",
+    label: str = "label",
+    group: str | None = None,
+    part: str | None = None,
+    root: str | os.PathLike | None = None,
+) -> Samples:
+    """Images named in a table: one row per image, comma-separated, UTF-8, with a header.
+
+    Args:
+        file: the CSV file.
+        path: the column of image paths. Relative ones are taken below `root`, without it below the file's folder.
+        label: the column of class names or integers.
+        group: the column that says which images belong together (patient, lesion), where there is one.
+        part: the column of the set's own parts ("train", "val", "test", ...), where there is one.
+        root: the folder that every path must lie in, links resolved.
+
+    Returns:
+        Samples in the order of the rows; columns that were not named become `metadata`.
+
+    Raises:
+        InputError: for missing columns or values, a path that comes twice or leaves `root`.
+        MissingInputError: where the table or images are not there.
+    """
+    import pandas as pd
+
+    file = os.path.abspath(os.fsdecode(file))
+    try:
+        frame = pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
+        # As written: "007" stays "007", and a class may be called "None" or "NA".
+        text = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"there is no file {file}.") from error
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not a comma-separated UTF-8 table with a header ({error}).") from error
+    for column in {path, label, group, part} & set(frame.columns):
+        frame[column] = text[column]
+    return _from_table(frame, file, path, label, group, part, root, os.path.dirname(file))
+
+
+def from_dataframe(
+    frame: pd.DataFrame,
+    path: str = "path",
+    label: str = "label",
+    group: str | None = None,
+    part: str | None = None,
+    root: str | os.PathLike | None = None,
+) -> Samples:
+    """Images named in a DataFrame; arguments and errors as in `from_csv`. Without `root`, paths are relative to the
+    current folder."""
+    return _from_table(frame, "frame", path, label, group, part, root, os.getcwd())
+
+
+def from_arrays(
+    images: np.ndarray,
+    labels: Sequence[int] | Sequence[str] | None,
+    class_names: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+) -> Samples:
+    """Images that are already in memory.
+
+    Args:
+        images: uint8 (n, H, W, 3), RGB, 0..255; another dtype is taken where it holds nothing but these whole numbers.
+        labels: int (n,), or class names (n,), or None where only predictions are asked for.
+        class_names: the k names; by default the sorted names in `labels`, or "0", "1", ... up to the largest label.
+        groups: str (n,), the patient or lesion of each image.
+
+    Raises:
+        InputError: where shapes, dtypes or values are none of these.
+    """
+    images, groups = _as_pixels(images), _as_groups(groups)
+    class_names = None if class_names is None else [str(name) for name in class_names]
+    if labels is None:
+        return Samples(images, None, tuple(class_names or ()), groups=groups)
+    labels = np.asarray(labels)
+    if labels.shape != (len(images),):
+        raise InputError(
+            f"labels: received shape {labels.shape}; accepted for these images is ({len(images)},). "
+            "For one-hot rows: labels.argmax(axis=1)."
+        )
+    if labels.dtype.kind in "UOT":
+        texts = [str(name) for name in labels]
+        class_names = sorted(set(texts)) if class_names is None else class_names
+        unknown = sorted(set(texts) - set(class_names))
+        if unknown:
+            raise InputError(f"labels: {_few(unknown)} are not among class_names {class_names}.")
+        labels = np.array([class_names.index(name) for name in texts], dtype=np.int64)
+    elif labels.dtype.kind not in "iu":
+        raise InputError(
+            f"labels: received dtype {labels.dtype}; accepted are integers or class names. labels.astype(int)?"
+        )
+    elif class_names is None:
+        class_names = [str(label) for label in range(int(labels.max()) + 1)]
+    _check_class_names(class_names, "labels")
+    return Samples(images, labels, tuple(class_names), groups=groups)
+
+
+def _visible(folder: str) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files in `folder`, sorted, without the hidden ones."""
+    with os.scandir(folder) as scan:
+        entries = [entry for entry in scan if not entry.name.startswith(".") and entry.name.lower() not in _HIDDEN]
+    folders = sorted(entry.name for entry in entries if entry.is_dir())
+    return folders, sorted(entry.name for entry in entries if not entry.is_dir())
+
+
+def _class_files(folder: str) -> dict[str, list[str]]:
+    """{class name: names of its images} for the class folders in `folder`."""
+    if not os.path.isdir(folder):
+        raise MissingInputError(f"there is no folder {folder}. Accepted is {_FOLDERS_ACCEPTED}.")
+    classes, outside = _visible(folder)
+    outside = [name for name in outside if _is_image(name)]
+    if outside:
+        raise InputError(f"{folder}: {_few(outside)} lie outside the class folders. Accepted is {_FOLDERS_ACCEPTED}.")
+    if not classes:
+        raise InputError(f"{folder} holds no class folders. Accepted is {_FOLDERS_ACCEPTED}.")
+    files = {}
+    for class_name in classes:
+        nested, names = _visible(os.path.join(folder, class_name))
+        if nested:
+            raise InputError(
+                f"{os.path.join(folder, class_name)} holds folders: {_few(nested)}. Accepted is {_FOLDERS_ACCEPTED}; "
+                "put the images directly into the class folder."
+            )
+        strange = [name for name in names if not _is_image(name)]
+        if strange:
+            raise InputError(
+                f"{os.path.join(folder, class_name)}: {_few(strange)} are not images ({', '.join(IMAGE_SUFFIXES)}). "
+                "Convert them, or move them elsewhere."
+            )
+        if not names:
+            raise InputError(
+                f"{os.path.join(folder, class_name)} holds no image. Put images there, or remove the folder."
+            )
+        files[class_name] = names
+    return files
+
+
+def _from_table(
+    frame: pd.DataFrame,
+    source: str,
+    path: str,
+    label: str,
+    group: str | None,
+    part: str | None,
+    root: str | os.PathLike | None,
+    base: str,
+) -> Samples:
+    """Samples of the rows of `frame`; `source` names it in messages, `base` is where relative paths start."""
+    named = {"path": path, "label": label, "group": group, "part": part}
+    named = {role: column for role, column in named.items() if column is not None}
+    headers = list(frame.columns)
+    wrong = [f"{role}={column!r}" for role, column in named.items() if headers.count(column) != 1]
+    if wrong:
+        raise InputError(f"{source} has not one column for {', '.join(wrong)}; it has {', '.join(map(str, headers))}.")
+    if not len(frame):
+        raise InputError(f"{source} has no rows.")
+    text = {role: _as_text(frame[column], source, column) for role, column in named.items()}
+    if root is not None:
+        base = os.path.abspath(os.fsdecode(root))
+    images = [os.path.normpath(os.path.join(base, name)) for name in text["path"]]
+    if root is not None:
+        _refuse_outside(images, base, source)
+    _refuse_repeats(images, text["label"], source)
+    absent = [image for image in images if not os.path.isfile(image)]
+    if absent:
+        raise MissingInputError(
+            f"{source}: {len(absent)} of {len(images)} images are not there: {_few(absent)}. "
+            "Relative paths start at `root`, without it at the table's folder (for a DataFrame, the current one)."
+        )
+    class_names = sorted(set(text["label"]))
+    if all(re.fullmatch(r"-?\d+", name) for name in class_names):
+        class_names.sort(key=int)
+    _check_class_names(class_names, source)
+    label_of = {class_name: value for value, class_name in enumerate(class_names)}
+    others = frame.drop(columns=list(named.values())).reset_index(drop=True)
+    inside = all(image.startswith(os.path.join(base, "")) for image in images)
+    return Samples(
+        images=tuple(images),
+        labels=np.array([label_of[name] for name in text["label"]], dtype=np.int64),
+        class_names=tuple(class_names),
+        parts=[_part_name(name) for name in text["part"]] if part is not None else None,
+        groups=text.get("group"),
+        metadata=others if len(others.columns) else None,
+        root=base if inside else None,
+    )
+
+
+def _as_text(column: pd.Series, source: str, name: str) -> list[str]:
+    if column.dtype.kind == "f" and column.notna().all():
+        raise InputError(f"{source}: column {name!r} holds decimal numbers; accepted are text and integers.")
+    empty = column.isna() | (column.astype(str).str.strip() == "")
+    if empty.any():
+        rows = [str(row) for row in np.flatnonzero(empty) + 1]
+        raise InputError(
+            f"{source}: column {name!r} is empty in rows {_few(rows)} (1 is the first). Fill or remove them."
+        )
+    return [str(value) for value in column]
+
+
+def _refuse_outside(images: list[str], root: str, source: str) -> None:
+    home = os.path.join(os.path.realpath(root), "")
+    outside = [image for image in images if not os.path.realpath(image).startswith(home)]
+    if outside:
+        raise InputError(f"{source}: {_few(outside)} lie outside root {root}. Correct the paths, or leave root out.")
+
+
+def _refuse_repeats(images: list[str], labels: list[str], source: str) -> None:
+    first, repeats = {}, []
+    for row, image in enumerate(images):
+        if image in first:
+            given = (
+                f"as {labels[first[image]]} and as {labels[row]}" if labels[row] != labels[first[image]] else "twice"
+            )
+            repeats.append(f"{image} (rows {first[image] + 1} and {row + 1}, {given})")
+        first.setdefault(image, row)
+    if repeats:
+        raise InputError(f"{source} names images more than once: {_few(repeats)}. Keep one row per image.")
+
+
+def _check_class_names(class_names: Sequence[str], source: str) -> None:
+    if len(class_names) < 2:
+        raise InputError(f"{source}: found the classes {list(class_names)}; a classifier needs two or more.")
+    seen = {}
+    for name in class_names:
+        other = seen.setdefault(name.strip().casefold(), name)
+        if other != name:
+            raise InputError(f"{source}: classes {other!r} and {name!r} differ only in case or spaces. Use one name.")
+
+
+def _as_pixels(images: np.ndarray) -> np.ndarray:
+    """`images` as uint8 (n, H, W, 3), without loss."""
+    try:
+        images = np.asarray(images)
+    except ValueError as error:
+        raise InputError("images: received images of different sizes; resize them, or use files.") from error
+    accepted = "accepted is uint8 (n, H, W, 3), RGB in 0..255"
+    if images.ndim == 3 and images.shape[-1] == 3:
+        raise InputError(
+            f"images: received shape {images.shape}, one image; {accepted}. Add the batch axis: images[np.newaxis]."
+        )
+    if images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 1):
+        grey = "images" if images.ndim == 4 else "images[..., np.newaxis]"
+        raise InputError(
+            f"images: received shape {images.shape}, grey; {accepted}. Repeat: np.repeat({grey}, 3, axis=-1)."
+        )
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise InputError(f"images: received shape {images.shape}; {accepted}.")
+    if not images.size:
+        raise InputError(f"images: received shape {images.shape}, no pixels; {accepted}.")
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind not in "iuf":
+        raise InputError(f"images: received dtype {images.dtype}; {accepted}.")
+    low, high = images.min(), images.max()
+    if np.isnan(low):
+        raise InputError(f"images: received NaN in {np.isnan(images).any(axis=(1, 2, 3)).sum()} images; {accepted}.")
+    if low < 0 or high > 255:
+        raise InputError(f"images: received values {low}..{high}; {accepted}. Bring them back to 0..255 first.")
+    pixels = images.astype(np.uint8)
+    if not np.array_equal(pixels, images):
+        remedy = "If they were divided by 255: np.rint(255 * images)" if high <= 1 else "Round them: np.rint(images)"
+        raise InputError(f"images: received fractions in {low}..{high}; {accepted}. {remedy}.astype('uint8').")
+    return pixels
+
+
+def _as_groups(groups: Sequence[str] | None) -> list[str] | None:
+    if groups is None:
+        return None
+    groups = list(groups)
+    empty = [str(row) for row, group in enumerate(groups) if group is None or group != group or str(group) == ""]
+    if empty:
+        raise InputError(f"groups: no group for images {_few(empty)}. Give an image of its own a name of its own.")
+    return [str(group) for group in groups]
+
+
+def _part_name(name: str) -> str:
+    lower = name.lower()
+    if lower in ("valid", "validation"):
+        return "val"
+    return lower if _is_part(lower) else name
+
+
+def _is_part(name: str) -> bool:
+    return re.fullmatch(r"train|val|test\d*", name) is not None
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

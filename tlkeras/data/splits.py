@@ -1,0 +1,303 @@
+"""Training, validation and test parts: stratified by class, drawn by seed, with no group on two sides."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlkeras.files import sha256_of
+from tlkeras.schema import InputError, MissingInputError, Samples, Splits
+from tlkeras.seeds import derive_seed, generator
+
+DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """One split of the whole set by shares; what is left is for training.
+
+    Attributes:
+        val: share of the images for validation, 0 for none.
+        test: share of the images for testing, above 0.
+        respect_groups: keep every group (patient, lesion), and every set of byte-identical images, on one side. False
+            draws image by image, as many papers did; the notes then say how many groups cross.
+    """
+
+    val: float = 0.2
+    test: float = 0.2
+    respect_groups: bool = True
+
+    def __post_init__(self):
+        _check_share("val", self.val, zero=True)
+        _check_share("test", self.test)
+        if self.val + self.test >= 1:
+            raise InputError(
+                f"val={self.val} and test={self.test} leave nothing for training; their sum must be below 1."
+            )
+
+    def split(self, samples: Samples, seed: int = 0) -> Splits:
+        """Draws the parts.
+
+        Args:
+            samples: labelled samples.
+            seed: the same seed and samples give the same split.
+
+        Raises:
+            InputError: without labels, or where a part would be empty.
+        """
+        shares = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
+        shares = {part: share for part, share in shares.items() if share > 0}
+        groups, notes = _groups(samples)
+        units = groups if self.respect_groups else np.arange(len(samples))
+        parts = _assign(samples.labels, units, shares, derive_seed(seed, "holdout"))
+        return _splits(samples, parts, groups, notes, shares)
+
+
+@dataclass(frozen=True)
+class Predefined:
+    """The parts that came with the data set; every part other than "train" and "val" is a test part of its name.
+
+    Attributes:
+        val: None keeps the set's own validation part, or none where it has none. A share is drawn anew from the
+            images of "train" and "val" together.
+        respect_groups: refuse parts that share a group (patient, lesion) or byte-identical images, and draw `val` by
+            group. False says such crossings in the notes and draws image by image.
+    """
+
+    val: float | None = None
+    respect_groups: bool = True
+
+    def __post_init__(self):
+        if self.val is not None:
+            _check_share("val", self.val)
+
+    def split(self, samples: Samples, seed: int = 0) -> Splits:
+        """Takes the samples' own parts; `seed` only draws `val` where it is a share.
+
+        Raises:
+            InputError: without parts, without "train" or a test part, or where a group crosses parts and groups are
+                to be respected.
+        """
+        names = set() if samples.parts is None else set(samples.parts)
+        if "train" not in names or not names - {"train", "val"}:
+            raise InputError(
+                f"samples.parts: received {sorted(names) or None}; Predefined needs 'train' and a test part. "
+                "Name the column with from_csv(..., part=...), or draw parts with Holdout."
+            )
+        groups, notes = _groups(samples)
+        parts, shares = samples.parts.copy(), {}
+        pool = np.flatnonzero(np.isin(parts, ["train", "val"]))
+        if self.val is not None:
+            parts[pool] = "train"
+        crossing = _crossing(groups, parts)
+        if self.respect_groups and crossing:
+            raise InputError(
+                f"the set's own parts share {_few(crossing)}: patients, lesions or byte-identical images. Draw parts "
+                "with Holdout, or pass respect_groups=False to take these parts as they are."
+            )
+        if self.val is not None:
+            units = groups if self.respect_groups else np.arange(len(samples))
+            inner = {"train": 1 - self.val, "val": self.val}
+            parts[pool] = _assign(samples.labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
+            shares = {part: share * len(pool) / len(samples) for part, share in inner.items()}
+        return _splits(samples, parts, groups, notes, shares)
+
+
+@dataclass(frozen=True)
+class KFold:
+    """Cross-validation: every image is in the test part of exactly one fold.
+
+    Attributes:
+        n_folds: 2 or more.
+        val: share of all images for validation within each fold, taken from its training images; 0 for none.
+        respect_groups: as in `Holdout`.
+    """
+
+    n_folds: int = 5
+    val: float = 0.0
+    respect_groups: bool = True
+
+    def __post_init__(self):
+        if self.n_folds < 2:
+            raise InputError(f"n_folds: received {self.n_folds}; accepted is 2 or more.")
+        _check_share("val", self.val, zero=True)
+        if self.val + 1 / self.n_folds >= 1:
+            raise InputError(f"val={self.val} and {self.n_folds} folds leave nothing for training.")
+
+    def folds(self, samples: Samples, seed: int = 0) -> list[Splits]:
+        """The folds, each with its held-out images as `test`.
+
+        Raises:
+            InputError: without labels, or where a part would be empty.
+        """
+        groups, notes = _groups(samples)
+        units = groups if self.respect_groups else np.arange(len(samples))
+        held_out = {str(fold): 1 / self.n_folds for fold in range(self.n_folds)}
+        fold_of = _assign(samples.labels, units, held_out, derive_seed(seed, "folds"))
+        shares = {"train": 1 - 1 / self.n_folds - self.val, "val": self.val, "test": 1 / self.n_folds}
+        folds = []
+        for fold in held_out:
+            parts = np.where(fold_of == fold, "test", "train").astype(object)
+            if self.val:
+                rest = np.flatnonzero(parts == "train")
+                inner = {part: shares[part] for part in ("train", "val")}
+                parts[rest] = _assign(samples.labels[rest], units[rest], inner, derive_seed(seed, "folds", fold))
+            folds.append(_splits(samples, parts, groups, notes, shares))
+        return folds
+
+
+def identical_images(samples: Samples) -> list[np.ndarray]:
+    """Sets of images that are identical byte for byte: int64 indices, ascending, two or more in each set.
+
+    Files are compared by their bytes (the same picture saved twice differs), arrays by their pixels.
+    """
+    if isinstance(samples.images, np.ndarray):
+        keys = [hashlib.sha256(image.tobytes()).digest() for image in samples.images]
+    else:
+        by_size = defaultdict(list)
+        for index, path in enumerate(samples.images):
+            try:
+                by_size[os.stat(path).st_size].append(index)
+            except FileNotFoundError as error:
+                raise MissingInputError(f"{path} is not there any more; read the samples again.") from error
+        keys = [None] * len(samples)
+        for indices in by_size.values():
+            for index in indices if len(indices) > 1 else ():  # a size of its own needs no reading
+                keys[index] = sha256_of(samples.images[index])
+    return [np.array(rows) for key, rows in _rows_of(keys).items() if key is not None and len(rows) > 1]
+
+
+def joined_groups(samples: Samples) -> np.ndarray:
+    """What must stay on one side of a split: the samples' groups, joined where they share byte-identical images.
+
+    Returns:
+        object (n,) of str. A joined group has the name of its first member's group; without groups each image is
+        one of its own, under its sample id.
+    """
+    return _joined(samples, identical_images(samples))
+
+
+def _joined(samples: Samples, identical: list[np.ndarray]) -> np.ndarray:
+    parent = list(range(len(samples)))
+
+    def first(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
+        return row
+
+    same_group = [] if samples.groups is None else _rows_of(samples.groups).values()
+    for rows in [*same_group, *identical]:
+        for row in rows[1:]:
+            low, high = sorted((first(rows[0]), first(row)))
+            parent[high] = low
+    names = samples.sample_ids if samples.groups is None else samples.groups
+    return np.array([str(names[first(row)]) for row in range(len(samples))], dtype=object)
+
+
+def _rows_of(keys) -> dict:
+    rows = defaultdict(list)
+    for row, key in enumerate(keys):
+        rows[key].append(row)
+    return rows
+
+
+def _groups(samples: Samples) -> tuple[np.ndarray, list[str]]:
+    """The joined groups, and what to note about them."""
+    if samples.labels is None:
+        raise InputError("these samples have no labels, and a split is drawn by class. Give the labels.")
+    identical = identical_images(samples)
+    notes = [f"{len(identical)} sets of byte-identical images count as one group each"] if identical else []
+    return _joined(samples, identical), notes
+
+
+def _assign(labels: np.ndarray, groups: np.ndarray, shares: dict[str, float], seed: int) -> np.ndarray:
+    """Gives each group to a part: object (n,) of part names, in proportion to `shares`.
+
+    Groups go largest first, in seeded random order among equals, each to the part where the chi-square distance of
+    the counts (of every class, and of all images) from the wanted ones grows least. Parts so fill in proportion at
+    every step: large and small groups spread alike.
+    """
+    _, group_of = np.unique(groups, return_inverse=True)
+    present, label_of = np.unique(labels, return_inverse=True)
+    counts = np.zeros((group_of.max(initial=-1) + 1, len(present) + 1))
+    np.add.at(counts, (group_of, label_of), 1)
+    counts[:, -1] = counts.sum(axis=1)
+
+    order = generator(seed, "groups").permutation(len(counts))
+    order = order[np.argsort(-counts[order, -1], kind="stable")]
+    wanted = np.outer(list(shares.values()), counts.sum(axis=0))
+    held, part_of = np.zeros_like(wanted), np.empty(len(counts), dtype=np.int64)
+    for group in order:
+        added = counts[group]
+        # (held + added - wanted)**2 / wanted grows by this much, but for a term that is the same in every part.
+        growth = (added * (2 * held + added) / wanted).sum(axis=1)
+        part_of[group] = part = growth.round(9).argmin()  # rounded, so that ties are ties on every machine
+        held[part] += added
+    parts = np.array(list(shares), dtype=object)[part_of][group_of]
+    for part, share in shares.items():
+        if part not in parts:
+            raise InputError(
+                f"{len(labels)} images in {len(counts)} groups are too few: the part with a share of {share:.3g} would "
+                "be empty. Use more images, fewer parts or folds, or larger shares."
+            )
+    return parts
+
+
+def _splits(
+    samples: Samples, parts: np.ndarray, groups: np.ndarray, notes: list[str], shares: dict[str, float]
+) -> Splits:
+    crossing = _crossing(groups, parts)
+    if crossing:
+        notes = [*notes, f"groups were not respected: {_few(crossing)} lie in more than one part"]
+    tests = sorted(set(parts) - {"train", "val"})
+    rows = {part: np.flatnonzero(parts == part) for part in ("train", "val", *tests)}
+    notes = [*notes, *_drift(samples, {part: index for part, index in rows.items() if len(index)}, shares)]
+    return Splits(
+        train=samples.take(rows["train"]),
+        val=samples.take(rows["val"]) if len(rows["val"]) else None,
+        tests={part: samples.take(rows[part]) for part in tests},
+        notes=tuple(notes),
+    )
+
+
+def _crossing(groups: np.ndarray, parts: np.ndarray) -> list[str]:
+    # A patient in two test parts tells the training nothing: test parts count as one side.
+    side = {part: part if part in ("train", "val") else "test" for part in set(parts)}
+    sides = defaultdict(set)
+    for group, part in zip(groups, parts, strict=True):
+        sides[group].add(side[part])
+    return [group for group, held in sides.items() if len(held) > 1]
+
+
+def _few(groups: list[str]) -> str:
+    return f"{len(groups)} groups ({', '.join(groups[:3])}{', ...' if len(groups) > 3 else ''})"
+
+
+def _drift(samples: Samples, rows: dict[str, np.ndarray], shares: dict[str, float]) -> list[str]:
+    """What the reader has to know about parts and classes that are not as large as wanted."""
+    notes, k = [], len(samples.class_names)
+    whole = np.bincount(samples.labels, minlength=k) / len(samples)
+    for part, index in rows.items():
+        size = len(index) / len(samples)
+        if abs(size - shares.get(part, size)) > DRIFT:
+            notes.append(f"{part} has {size:.1%} of the images; {shares[part]:.1%} were wanted")
+        share = np.bincount(samples.labels[index], minlength=k) / len(index)
+        for name, here, all_over in zip(samples.class_names, share, whole, strict=True):
+            if all_over and not here:
+                notes.append(f"{part} has no image of class {name}")
+            elif abs(here - all_over) > DRIFT:
+                points = 100 * (here - all_over)
+                notes.append(
+                    f"class {name} is {here:.1%} of {part} and {all_over:.1%} of the whole ({points:+.1f} points)"
+                )
+    return notes
+
+
+def _check_share(name: str, share: float, zero: bool = False) -> None:
+    if not (0 < share < 1 or (zero and share == 0)):
+        accepted = "0 (none) or a share between 0 and 1" if zero else "a share between 0 and 1"
+        raise InputError(f"{name}: received {share!r}; accepted is {accepted}, e.g. 0.15 for 15 %.")

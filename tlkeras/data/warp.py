@@ -1,0 +1,220 @@
+"""An Augmentation as TensorFlow ops: one interpolation per image, drawn from that image's own seed.
+
+Rotation, shift, shear, zoom and flips are one affine map, so an image is resampled (and blurred) once, and a flip is
+the sign of a zoom factor. Nothing depends on the batch an image is in, on its place there, or on the order of calls:
+the callables repeat exactly in a parallel `Dataset.map`.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tlkeras.data.augmentation import Augmentation
+from tlkeras.schema import InputError
+
+
+class WarpParameters(NamedTuple):
+    """What was drawn for b images, each float64 (b,) or bool (b,)."""
+
+    theta: tf.Tensor  # rotation, degrees
+    tx: tf.Tensor  # shift along the width, pixels
+    ty: tf.Tensor  # shift along the height, pixels
+    shear: tf.Tensor  # degrees
+    zx: tf.Tensor  # factor along the width
+    zy: tf.Tensor  # factor along the height
+    flip_horizontal: tf.Tensor
+    flip_vertical: tf.Tensor
+    channel_shift: tf.Tensor  # grey levels
+    brightness: tf.Tensor  # factor
+
+
+def build_warp(augmentation: Augmentation, image_size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The function that augments a batch of images of `image_size` (height, width).
+
+    Returns:
+        `warp(pixels, seeds)`: float32 (b, H, W, 3) in [0, 255] and int32 (b, 2) (`Augmentation.example_seeds`) to
+        float32 (b, H, W, 3) in [0, 255]; to be called eagerly or inside `tf.data`.
+    """
+    height, width = _checked_size(image_size)
+    signature = [tf.TensorSpec((None, height, width, 3), tf.float32), tf.TensorSpec((None, 2), tf.int32)]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def warp(pixels, seeds):
+        return apply_parameters(pixels, sample_parameters(augmentation, (height, width), seeds), augmentation)
+
+    return warp
+
+
+def sample_parameters(augmentation: Augmentation, image_size: tuple[int, int], seeds: tf.Tensor) -> WarpParameters:
+    """What each image's seed draws.
+
+    All ten numbers are drawn whatever is asked for, so an image keeps its angle when, say, a flip is added.
+
+    Args:
+        augmentation: the ranges.
+        image_size: (height, width), which fractions of a shift refer to.
+        seeds: int32 (b, 2).
+    """
+    height, width = _checked_size(image_size)
+    one_image = lambda seed: tf.random.stateless_uniform([10], seed, dtype=tf.float64, alg="philox")  # noqa: E731
+    # In float64 throughout: TensorFlow's float32 sine differs in the last bit with an image's place in the batch.
+    draws = tf.map_fn(one_image, seeds, fn_output_signature=tf.TensorSpec([10], tf.float64))
+    theta, tx, ty, shear, zx, zy, horizontal, vertical, channel, bright = tf.unstack(draws, axis=1)
+    return WarpParameters(
+        theta=_between(theta, -augmentation.rotation_range, augmentation.rotation_range),
+        tx=_shift(tx, augmentation.width_shift_range, width),
+        ty=_shift(ty, augmentation.height_shift_range, height),
+        shear=_between(shear, -augmentation.shear_range, augmentation.shear_range),
+        zx=_between(zx, *augmentation.zoom_limits),
+        zy=_between(zy, *augmentation.zoom_limits),
+        flip_horizontal=(horizontal < 0.5) & augmentation.horizontal_flip,
+        flip_vertical=(vertical < 0.5) & augmentation.vertical_flip,
+        channel_shift=_between(channel, -augmentation.channel_shift_range, augmentation.channel_shift_range),
+        brightness=_between(bright, *(augmentation.brightness_range or (1, 1))),
+    )
+
+
+def transform_matrices(parameters: WarpParameters, image_size: tuple[int, int]) -> tf.Tensor:
+    """From each pixel of the result to the place in the source that it shows: float64 (b, 3, 3).
+
+    A matrix acts on (column, row, 1), counted from the middle of the first pixel. It is ImageDataGenerator's
+    rotation · shift · shear · zoom about the image's centre, after the flips. With the angles t of the rotation and
+    s of the shear, rotation · shear is [[cos t, -sin(t + s)], [sin t, cos(t + s)]]. Keras' last ImageDataGenerator
+    moves images along the width by `height_shift_range` and the other way round, and turns images that are not
+    square about another point than their centre; here the names hold. On square images with equal shift ranges the
+    two are the same.
+    """
+    height, width = _checked_size(image_size)
+    radians = tf.constant(math.pi / 180, tf.float64)
+    rotation, sheared = parameters.theta * radians, (parameters.theta + parameters.shear) * radians
+    # A flip about the centre is the sign of the zoom.
+    zx = tf.where(parameters.flip_horizontal, -parameters.zx, parameters.zx)
+    zy = tf.where(parameters.flip_vertical, -parameters.zy, parameters.zy)
+    xx, xy = zx * tf.cos(rotation), -zy * tf.sin(sheared)
+    yx, yy = zx * tf.sin(rotation), zy * tf.cos(sheared)
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    shift_x = tf.cos(rotation) * parameters.tx - tf.sin(rotation) * parameters.ty
+    shift_y = tf.sin(rotation) * parameters.tx + tf.cos(rotation) * parameters.ty
+    x = centre_x + shift_x - xx * centre_x - xy * centre_y
+    y = centre_y + shift_y - yx * centre_x - yy * centre_y
+    zero, one = tf.zeros_like(x), tf.ones_like(x)
+    return tf.reshape(tf.stack([xx, xy, x, yx, yy, y, zero, zero, one], axis=1), [-1, 3, 3])
+
+
+def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation: Augmentation) -> tf.Tensor:
+    """Augments images by given parameters, in ImageDataGenerator's order: warp, channel shift, brightness.
+
+    `augmentation` says which of the three steps there are, and the fill mode. Unlike the generator, brightness keeps
+    fractions of a grey level.
+
+    Args:
+        pixels: float32 (b, H, W, 3) in [0, 255], of static height and width.
+        parameters: for the b images.
+        augmentation: what is asked for.
+
+    Returns:
+        float32 (b, H, W, 3) in [0, 255].
+    """
+    if _moves(augmentation):
+        pixels = _resample(pixels, transform_matrices(parameters, tuple(pixels.shape[1:3])), augmentation)
+    per_image = lambda values: tf.cast(values, tf.float32)[:, None, None, None]  # noqa: E731
+    if augmentation.channel_shift_range:
+        lowest = tf.reduce_min(pixels, axis=(1, 2, 3), keepdims=True)
+        highest = tf.reduce_max(pixels, axis=(1, 2, 3), keepdims=True)
+        pixels = tf.clip_by_value(pixels + per_image(parameters.channel_shift), lowest, highest)
+    if augmentation.brightness_range is not None:
+        pixels = tf.minimum(pixels * per_image(parameters.brightness), 255.0)
+    return pixels
+
+
+def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(side) for side in image_size)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"image_size: received {image_size!r}; accepted is (height, width) in pixels.") from error
+    if min(height, width) < 1:
+        raise InputError(f"image_size: received {image_size!r}; accepted is (height, width), each at least 1 pixel.")
+    return height, width
+
+
+def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    return float(low) + uniform * float(high - low)
+
+
+def _shift(uniform: tf.Tensor, shift_range: float | int | tuple[float, ...], side: int) -> tf.Tensor:
+    if isinstance(shift_range, tuple | numbers.Integral):
+        sizes = shift_range if isinstance(shift_range, tuple) else range(max(shift_range, 1))
+        scale = side if max(sizes) < 1 else 1
+        choices = [float(sign * size * scale) for size in sizes for sign in (-1, 1)]
+        return tf.gather(tf.constant(choices, tf.float64), tf.cast(uniform * len(choices), tf.int32))
+    limit = shift_range * side if shift_range < 1 else shift_range
+    return _between(uniform, -limit, limit)
+
+
+def _moves(augmentation: Augmentation) -> bool:
+    still = Augmentation()
+    names = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_limits")
+    names += ("horizontal_flip", "vertical_flip")
+    return any(getattr(augmentation, name) != getattr(still, name) for name in names)
+
+
+def _resample(pixels: tf.Tensor, matrices: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
+    if augmentation.fill_mode == "wrap":
+        return _resample_wrapped(pixels, matrices)
+    height, width = pixels.shape[1:3]
+    warped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=pixels,
+        transforms=tf.cast(tf.reshape(matrices, [-1, 9])[:, :8], tf.float32),
+        output_shape=[height, width],
+        interpolation="BILINEAR",
+        fill_mode="REFLECT" if augmentation.fill_mode == "reflect" else "NEAREST",
+        fill_value=0.0,
+    )
+    if augmentation.fill_mode == "constant":
+        # The op's own CONSTANT blends the edge with the constant over one pixel; ImageDataGenerator's does not.
+        x, y = _source_coordinates(matrices, (height, width))
+        inside = _inside(x, width) & _inside(y, height)
+        warped = tf.where(inside[..., None], warped, tf.constant(augmentation.cval, tf.float32))
+    return warped
+
+
+def _resample_wrapped(pixels: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
+    # The op's own WRAP has another period than ImageDataGenerator's, and none at all beyond the first repetition.
+    height, width = pixels.shape[1:3]
+    x, y = _source_coordinates(matrices, (height, width))
+    x, left, right = _wrapped(x, width)
+    y, top, bottom = _wrapped(y, height)
+    flat = tf.reshape(pixels, [-1, height * width, 3])
+    pixel = lambda row, column: tf.gather(flat, row * width + column, batch_dims=1)  # noqa: E731
+    upper = pixel(top, left) * (1 - x) + pixel(top, right) * x
+    lower = pixel(bottom, left) * (1 - x) + pixel(bottom, right) * x
+    return upper * (1 - y) + lower * y
+
+
+def _source_coordinates(matrices: tf.Tensor, image_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    height, width = image_size
+    matrices = tf.cast(matrices, tf.float32)[:, :, :, None, None]
+    columns = tf.range(width, dtype=tf.float32)[None, None, :]
+    rows = tf.range(height, dtype=tf.float32)[None, :, None]
+    x, y = (matrices[:, axis, 0] * columns + matrices[:, axis, 1] * rows + matrices[:, axis, 2] for axis in (0, 1))
+    return x, y
+
+
+def _inside(coordinate: tf.Tensor, side: int) -> tf.Tensor:
+    # A thousandth of a pixel outside is rounding: a quarter turn must not lose its edge.
+    return (coordinate >= -1e-3) & (coordinate <= side - 1 + 1e-3)
+
+
+def _wrapped(coordinate: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    # The period is one pixel short of the side: the last pixel lies on the first of the next repetition.
+    inside = tf.clip_by_value(coordinate, 0.0, side - 1.0)
+    coordinate = tf.where(_inside(coordinate, side), inside, tf.math.floormod(coordinate, max(side - 1.0, 1.0)))
+    first = tf.minimum(tf.floor(coordinate), max(side - 2.0, 0.0))
+    index = tf.cast(first, tf.int32)
+    return (coordinate - first)[..., None], index, tf.minimum(index + 1, side - 1)

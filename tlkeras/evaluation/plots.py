@@ -1,0 +1,274 @@
+"""Figures from computed numbers. Every `draw_*` draws on the Axes it is given and returns it; pyplot stays out.
+
+Colours are those of Okabe & Ito (Color Universal Design, 2008), told apart with any colour vision.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from tlkeras.files import atomic_write
+from tlkeras.schema import Explanation, InputError
+
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", VERMILLION, "#000000")
+LINE_STYLES = ("-", "--", ":")
+GREY = "#666666"
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of `width` x `height` inches and its one Axes, known to nobody else: no display, no pyplot state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def new_grid(rows: int, columns: int, side: float = 1.9) -> tuple[Figure, np.ndarray]:
+    """A figure of `rows` x `columns` Axes for images, each about `side` inches wide."""
+    figure = Figure(figsize=(columns * side, rows * (side + 0.3)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
+    """Writes the figure, whole or not at all, trimmed, at 150 dots per inch, as its suffix says; then empties it."""
+    path = Path(path)
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in formats:
+        raise InputError(
+            f"path: received {path.name!r}; accepted are names that end in one of {', '.join(sorted(formats))}."
+        )
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=150, bbox_inches="tight")
+    figure.clear()
+    return path
+
+
+def draw_accuracy_bars(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Bars of `tables.accuracy_table`: a group per backbone, a colour per method, in % from 0.
+
+    Ours is the bar, its interval the whisker; what was published is the hollow diamond beside it. A cell that was not
+    run says so.
+    """
+    methods = list(table.columns.unique("method"))
+    slot = 0.84 / len(methods)  # of the distance between two backbones
+    published = table.xs("published", axis=1, level="figure").notna().any(axis=None)
+    width = slot * (0.62 if published else 0.86)
+    rows = np.arange(len(table))
+    small = 8 if len(table) * len(methods) <= 12 else 6
+    for i, method in enumerate(methods):
+        color, figures = COLORS[i % len(COLORS)], table[method]
+        start = rows - 0.42 + i * slot
+        middle = start + width / 2 + 0.04 * slot
+        ax.bar(middle, figures["ours"], width, color=color, label=method, zorder=2)
+        ax.vlines(middle, figures["low"], figures["high"], color="black", lw=1.2, zorder=3)
+        beside = start + (width + slot) / 2
+        ax.plot(beside, figures["published"], "D", mfc="white", mec=color, mew=1.4, ms=5, linestyle="none", zorder=4)
+        for x in middle[figures["ours"].isna()]:
+            ax.text(x, 1.5, "not run", rotation=90, ha="center", va="bottom", fontsize=small, color=GREY)
+        for x, value in zip(middle, figures["ours"], strict=True):
+            if not np.isnan(value):
+                ax.text(
+                    x, 1.5, f"{value:.1f}", rotation=90, ha="center", va="bottom", fontsize=small, color=_ink(color)
+                )
+    _label_columns(ax, table.index)
+    ax.set(ylim=(0, 100), ylabel="accuracy, %", xlim=(-0.6, len(table) - 0.4))
+    ax.grid(axis="y", color="0.9", zorder=0)
+    ax.spines[["top", "right"]].set_visible(False)
+    handles = [Patch(color=COLORS[i % len(COLORS)], label=method) for i, method in enumerate(methods)]
+    if published:
+        handles.append(
+            Line2D([], [], marker="D", mfc="white", mec=GREY, mew=1.4, ms=5, linestyle="none", label="published")
+        )
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(handles), 4), frameon=False)
+    return ax
+
+
+def draw_validation_accuracy(histories: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
+    """Validation accuracy per epoch, one line per history; epochs count on through the phases, whose starts are marked.
+
+    Args:
+        histories: {label: history with the columns phase, epoch, val_accuracy (0..1)}.
+        ax: where to draw.
+
+    Raises:
+        InputError: no history, or one without validation accuracy.
+    """
+    if not histories:
+        raise InputError("histories: received none; accepted is {label: history}, at least one.")
+    starts: dict[tuple[float, int], list[str]] = {}
+    colors = {}
+    for i, (label, history) in enumerate(histories.items()):
+        history = history.sort_values(["phase", "epoch"])
+        accuracy = history["val_accuracy"].astype(float)
+        if accuracy.isna().any():
+            raise InputError(
+                f"histories: {label!r} was trained without a validation part; leave it out of this figure."
+            )
+        colors[label] = COLORS[i % len(COLORS)]
+        style = LINE_STYLES[i // len(COLORS) % len(LINE_STYLES)]
+        epochs = np.arange(1, len(history) + 1)
+        ax.plot(epochs, 100 * accuracy, style, color=colors[label], marker="o", ms=3, lw=1.4, label=label)
+        phases = history["phase"].to_numpy()
+        for at in np.flatnonzero(np.diff(phases)):
+            starts.setdefault((at + 1.5, int(phases[at + 1])), []).append(label)
+    named = set()
+    for (x, phase), labels in sorted(starts.items()):
+        shared = len(labels) > 1 or len(histories) == 1
+        ax.axvline(x, linestyle="--", lw=0.9, color=GREY if shared else colors[labels[0]], zorder=0)
+        if phase not in named:
+            ax.annotate(
+                f"phase {phase}",
+                (x, 0),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 3),
+                textcoords="offset points",
+                fontsize=8,
+                color=GREY,
+            )
+        named.add(phase)
+    ax.set(xlabel="epoch", ylabel="validation accuracy, %")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(axis="y", color="0.9", zorder=0)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+    return ax
+
+
+def draw_confusion(table: pd.DataFrame, ax: Axes) -> Axes:
+    """Counts of `metrics.confusion_table` with their share of the actual class, which is also the shade."""
+    counts = table.to_numpy(dtype=float)
+    if not (counts == np.rint(counts)).all():
+        raise InputError("table: received shares; accepted are counts, as confusion_table(predictions) gives them.")
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares):
+        percent = f"\n{100 * share:.1f} %" if totals[row, 0] else ""
+        ax.text(
+            column,
+            row,
+            f"{counts[row, column]:.0f}{percent}",
+            ha="center",
+            va="center",
+            fontsize=10 if len(table) <= 4 else 7,
+            color="white" if share > 0.55 else "black",
+        )
+    _label_columns(ax, table.columns)
+    ax.set_yticks(range(len(table)), table.index)
+    ax.tick_params(length=0)
+    ax.set(xlabel="predicted", ylabel="actual")
+    return ax
+
+
+def draw_predictions_sheet(
+    images: Sequence[np.ndarray], actual: Sequence[str], predicted: Sequence[str], axes: np.ndarray
+) -> np.ndarray:
+    """Images with their actual and predicted class names; right ones in green with a tick, wrong ones red with a cross.
+
+    Args:
+        images: n of (H, W, 3), RGB, 0..255.
+        actual: n class names.
+        predicted: n class names.
+        axes: array of at least n Axes; those left over stay blank.
+    """
+    n, places = len(images), np.ravel(axes)
+    if not n == len(actual) == len(predicted) <= len(places):
+        raise InputError(
+            f"received {n} images, {len(actual)} actual and {len(predicted)} predicted names and {len(places)} axes; "
+            "accepted are as many names as images, and an Axes for each."
+        )
+    for ax in places:
+        ax.set_axis_off()
+    for ax, image, truth, guess in zip(places, images, actual, predicted, strict=False):
+        right = truth == guess
+        color = GREEN if right else VERMILLION
+        ax.imshow(np.rint(image).astype(np.uint8))
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[])
+        for spine in ax.spines.values():
+            spine.set(color=color, linewidth=2)
+        ax.set_title(f"actual {truth}\n{'✓' if right else '✗'} predicted {guess}", fontsize=7, color=color)
+    return axes
+
+
+def draw_explanation(explanation: Explanation, ax: Axes | None = None, *, n_regions: int = 4) -> Axes:
+    """The image with the regions that spoke most for the label (blue) and most against it (orange, dashed).
+
+    Args:
+        explanation: from `explain`.
+        ax: where to draw; None makes a figure, reached as `.figure` of what is returned.
+        n_regions: how many regions of either kind are drawn, at most.
+    """
+    if ax is None:
+        ax = new_figure(4, 4.6)[1]
+    ax.imshow(explanation.image)
+    weights = explanation.weights
+    order = np.argsort(-weights)
+    favourable = [region for region in order if weights[region] > 0][:n_regions]
+    adverse = [region for region in order[::-1] if weights[region] < 0][:n_regions]
+    # The strongest last, for neighbours share an outline.
+    for region in sorted(favourable + adverse, key=lambda region: abs(weights[region])):
+        _draw_region(ax, explanation.segments == region, weights[region], abs(weights).max())
+    title = f"{explanation.class_name}, {100 * explanation.probability:.1f} %\nr² of the local fit {explanation.r2:.2f}"
+    if explanation.stability is not None:
+        title += f", stability {explanation.stability:.2f}"
+    ax.set_title(title, fontsize=10)
+    ax.set_axis_off()
+    ax.legend(
+        handles=[
+            Line2D([], [], color=BLUE, lw=2, label="for"),
+            Line2D([], [], color=ORANGE, lw=2, ls="--", label="against"),
+        ],
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
+    return ax
+
+
+def _label_columns(ax: Axes, names: Sequence[str]) -> None:
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(names) > 4 else {}
+    ax.set_xticks(range(len(names)), names, **slanted)
+
+
+def _draw_region(ax: Axes, mask: np.ndarray, weight: float, strongest: float) -> None:
+    color, style = (BLUE, "-") if weight > 0 else (ORANGE, "--")
+    height, width = mask.shape
+    # A border of False closes the outline of regions that touch the edge.
+    padded = np.pad(mask, 1).astype(float)
+    x, y = np.arange(-1, width + 1), np.arange(-1, height + 1)
+    ax.contourf(x, y, padded, levels=[0.5, 1.5], colors=[color], alpha=0.35 * abs(weight) / strongest)
+    ax.contour(x, y, padded, levels=[0.5], colors=[color], linestyles=[style], linewidths=2)
+    rows, columns = np.nonzero(mask)
+    # The pixel nearest the centre of mass: that itself may lie outside a bent region.
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    ax.text(
+        columns[nearest],
+        rows[nearest],
+        f"{weight:+.3f}",
+        ha="center",
+        va="center",
+        fontsize=8,
+        color="white",
+        path_effects=[patheffects.withStroke(linewidth=2, foreground="black")],
+    )
+
+
+def _ink(color: str) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -1,0 +1,278 @@
+"""An experiment: what a document did, declared once; running its cells; reporting them from the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkeras.data.datasets import DATASETS, load_dataset
+from tlkeras.models.backbones import get_backbone
+from tlkeras.runs import CellKey, RunFolder, describe, environment, write_csv
+from tlkeras.schema import InputError, Samples, Splits
+from tlkeras.seeds import generator
+
+if TYPE_CHECKING:
+    from tlkeras.training.tuner import Tuner
+
+SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
+SMOKE_PER_CLASS = 6  # images of each class in each part
+SHEET = (3, 4)  # rows and columns of the sheet of test images
+
+
+@dataclass(frozen=True)
+class Paper:
+    """The document an experiment replicates."""
+
+    title: str
+    authors: str
+    venue: str
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to carry the experiment out.
+
+    Attributes:
+        split: an object with `split(samples, seed=...) -> Splits`.
+        cells: {(method, backbone): recipe}.
+        deviations: what differs from the document, in words.
+        grid: {method: (row label, column label)} where the methods are the cells of a two-way table, or None.
+    """
+
+    split: object
+    cells: dict[tuple[str, str], Tuner]
+    deviations: tuple[str, ...] = ()
+    grid: dict[str, tuple[str, str]] | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, in the order they were declared."""
+        return tuple(dict.fromkeys(method for method, _ in self.cells))
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """The backbones, in the order they were declared."""
+        return tuple(dict.fromkeys(backbone for _, backbone in self.cells))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A replication, declared.
+
+    Attributes:
+        name: as in `experiments/<name>.py` and `assets/<name>/`.
+        paper: the document.
+        dataset: a name of `tl.DATASETS`.
+        protocols: {name: Protocol}; the first is the default.
+        reported: {((method, backbone), part, metric): value in per cent} as printed in the document.
+        default_backbones: what runs when none is named.
+        positive_class: the class that sensitivity and precision speak of, or None.
+        stated: settings the document gives.
+        assumed: settings it does not give, and what was taken.
+    """
+
+    name: str
+    paper: Paper
+    dataset: str
+    protocols: dict[str, Protocol]
+    reported: dict[tuple[tuple[str, str], str, str], float]
+    default_backbones: tuple[str, ...]
+    positive_class: str | None = None
+    stated: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line chose; see `tlkeras.cli`."""
+
+    data: Path
+    out: Path
+    protocol: str
+    backbones: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    weights: str | None = None
+    smoke: bool = False
+    skip_unreadable: bool = False
+
+    def command(self, experiment: Experiment) -> str:
+        """The command that repeats this run, with DATA and WEIGHTS in place of this machine's folders."""
+        words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {self.protocol}"]
+        words += [f"--backbones {' '.join(self.backbones)}", f"--methods {' '.join(self.methods)}"]
+        words += [f"--seeds {' '.join(str(seed) for seed in self.seeds)}"]
+        return " ".join(words + ["--smoke"] * self.smoke + ["--skip-unreadable"] * self.skip_unreadable)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    key: CellKey
+    recipe: Tuner
+    settings: dict = field(repr=False)
+
+
+def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
+    """Runs every chosen cell that is not finished yet, one after the other; `report_experiment` makes the tables.
+
+    Raises:
+        InputError: data or weights that cannot be used, or a cell made with other settings in the same folder.
+    """
+    from tlkeras.files import locked, write_json
+
+    protocol = experiment.protocols[options.protocol]
+    folder = RunFolder(options.out / options.protocol)
+    samples = _readable(load_dataset(experiment.dataset, options.data, check_counts=not options.smoke), options, folder)
+    if options.smoke:
+        samples = _handful(samples)
+    with locked(folder.root):
+        plan = _plan(protocol, options, samples)
+        todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
+        if len(todo) < len(plan):
+            print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
+        for number, cell in enumerate(todo, start=1):
+            print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
+            splits = protocol.split.split(samples, seed=cell.key.seed)
+            _run_cell(folder, cell, splits, options)
+        write_json(folder.root / "config.json", _config(experiment, options))
+        write_json(folder.root / "environment.json", environment())
+    return folder
+
+
+def _plan(protocol: Protocol, options: RunOptions, samples: Samples) -> list[_Cell]:
+    data = _digest(samples)
+    plan = []
+    for seed in options.seeds:
+        for backbone in options.backbones:
+            for method in options.methods:
+                recipe = protocol.cells[method, backbone]
+                if options.smoke:
+                    recipe = _tiny(recipe)
+                settings = {
+                    "recipe": describe(recipe),
+                    "split": describe(protocol.split),
+                    "data": data,
+                    "smoke": options.smoke,
+                }
+                plan.append(_Cell(CellKey(backbone, method, seed), recipe, settings))
+    return plan
+
+
+def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOptions) -> None:
+    import keras
+    import pandas as pd
+
+    for note in splits.notes:
+        print(f"split: {note}")
+    start = time.perf_counter()
+    classifier = cell.recipe.fit(splits.train, splits.val, seed=cell.key.seed, weights_folder=options.weights)
+    trained = time.perf_counter() - start
+    target = folder.cell(cell.key)
+    scored = {part: classifier.predict(samples) for part, samples in splits.parts().items() if part != "train"}
+    write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
+    write_csv(classifier.history, target / "history.csv")
+    write_csv(classifier.layers, target / "layers.csv")
+    for part in splits.tests:
+        _draw_sheet(scored[part], cell, target / f"sheet_{part}.png")
+    classifier.save(target)
+    weights = classifier.weights
+    facts = {
+        "seconds": {"fit": round(trained, 1), "all": round(time.perf_counter() - start, 1)},
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "parameters": classifier.model.count_params(),
+        "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
+        "split_notes": list(splits.notes),
+        "weights": None
+        if weights is None
+        else {
+            "file": Path(weights.path).name,
+            "sha256": weights.sha256,
+            "source": weights.source,
+            "published_hash": weights.published_hash,
+            "note": weights.note,
+        },
+    }
+    folder.write_cell(cell.key, cell.settings, facts)
+    accuracy = {part: f"{predictions.correct.mean():.4f}" for part, predictions in scored.items()}
+    print(f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, peak memory {facts['peak_memory_mb']} MB", flush=True)
+    # Layer names and graphs of one cell must not reach the next.
+    keras.utils.clear_session()
+
+
+def _draw_sheet(predictions, cell: _Cell, path: Path) -> None:
+    from tlkeras.data.images import read_pixels
+    from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
+
+    samples, names = predictions.samples, predictions.samples.class_names
+    count = min(SHEET[0] * SHEET[1], len(samples))
+    rows = np.sort(generator(cell.key.seed, "sheet").choice(len(samples), size=count, replace=False))
+    images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
+    figure, axes = new_grid(*SHEET)
+    actual, predicted = samples.labels[rows], predictions.predicted[rows]
+    draw_predictions_sheet(images, [names[i] for i in actual], [names[i] for i in predicted], axes)
+    save_figure(figure, path)
+
+
+def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
+    from tlkeras.data.images import check_images, require_readable
+
+    if not options.skip_unreadable:
+        require_readable(samples)
+        return samples
+    bad = check_images(samples)
+    if len(bad):
+        listed = bad.assign(path=samples.sample_ids[bad["row"].to_numpy()])
+        path = write_csv(listed, folder.root / "unreadable.csv")
+        print(f"{len(bad)} of {len(samples)} files cannot be read and are left out; they are listed in {path}")
+    return samples.take(np.setdiff1d(np.arange(len(samples)), bad["row"].to_numpy(dtype=np.int64)))
+
+
+def _handful(samples: Samples) -> Samples:
+    parts = samples.parts if samples.parts is not None else np.full(len(samples), "")
+    rows = [
+        np.flatnonzero((parts == part) & (samples.labels == label))[:SMOKE_PER_CLASS]
+        for part in np.unique(parts.astype(str))
+        for label in range(len(samples.class_names))
+    ]
+    return samples.take(np.sort(np.concatenate(rows)))
+
+
+def _tiny(recipe: Tuner) -> Tuner:
+    side = max(SMOKE_SIDE, get_backbone(recipe.backbone).min_size)
+    phases = tuple(replace(phase, epochs=1) for phase in recipe.phases)
+    return replace(recipe, weights=None, image_size=(side, side), phases=phases)
+
+
+def _digest(samples: Samples) -> str:
+    lines = "\n".join(f"{name}\t{label}" for name, label in zip(samples.sample_ids, samples.labels, strict=True))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _config(experiment: Experiment, options: RunOptions) -> dict:
+    protocol, row = experiment.protocols[options.protocol], DATASETS[experiment.dataset]
+    return {
+        "experiment": experiment.name,
+        "paper": describe(experiment.paper),
+        "dataset": {"name": experiment.dataset, "licence": row.licence, "citation": row.citation},
+        "protocol": options.protocol,
+        "split": describe(protocol.split),
+        "deviations": list(protocol.deviations),
+        "stated": list(experiment.stated),
+        "assumed": list(experiment.assumed),
+        "smoke": options.smoke,
+        "command": options.command(experiment),
+    }
+
+
+def choose(name: str, wanted: Sequence[str] | None, known: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+    """The options a user named, checked against those there are, in the user's order without repeats."""
+    for value in wanted or ():
+        if value not in known:
+            raise InputError(f"{name}: received {value!r}; accepted: {', '.join(known)}.")
+    return tuple(dict.fromkeys(wanted or default))

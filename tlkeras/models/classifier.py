@@ -1,0 +1,173 @@
+"""From raw pixels to probabilities: preprocessing, backbone and head as one flat model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import keras
+
+from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING_PREFIX, Backbone, backbone_layers, get_backbone
+from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
+from tlkeras.models.weights import WeightsFile, find_weights, load_weights
+from tlkeras.schema import InputError
+from tlkeras.seeds import derive_seed
+
+# `backbone_layers` reads a model that was built here.
+__all__ = ["backbone_layers", "build_classifier", "build_encoder", "preprocess"]
+
+# Rescaling(scale, offset) of RGB in 0..255; "caffe" after the channels are turned round to BGR. ImageNet's mean and
+# deviation are those that the published networks were trained with.
+_SYMMETRIC = (1 / 127.5, -1.0)
+_IMAGENET = ([1 / (255 * sd) for sd in (0.229, 0.224, 0.225)], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+_CAFFE = (1.0, [-103.939, -116.779, -123.68])
+_OWN = {"tf": _SYMMETRIC, "torch": _IMAGENET, "caffe": _CAFFE, "none": None}
+_ASKED = {"unit": (1 / 255, 0.0), "symmetric": _SYMMETRIC, "imagenet": _IMAGENET}
+
+
+def build_classifier(
+    backbone: str | Backbone,
+    *,
+    n_classes: int,
+    image_size: tuple[int, int],
+    weights: str | os.PathLike | WeightsFile | None = None,
+    head: Head = Head(),  # noqa: B008 (frozen)
+    preprocessing: str = "backbone",
+    seed: int = 0,
+    weights_folder: str | os.PathLike | None = None,
+) -> keras.Model:
+    """A classifier over raw pixels, all its layers in one flat graph.
+
+    Args:
+        backbone: a name of `BACKBONES`, or a Backbone of your own.
+        n_classes: k, at least 2.
+        image_size: (height, width) in pixels.
+        weights: None for random ones, "imagenet", a path, or what `find_weights` returned.
+        head: what is put on the backbone.
+        preprocessing: see `tlkeras.models.backbones.preprocess`.
+        seed: random weights and dropout are functions of it; no global generator matters.
+        weights_folder: searched first for "imagenet".
+
+    Returns:
+        keras.Model, float32 (B, H, W, 3) RGB in [0, 255] -> float32 (B, k), rows sum to 1. Its name is the backbone's.
+
+    Raises:
+        InputError: an image smaller than the network can take, or an argument that does not fit.
+    """
+    if not isinstance(n_classes, int) or n_classes < 2:
+        raise InputError(f"n_classes: received {n_classes!r}; accepted is an integer of at least 2.")
+    backbone = get_backbone(backbone)
+    body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
+    return keras.Model(body.inputs, build_head(body.output, head, n_classes, seed), name=backbone.name)
+
+
+def build_encoder(
+    backbone: str | Backbone,
+    *,
+    image_size: tuple[int, int],
+    weights: str | os.PathLike | WeightsFile | None = None,
+    pooling: str = "avg",
+    preprocessing: str = "backbone",
+    seed: int = 0,
+    weights_folder: str | os.PathLike | None = None,
+) -> keras.Model:
+    """The backbone as a feature extractor; arguments as in `build_classifier`.
+
+    Returns:
+        keras.Model, float32 (B, H, W, 3) RGB in [0, 255] -> features (B, d): d channels for pooling "avg" and "max",
+        h * w * channels for "flatten".
+    """
+    check_pooling("pooling", pooling)
+    backbone = get_backbone(backbone)
+    body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
+    return keras.Model(body.inputs, build_pooling(body.output, pooling), name=backbone.name)
+
+
+def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone") -> keras.KerasTensor:
+    """Puts preprocessing on pixels, as plain layers that save and load with the model.
+
+    Args:
+        x: float32 (B, H, W, 3), RGB in [0, 255].
+        backbone: whose own preprocessing "backbone" stands for.
+        mode: "backbone", or in its place "unit" (0..1), "symmetric" (-1..1), "imagenet" (mean and deviation). A network
+            that scales inside (MobileNetV3) scales after that too: "unit" in front of it is the common fault.
+
+    Returns:
+        float32 (B, H, W, 3).
+    """
+    if mode != "backbone" and mode not in _ASKED:
+        raise InputError(f"preprocessing: received {mode!r}; accepted: backbone, {', '.join(_ASKED)}.")
+    form = backbone.preprocessing if mode == "backbone" else mode
+    rescaling = (_OWN | _ASKED)[form]
+    if rescaling is None:
+        return x
+    if form == "caffe":
+        x = x[..., ::-1]
+    # Always float32: half precision cannot tell all 256 grey levels apart once they are scaled.
+    return keras.layers.Rescaling(*rescaling, dtype="float32", name=f"{PREPROCESSING_PREFIX}{form}")(x)
+
+
+def _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder) -> keras.Model:
+    """Preprocessing and backbone: pixels -> features (B, h, w, channels)."""
+    _check_image_size(backbone, image_size)
+    weights = find_weights(backbone, weights, folder=weights_folder)
+    pixels = keras.Input((*image_size, 3), name="pixels")
+    body = _connect(backbone, pixels, preprocess(pixels, backbone, preprocessing))
+    if weights is None:
+        _draw_weights(backbone_layers(body), seed)
+    else:
+        load_weights(body, weights)
+    return body
+
+
+def _connect(backbone, pixels, preprocessed) -> keras.Model:
+    features = backbone.build(preprocessed)
+    try:
+        body = keras.Model(pixels, features, name=backbone.name)
+    except ValueError as error:
+        raise InputError(
+            f"{backbone.name}: its constructor has to build on `input_tensor` and return the features, a tensor of shape "
+            "(B, h, w, channels), or a keras.Model over keras.utils.get_source_inputs(input_tensor)."
+        ) from error
+    if len(backbone_layers(body)) != len(body.layers) - len(keras.Model(pixels, preprocessed).layers):
+        raise InputError(
+            f"{backbone.name}: its layer names must not begin with {PREPROCESSING_PREFIX!r} or {HEAD_PREFIX!r}, the marks "
+            "of the layers around it."
+        )
+    return body
+
+
+def _check_image_size(backbone, image_size):
+    valid = isinstance(image_size, Sequence) and len(image_size) == 2 and all(isinstance(s, int) for s in image_size)
+    if not valid or min(image_size) < backbone.min_size:
+        raise InputError(
+            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, each at least "
+            f"{backbone.min_size} for {backbone.name}."
+        )
+
+
+def _draw_weights(layers, seed):
+    """Draws every weight again, by its layer's own rule: Keras seeds those rules from a global generator."""
+    for index, layer in enumerate(layers):
+        for variable in layer.weights:
+            rule = _initializer_of(layer, variable.name)
+            if rule is None and variable.trainable:
+                raise InputError(
+                    f"weights: received None, but how {layer.name} draws its weight {variable.name!r} is not known, so "
+                    f"it cannot follow the seed. Let the layer keep the rule as `{variable.name}_initializer`, or give "
+                    "a weights file."
+                )
+            if rule is None:
+                continue  # statistics a layer counts up from a constant
+            config = rule.get_config()
+            if "seed" in config:
+                config["seed"] = derive_seed(seed, "backbone", index, variable.name)
+            variable.assign(type(rule).from_config(config)(variable.shape, dtype=variable.dtype))
+
+
+def _initializer_of(layer, weight_name):
+    # Conv2D: kernel, kernel_initializer. DepthwiseConv2D: kernel, depthwise_initializer.
+    # SeparableConv2D: depthwise_kernel, depthwise_initializer, and so on.
+    stems = (weight_name, weight_name.removesuffix("_kernel"), "depthwise" if weight_name == "kernel" else weight_name)
+    rules = (getattr(layer, f"{stem}_initializer", None) for stem in stems)
+    return next((rule for rule in rules if rule is not None), None)

@@ -1,0 +1,99 @@
+"""The head: the layers that turn a backbone's features into probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlkeras.models.backbones import HEAD_PREFIX
+from tlkeras.schema import InputError
+from tlkeras.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import keras
+
+POOLINGS = ("flatten", "avg", "max")
+ACTIVATIONS = ("relu", "elu", "selu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid", "linear")
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is put on the backbone: pooling, dropout, then per hidden layer dense, BatchNorm, dropout; then softmax.
+
+    Args:
+        hidden: units of each hidden dense layer; () for none.
+        dropout: share of units dropped after each hidden layer in training, in [0, 1).
+        input_dropout: the same, on the pooled features.
+        pooling: "flatten" keeps every position, "avg" and "max" take one number per channel.
+        batch_norm: put BatchNormalization after each hidden dense layer.
+        activation: of the hidden layers.
+
+    Raises:
+        InputError: names the field, what it received and what it accepts.
+    """
+
+    hidden: tuple[int, ...] = (128,)
+    dropout: float = 0.5
+    input_dropout: float = 0.0
+    pooling: str = "flatten"
+    batch_norm: bool = False
+    activation: str = "relu"
+
+    def __post_init__(self):
+        hidden = tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (self.hidden,)
+        if not all(isinstance(units, int) and not isinstance(units, bool) and units >= 1 for units in hidden):
+            raise InputError(f"Head.hidden: received {self.hidden!r}; accepted is a tuple of integers of at least 1.")
+        object.__setattr__(self, "hidden", hidden)
+        for name in ("dropout", "input_dropout"):
+            rate = getattr(self, name)
+            if not isinstance(rate, int | float) or not 0 <= rate < 1:
+                raise InputError(f"Head.{name}: received {rate!r}; accepted is a number in [0, 1).")
+        check_pooling("Head.pooling", self.pooling)
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"Head.activation: received {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}.")
+
+
+def check_pooling(argument: str, pooling: str) -> None:
+    """Raises InputError for a pooling that `build_pooling` does not know."""
+    if pooling not in POOLINGS:
+        raise InputError(f"{argument}: received {pooling!r}; accepted: {', '.join(POOLINGS)}.")
+
+
+def build_pooling(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
+    """Features (B, h, w, channels) to (B, d): d is h * w * channels for "flatten", else channels."""
+    import keras
+
+    layer = {
+        "flatten": keras.layers.Flatten,
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+    }[pooling]
+    return layer(name=HEAD_PREFIX + pooling)(x)
+
+
+def build_head(x: keras.KerasTensor, head: Head, n_classes: int, seed: int) -> keras.KerasTensor:
+    """Puts `head` on features (B, h, w, channels) and returns probabilities, float32 (B, n_classes).
+
+    Every initial weight and every dropout draw is a function of `seed` and the layer's name, which begins with "head_".
+    """
+    import keras
+
+    def dense(x, units, activation, name, dtype=None):
+        kernel = keras.initializers.GlorotUniform(seed=derive_seed(seed, "head", name))
+        name = HEAD_PREFIX + name
+        return keras.layers.Dense(units, activation=activation, kernel_initializer=kernel, dtype=dtype, name=name)(x)
+
+    def dropout(x, rate, name):
+        if not rate:
+            return x
+        return keras.layers.Dropout(rate, seed=derive_seed(seed, "head", name), name=HEAD_PREFIX + name)(x)
+
+    x = build_pooling(x, head.pooling)
+    x = dropout(x, head.input_dropout, "input_dropout")
+    for number, units in enumerate(head.hidden, start=1):
+        x = dense(x, units, head.activation, f"dense_{number}")
+        if head.batch_norm:
+            x = keras.layers.BatchNormalization(name=f"{HEAD_PREFIX}batch_norm_{number}")(x)
+        x = dropout(x, head.dropout, f"dropout_{number}")
+    # In half precision the probabilities of a row would not sum to 1.
+    return dense(x, n_classes, "softmax", "probs", dtype="float32")

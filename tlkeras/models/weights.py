@@ -1,0 +1,190 @@
+"""Where weights come from: a folder, Keras' cache, a download with checked hash, a path, an earlier run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+from tlkeras.files import atomic_write, sha256_of
+from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
+from tlkeras.schema import InputError, MissingInputError
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER_VARIABLE = "TLKERAS_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file that holds a backbone's weights, and how far to trust it.
+
+    Attributes:
+        path: where it lies.
+        sha256: of its bytes.
+        source: "folder", "cache", "download", "path" or "run".
+        published_hash: the md5 keras.applications publishes, which the file has; None where it publishes none.
+        note: what the reader of a result has to know; empty where there is nothing.
+        batch_norm_folded: equal to the published network only while BatchNorm is frozen.
+    """
+
+    path: Path
+    sha256: str
+    source: str
+    published_hash: str | None = None
+    note: str = ""
+    batch_norm_folded: bool = False
+
+
+def find_weights(
+    backbone: str | Backbone,
+    weights: str | os.PathLike | WeightsFile | None,
+    *,
+    folder: str | os.PathLike | None = None,
+) -> WeightsFile | None:
+    """The weights file that `weights` stands for.
+
+    Args:
+        backbone: whose weights.
+        weights: None for random ones; "imagenet" for the file trained at 224 pixels (299 for InceptionV3 and Xception);
+            the path of a .h5 or .weights.h5 file of the network without its classifier; the path of a .keras model, or
+            of a folder that holds model.keras, whose backbone layers are taken. A WeightsFile is returned as it is.
+        folder: searched first for "imagenet"; by default the folder that the variable TLKERAS_WEIGHTS names. Keras'
+            cache comes next, then the download into it.
+
+    Raises:
+        MissingInputError: a path or folder that is not there.
+        InputError: a file with another hash than the published one, or one that has to be fetched by hand.
+    """
+    backbone = get_backbone(backbone)
+    if weights is None or isinstance(weights, WeightsFile):
+        return weights
+    if weights != "imagenet":
+        return _from_path(backbone, Path(weights).expanduser())
+    if not backbone.weights:
+        raise InputError(f"weights: no ImageNet file is known for {backbone.name}; give the path of one, or None.")
+    folder = folder or os.environ.get(FOLDER_VARIABLE) or None
+    if folder is not None and not Path(folder).expanduser().is_dir():
+        raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
+    places = [] if folder is None else [("folder", Path(folder).expanduser())]
+    for source, place in [*places, ("cache", _cache())]:
+        for published in backbone.weights:
+            if (place / published.file).is_file():
+                return _checked(place / published.file, published, source)
+    official = backbone.weights[0]
+    return _checked(_download(official, backbone), official, "download")
+
+
+def load_weights(model: keras.Model, weights: WeightsFile) -> None:
+    """Loads `weights` into a freshly built backbone; preprocessing layers in front of it do not matter.
+
+    Nothing in the file is executed: .keras models are read in Keras' safe mode, of .h5 files only the arrays.
+
+    Raises:
+        InputError: the file cannot be read, or holds another network.
+    """
+    try:
+        if weights.path.suffix == ".keras":
+            _copy_backbone(weights.path, model)
+        else:
+            model.load_weights(weights.path)
+    except InputError:
+        raise
+    # What Keras, h5py and zipfile raise for a cut file, a foreign one, or another network's.
+    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
+        raise InputError(
+            f"weights: {weights.path} does not load into {model.name}: {error} Give a file of this network without its "
+            "classifier."
+        ) from error
+
+
+def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
+    source = "path"
+    if path.is_dir():
+        path, source = path / "model.keras", "run"
+    if not path.is_file():
+        raise MissingInputError(
+            f'weights: there is no file {path}; accepted: "imagenet", None, a .h5 or .weights.h5 file of '
+            f"{backbone.name} without its classifier, a .keras model, or a folder that holds model.keras."
+        )
+    if path.suffix not in (".h5", ".hdf5", ".keras"):
+        raise InputError(f"weights: received {path}; accepted are files that end in .h5, .weights.h5 or .keras.")
+    folded = any(published.batch_norm_folded for published in backbone.weights if published.file == path.name)
+    return WeightsFile(
+        path=path,
+        sha256=sha256_of(path),
+        source=source,
+        note=_FOLDED_NOTE if folded else "",
+        batch_norm_folded=folded,
+    )
+
+
+_FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
+
+
+def _checked(path: Path, published: PublishedWeights, source: str) -> WeightsFile:
+    if published.md5 is not None:
+        with open(path, "rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != published.md5:
+            raise InputError(
+                f"weights: {path} is damaged or another file: its md5 is {md5}, the published one {published.md5}. "
+                f"Remove it; it can be fetched from {published.url}."
+            )
+    sha256 = sha256_of(path)
+    note = f"Keras publishes no hash for this file; its sha256 is {sha256}" if published.md5 is None else ""
+    return WeightsFile(
+        path=path,
+        sha256=sha256,
+        source=source,
+        published_hash=published.md5,
+        note=_FOLDED_NOTE if published.batch_norm_folded else note,
+        batch_norm_folded=published.batch_norm_folded,
+    )
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
+def _download(published: PublishedWeights, backbone: Backbone) -> Path:
+    import keras
+
+    path = _cache() / published.file
+    try:
+        # get_file writes in place: a download killed half-way would be taken for the file where no hash is published.
+        with atomic_write(path) as temporary:
+            keras.utils.get_file(
+                temporary.name,
+                origin=published.url,
+                file_hash=published.md5,
+                cache_subdir=str(temporary.parent.absolute()),
+                force_download=True,
+            )
+    except Exception as error:  # get_file raises no narrower type where there is no network
+        known = f"md5 {published.md5}" if published.md5 else "Keras publishes no hash for it; its sha256 will be shown"
+        raise InputError(
+            f"weights: {published.file}, ImageNet weights of {backbone.name}, could not be downloaded ({error}). Fetch "
+            f"{published.url} where there is a network ({known}) and put it into {path.parent}, or into a folder named "
+            f"with --weights or {FOLDER_VARIABLE}. weights=None trains from random weights."
+        ) from error
+    return path
+
+
+def _copy_backbone(path: Path, model: keras.Model) -> None:
+    import keras
+
+    source = keras.saving.load_model(path, compile=False, safe_mode=True)
+    given, wanted = ([layer for layer in backbone_layers(each) if layer.weights] for each in (source, model))
+    shapes = [[[tuple(weight.shape) for weight in layer.weights] for layer in layers] for layers in (given, wanted)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"weights: {path} holds another backbone ({source.name}, {len(given)} layers with weights) than "
+            f"{model.name} ({len(wanted)}). Give a model that was built with the same backbone."
+        )
+    for from_layer, to_layer in zip(given, wanted, strict=True):
+        to_layer.set_weights(from_layer.get_weights())

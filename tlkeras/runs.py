@@ -1,0 +1,182 @@
+"""The run folder: what is in it, and what is finished. Knows no TensorFlow.
+
+    <out>/<protocol>/                              table.md, accuracy.csv, scores.csv, config.json, environment.json
+    <out>/<protocol>/<backbone>/<method>/seed<k>/  predictions.csv, history.csv, layers.csv, model.keras, cell.json
+
+A cell is finished when its cell.json is there: it is written last, and every file whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlkeras import __version__
+from tlkeras.files import atomic_write, read_json, write_json
+from tlkeras.schema import InputError, MissingInputError, Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "opencv-python-headless",
+    "pillow",
+    "matplotlib",
+    "lime",
+    "scikit-image",
+)
+PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
+
+
+@dataclass(frozen=True, order=True)
+class CellKey:
+    """Which cell of an experiment: one method on one backbone with one seed."""
+
+    backbone: str
+    method: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.backbone}/{self.method}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One protocol's part of a run folder."""
+
+    root: Path
+
+    def cell(self, key: CellKey) -> Path:
+        """The folder of one cell."""
+        return self.root / key.backbone / key.method / f"seed{key.seed}"
+
+    def settings_of(self, key: CellKey) -> dict | None:
+        """The settings a finished cell was made with; None where the cell is not finished."""
+        file = self.cell(key) / "cell.json"
+        return read_json(file)["settings"] if file.is_file() else None
+
+    def finished(self) -> list[CellKey]:
+        """The finished cells, sorted."""
+        keys = []
+        for file in self.root.glob("*/*/seed*/cell.json"):
+            backbone, method, seed = file.parent.relative_to(self.root).parts
+            keys.append(CellKey(backbone, method, int(seed.removeprefix("seed"))))
+        return sorted(keys)
+
+    def is_finished(self, key: CellKey, settings: dict) -> bool:
+        """Whether the cell is there, made with these settings.
+
+        Raises:
+            InputError: it is there, but made with other settings; the first differing one is named.
+        """
+        made_with = self.settings_of(key)
+        if made_with is None:
+            return False
+        differing = [name for name in {**made_with, **settings} if made_with.get(name) != settings.get(name)]
+        if differing:
+            name = differing[0]
+            raise InputError(
+                f"{self.cell(key)} was made with {name} = {made_with.get(name)!r}, now it is {settings.get(name)!r}. "
+                "Name another folder with --out, or remove that one."
+            )
+        return True
+
+    def write_cell(self, key: CellKey, settings: dict, facts: dict) -> None:
+        """Marks a cell as finished: `settings` decide whether it can be kept, `facts` are what was found out."""
+        write_json(self.cell(key) / "cell.json", {"settings": settings, "facts": facts})
+
+    def read_predictions(self, key: CellKey) -> dict[str, Predictions]:
+        """{part: Predictions} of a finished cell, from predictions.csv or the compressed form of a published folder."""
+        import pandas as pd
+
+        folder = self.cell(key)
+        for name in ("predictions.csv", "predictions.csv.gz"):
+            if (folder / name).is_file():
+                text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
+                frame = pd.read_csv(folder / name, dtype=text, keep_default_na=False)
+                return {
+                    part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")
+                }
+        raise MissingInputError(f"{folder} holds no predictions.csv; remove its cell.json, and the cell is run again.")
+
+
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
+    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back exactly."""
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+    return Path(path)
+
+
+def describe(value: object) -> object:
+    """A recipe, split or table row as plain JSON values, class names included, so that two can be compared."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, tuple | list | range):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return getattr(value, "__qualname__", str(value))
+
+
+def environment() -> dict:
+    """Where a run was made: versions, processor, cores."""
+    return {
+        "tlkeras": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
+    """Copies a run folder without its models, predictions compressed: small enough to commit, enough to report again.
+
+    Raises:
+        MissingInputError: `source` holds no finished cell.
+    """
+    source, target = Path(source), Path(target)
+    finished = [file.parent for file in source.rglob("cell.json")]
+    if not finished:
+        raise MissingInputError(f"{source} holds no finished cell, so there is nothing to publish.")
+    for file in sorted(source.rglob("*")):
+        destination = target / file.relative_to(source)
+        inside_cell = any(folder in file.parents for folder in finished)
+        if file.name == "predictions.csv" and inside_cell:
+            _compress(file, destination.with_name("predictions.csv.gz"))
+        elif file.suffix in PUBLISHED_SUFFIXES and not file.name.startswith(".") and file.name != "classifier.json":
+            with atomic_write(destination) as temporary:
+                shutil.copyfile(file, temporary)
+    return target
+
+
+def _compress(source: Path, target: Path) -> None:
+    # No time inside: the same predictions give the same bytes.
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()

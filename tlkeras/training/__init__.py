@@ -1,0 +1,1 @@
+"""Recipes: frozen dataclasses whose fit returns a fitted classifier."""

@@ -1,0 +1,227 @@
+"""The two-phase recipe: a head on a frozen backbone first, then parts of the backbone at a low rate.
+
+Declarations only: a Tuner stores what was asked for and checks it; `fit` hands it to the loop. Importing this module
+loads no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
+
+from tlkeras.data.augmentation import Augmentation
+from tlkeras.models.backbones import Backbone, get_backbone
+from tlkeras.models.head import Head
+from tlkeras.schema import InputError, Samples
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkeras.training.tuned_classifier import TunedClassifier
+
+PREPROCESSING = ("backbone", "unit", "symmetric", "imagenet")
+
+
+def _is_count(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _require(condition, name, received, accepted):
+    if not condition:
+        raise InputError(f"{name}: received {received!r}; accepted is {accepted}.")
+
+
+def _one_of(name, received, accepted, also=None):
+    if received not in accepted:
+        words = ", ".join(repr(value) for value in accepted) + (f", {also}" if also else "")
+        raise InputError(f"{name}: received {received!r}; accepted: {words}.")
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """Multiplies the learning rate by `factor` after every `every` epochs of a phase."""
+
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self):
+        _require(self.every >= 1, "StepDecay.every", self.every, "an integer of at least 1 (epochs)")
+        _require(0 < self.factor <= 1, "StepDecay.factor", self.factor, "a number in (0, 1]")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs with one choice of what learns and how fast.
+
+    Args:
+        epochs: how many passes over the training images at most.
+        learning_rate: the rate of the first epoch.
+        unfreeze: which backbone layers learn: 0 none, "all", the last n that have weights, or exactly the stages of a
+            tuple, e.g. ("block1", "block5").
+        unfreeze_from: a stage or layer name: it and everything after it learn. Excludes `unfreeze`.
+        optimizer: "adam" (Kingma & Ba 2015, Keras' defaults) or "sgd".
+        momentum: of SGD, 0..1.
+        schedule: None for a constant rate, "cosine" (half a cosine from `learning_rate` to 0 over the phase's epochs;
+            Loshchilov & Hutter 2017, without restarts), or StepDecay(every, factor). It changes between epochs.
+        patience: stop the phase after this many epochs in a row without a better `monitor` in the phase; None never.
+        monitor: "val_loss" or "val_accuracy": what patience and `keep` look at.
+        keep: the weights the phase ends with: "best" by `monitor` over this phase and the kept ones of those before,
+            or "last". Without validation samples there is no best, and the last weights are kept.
+        batch_norm: "frozen" (the backbone's BatchNorm layers stay in inference mode) or "train".
+    """
+
+    epochs: int
+    learning_rate: float
+    unfreeze: int | str | tuple[str, ...] = 0
+    unfreeze_from: str | None = None
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    schedule: str | StepDecay | None = None
+    patience: int | None = None
+    monitor: str = "val_loss"
+    keep: str = "best"
+    batch_norm: str = "frozen"
+
+    def __post_init__(self):
+        _require(_is_count(self.epochs), "Phase.epochs", self.epochs, "an integer of at least 1")
+        rate_ok = isinstance(self.learning_rate, int | float) and math.isfinite(self.learning_rate)
+        _require(rate_ok and self.learning_rate > 0, "Phase.learning_rate", self.learning_rate, "a number above 0")
+        _one_of("Phase.optimizer", self.optimizer, ("adam", "sgd"))
+        _one_of("Phase.monitor", self.monitor, ("val_loss", "val_accuracy"))
+        _one_of("Phase.keep", self.keep, ("best", "last"))
+        _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
+        _require(0 <= self.momentum < 1, "Phase.momentum", self.momentum, "a number in [0, 1)")
+        _require(
+            self.patience is None or _is_count(self.patience),
+            "Phase.patience",
+            self.patience,
+            "None or an integer of at least 1",
+        )
+        if self.schedule is not None and not isinstance(self.schedule, StepDecay):
+            _one_of("Phase.schedule", self.schedule, ("cosine",), also="None or StepDecay(every, factor)")
+        self._check_unfreeze()
+
+    def _check_unfreeze(self):
+        if isinstance(self.unfreeze, list):
+            object.__setattr__(self, "unfreeze", tuple(self.unfreeze))
+        if isinstance(self.unfreeze, str) and self.unfreeze != "all":
+            raise InputError(
+                f"Phase.unfreeze: a bare name {self.unfreeze!r} can mean two things. "
+                f"Write unfreeze=({self.unfreeze!r},) for exactly that stage, or unfreeze_from={self.unfreeze!r} "
+                "for it and what follows."
+            )
+        valid = (
+            self.unfreeze == "all"
+            or (isinstance(self.unfreeze, tuple) and self.unfreeze and all(isinstance(s, str) for s in self.unfreeze))
+            or (isinstance(self.unfreeze, int) and not isinstance(self.unfreeze, bool) and self.unfreeze >= 0)
+        )
+        _require(valid, "Phase.unfreeze", self.unfreeze, '0, "all", a number of layers, or a tuple of stage names')
+        if self.unfreeze_from is not None and self.unfreeze != 0:
+            raise InputError(
+                f"Phase: received unfreeze={self.unfreeze!r} and unfreeze_from={self.unfreeze_from!r}; give one."
+            )
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """The learning rate of epoch 1, 2, ..., `epochs`."""
+        if self.schedule is None:
+            return self.learning_rate
+        if self.schedule == "cosine":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
+        return self.learning_rate * self.schedule.factor ** ((epoch - 1) // self.schedule.every)
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """The two-phase transfer-learning recipe; `fit` returns a fitted classifier and leaves the recipe as it was.
+
+    Args:
+        backbone: a name of `tl.BACKBONES`, or a Backbone of your own.
+        weights: "imagenet", None for random ones, a weights file, or an earlier run's saved classifier.
+        image_size: (height, width) in pixels; None takes the network's native size.
+        head: what is put on the backbone.
+        phases: run one after the other on the same model; by default 10 epochs of the head alone, then 10 of
+            everything but BatchNorm at a hundredth of the rate.
+        augmentation: drawn anew for each image in each epoch, on training images only.
+        augment_val: augment the validation images too. A fault, offered because one of the documents made it.
+        imbalance: None, "class_weights" (inverse frequency, mean 1, in the training loss only) or "oversample" (every
+            class drawn as often as the largest, training samples only).
+        preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1) and
+            "imagenet" (mean and deviation) put that in its place.
+        batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped.
+
+    Raises:
+        InputError: names the field, what it received and what it accepts.
+    """
+
+    backbone: str | Backbone
+    _: KW_ONLY
+    weights: str | None = "imagenet"
+    image_size: tuple[int, int] | None = None
+    head: Head = Head()
+    phases: tuple[Phase, ...] = (Phase(10, 1e-3), Phase(10, 1e-5, unfreeze="all"))
+    augmentation: Augmentation | None = None
+    augment_val: bool = False
+    imbalance: str | None = None
+    preprocessing: str = "backbone"
+    batch_size: int = 32
+
+    def __post_init__(self):
+        row = get_backbone(self.backbone)
+        size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
+        valid = isinstance(size, tuple | list) and len(size) == 2 and all(_is_count(side) for side in size)
+        _require(valid, "Tuner.image_size", size, "(height, width) in pixels, e.g. (224, 224)")
+        object.__setattr__(self, "image_size", (int(size[0]), int(size[1])))
+        _one_of("Tuner.preprocessing", self.preprocessing, PREPROCESSING)
+        _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
+        _require(_is_count(self.batch_size), "Tuner.batch_size", self.batch_size, "an integer of at least 1")
+        _require(isinstance(self.head, Head), "Tuner.head", self.head, "a tl.Head")
+        _require(
+            self.augmentation is None or isinstance(self.augmentation, Augmentation),
+            "Tuner.augmentation",
+            self.augmentation,
+            "None or a tl.Augmentation",
+        )
+        if self.augment_val and self.augmentation is None:
+            raise InputError("Tuner.augment_val: there is no augmentation to apply to the validation images.")
+        phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
+        _require(
+            bool(phases) and all(isinstance(phase, Phase) for phase in phases),
+            "Tuner.phases",
+            self.phases,
+            "one or more tl.Phase",
+        )
+        object.__setattr__(self, "phases", phases)
+        monitors = {phase.monitor for phase in phases if phase.keep == "best"}
+        if len(monitors) > 1:
+            raise InputError(
+                f"Tuner.phases: the best weights are kept across phases, but these look at {sorted(monitors)}, which "
+                "cannot be compared. Give every phase with keep='best' the same monitor."
+            )
+
+    def fit(
+        self,
+        train: Samples | tuple[np.ndarray, np.ndarray],
+        val: Samples | tuple[np.ndarray, np.ndarray] | None = None,
+        *,
+        seed: int,
+        weights_folder: str | None = None,
+        progress: bool = True,
+    ) -> TunedClassifier:
+        """Builds the model, runs the phases, and returns the classifier with the weights the last phase kept.
+
+        Args:
+            train: training samples with labels, or (images, labels): uint8 (n, H, W, 3) RGB and integers (n,).
+            val: validation samples in the same form, or None. They choose epochs, never weights.
+            seed: weights, order, augmentation and dropout are functions of it. On a CPU, the same seed on the same
+                machine gives the same classifier, bit for bit.
+            weights_folder: where weight files are looked for first; see `tlkeras.models.weights`.
+            progress: show a line per epoch, and bars on long work.
+
+        Raises:
+            InputError: samples without labels, a class without training image, unreadable files, classes of `val` that
+                are not those of `train`, a loss that is no longer finite.
+        """
+        from tlkeras.training.loop import fit_tuner
+
+        return fit_tuner(self, train, val, seed=seed, weights_folder=weights_folder, progress=progress)
