@@ -1,8 +1,8 @@
 """How long does the two-phase recipe take, beside a plain Keras script that does the same?
 
 Question
-    The same CSV of images, the same weights file, the same head, epochs and batch size: what are the wall time, the peak
-    memory and the test accuracy of tlkeras and of experiments/benchmark_plain_keras.py, each as a whole process?
+    The same CSV of images, the same weights file, the same head, epochs and batch size: what are the wall time, the
+    peak memory and the test accuracy of tlkeras and of experiments/benchmark_plain_keras.py, each a whole process?
 Commands
     python experiments/benchmark_training.py --dataset ham10000 --data DATA --weights FILE
     python experiments/benchmark_training.py --csv FILE --weights FILE --epochs 10 --fine-tune-epochs 0

@@ -2,31 +2,30 @@
 
 Paper
     M. Burugupalli, "Image Classification using Transfer Learning technique of Convolutional Neural Networks", North
-    Dakota State University (undated). 18 test accuracies and a claim: augmentation helps, fine-tuning on top of it hurts.
+    Dakota State University (undated). 18 test accuracies, and a claim: augmentation helps, fine-tuning on top hurts.
 Data
-    Kermany et al. 2018, chest X-ray, CC BY 4.0: 5,856 images, NORMAL and PNEUMONIA, with official parts. Put the unpacked
-    `chest_xray` folder below --data.
+    Kermany et al. 2018, chest X-ray, CC BY 4.0: 5,856 images, NORMAL and PNEUMONIA, with official parts. Put the
+    unpacked `chest_xray` folder below --data.
 Commands
     python experiments/burugupalli_chest_xray.py --data DATA --weights WEIGHTS --backbones vgg16 xception
     python experiments/burugupalli_chest_xray.py --data DATA --weights WEIGHTS --protocol paper --backbones vgg16
-    python experiments/burugupalli_chest_xray.py --data DATA --weights WEIGHTS --protocol causes --backbones mobilenetv2_050
-    python experiments/burugupalli_chest_xray.py --report-only          (table and bar plot again, from the run folder)
+    python experiments/burugupalli_chest_xray.py --data DATA --weights WEIGHTS --protocol causes --backbones resnet50
+    python experiments/burugupalli_chest_xray.py --report-only        (table and bar plot again, from the run folder)
 Cost and expected result
-    See the README's row of this experiment: what was run, on what, how long it took, what came out.
+    The README's row of this experiment: what was run, on what, how long it took, what came out.
 Protocols
+    corrected  each network's own preprocessing, BatchNorm frozen, validation images as they are, and a validation part
+               of 15 % carved by patient out of the official training and validation parts; best weights by
+               validation loss.
     paper      as the document did it, faults included: pixels divided by 255 for every network, validation images
                augmented where training images are, BatchNorm trained during fine-tuning, last weights kept.
-    corrected  each network's own preprocessing, BatchNorm frozen, validation images as they are, and a validation part of
-               15 % carved by patient out of the official training and validation parts; best weights by validation loss.
-    causes     why did fine-tuning hurt in the document? Two suspects, all four combinations, the rest equal: scaling to
-               0..1 or the network's own; BatchNorm trained or frozen. Validation by patient, last weights kept so
+    causes     why did fine-tuning hurt in the document? Two suspects, all four combinations, the rest equal: scaling
+               to 0..1 or the network's own; BatchNorm trained or frozen. Validation by patient; last weights kept, so
                that a fall is not hidden by an earlier best.
-Deviations from the document in every protocol
-    The document prints 5,000 training and 80 validation images; the usual release has 5,216 and 16, which are used.
-    Its fine-tuning starts at block4_conv1, stated for VGG16 only; the other networks unfreeze from their stage block4 on.
-    For the MobileNetV2 rows, which the document does not have, the 224-pixel weights are used at 150 pixels, as for all.
-Stated: 150x150 pixels, ImageNet weights, flattened features, a dense classifier, rotation/shear/flip augmentation.
-Assumed (the document does not say): everything in EXPERIMENT.assumed.
+Deviations
+    COMMON_DEVIATIONS and each protocol's own; every table.md lists them.
+Stated and assumed
+    EXPERIMENT.stated and EXPERIMENT.assumed; the document names neither epochs, rates, batch size nor head.
 """
 
 import tlkeras as tl
@@ -170,7 +169,7 @@ EXPERIMENT = tl.Experiment(
         "pixels divided by 255 (paper)",
         "5 epochs per phase",
         "batches of 64",
-        "Adam, rate 1e-4 for the head (at 1e-3 the training loss of the flattened head did not fall), 1e-5 for fine-tuning",
+        "Adam, rate 1e-4 for the head (at 1e-3 its training loss did not fall), 1e-5 for fine-tuning",
         "one hidden layer of 128 units, dropout 0.5",
         "rotation 15 degrees, shear 10 degrees, shifts and zoom 10 %, horizontal flip",
         "fine-tuning goes on from the head trained with augmentation",

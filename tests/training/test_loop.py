@@ -73,9 +73,7 @@ def test_frozen_weights_do_not_move_and_batch_norm_only_when_asked(toy_pixels):
     def after(**phase):
         tuner = tiny_tuner(phases=(tl.Phase(2, 1e-2, keep="last", **phase),))
         model = tuner.fit(train, val, seed=0, progress=False).model
-        start = tl.build_classifier(
-            TINY, n_classes=2, image_size=(32, 32), head=tuner.head, seed=_weights_seed(0)
-        )
+        start = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=tuner.head, seed=_weights_seed(0))
         moved = {}
         for layer, fresh in zip(model.layers, start.layers, strict=True):
             if layer.weights:
@@ -102,16 +100,13 @@ def _weights_seed(seed):
 
 def test_best_weights_are_kept_across_phases(toy_pixels):
     train, val = parts(toy_pixels)
-    # The second phase, at an absurd rate, only does harm: the best of the first must survive it.
-    phases = (tl.Phase(6, 1e-2), tl.Phase(3, 50.0, unfreeze="all", optimizer="sgd", momentum=0.0))
-    try:
-        classifier = tiny_tuner(phases=phases).fit(train, val, seed=0, progress=False)
-    except tl.InputError as error:  # the loss left the finite numbers: said, with the rate
-        assert "learning rate 50" in str(error)
-        pytest.skip("the harm was infinite")
+    # Labels turned round in training: whatever the second phase learns makes validation worse.
+    phases = (tl.Phase(1, 1e-12), tl.Phase(3, 1e-2, unfreeze="all"))
+    classifier = tiny_tuner(phases=phases).fit((train[0], 1 - train[1]), val, seed=0, progress=False)
     history = classifier.history
     best = history["val_loss"].min()
     assert history.loc[history["phase"] == 1, "val_loss"].min() == best
+    assert history["val_loss"].iloc[-1] > 2 * best
     probs = classifier.predict_pixels(val[0])
     assert -np.log(probs[np.arange(len(val[1])), val[1]]).mean() == pytest.approx(best, rel=1e-4)
 
@@ -145,7 +140,8 @@ def test_schedules_reach_the_optimizer(toy_pixels):
 
 def test_class_weights_are_in_the_training_loss_only(toy_pixels):
     images, labels = toy_pixels
-    images, labels = np.concatenate([images[labels == 0], images[labels == 1][:4]]), np.r_[np.zeros(20, int), np.ones(4, int)]
+    images = np.concatenate([images[labels == 0], images[labels == 1][:4]])
+    labels = np.repeat([0, 1], [20, 4])
     phase = tl.Phase(1, 1e-12, keep="last")  # so small that one epoch leaves the weights as they were
     tuner = tiny_tuner(phases=(phase,), imbalance="class_weights", head=tl.Head(hidden=(), dropout=0), batch_size=24)
     classifier = tuner.fit((images, labels), (images, labels), seed=0, progress=False)
@@ -225,6 +221,7 @@ def test_folded_batch_norm_cannot_be_trained(toy_pixels, tmp_path):
     from tlkeras.files import write_text
 
     write_text(tmp_path / "mobilenet_v2_1.0_224_no_top.bn_folded.h5", "not read before it is refused")
-    tuner = tl.Tuner("mobilenetv2", image_size=(32, 32), phases=(tl.Phase(1, 1e-3, unfreeze="all", batch_norm="train"),))
+    phase = tl.Phase(1, 1e-3, unfreeze="all", batch_norm="train")
+    tuner = tl.Tuner("mobilenetv2", image_size=(32, 32), phases=(phase,))
     with pytest.raises(tl.InputError, match="folded into the kernels"):
         tuner.fit(toy_pixels, seed=0, weights_folder=str(tmp_path), progress=False)

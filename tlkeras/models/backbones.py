@@ -182,8 +182,8 @@ _MOBILENETV3 = {"preprocessing": "none", "native_size": 224, "paper": "Howard et
 # Every network has five stages, and each halves height and width once: block s leaves 1/2**s of the image. They begin
 # where the network's own units do, at a tensor that everything passes through (so never inside a residual branch); a
 # pooling or transition that lies between two units opens the later one, except in VGG, whose blocks end with it.
-# MobileNetV2 and MobileNet: always the file trained at 224 pixels, whatever size is asked for (at 96 to 192 pixels Keras
-# would take another one, trained separately). Keras publishes no hash for these two families.
+# MobileNetV2 and MobileNet: always the file trained at 224 pixels, whatever the image size. At 96 to 192 pixels Keras
+# would take another one, trained separately. It publishes no hash for these two families.
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone
     for backbone in (

@@ -58,7 +58,7 @@ def build_classifier(
         raise InputError(f"n_classes: received {n_classes!r}; accepted is an integer of at least 2.")
     backbone = get_backbone(backbone)
     body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
-    return keras.Model(body.inputs, build_head(body.output, head, n_classes, seed), name=backbone.name)
+    return keras.Model(body.input, build_head(body.output, head, n_classes, seed), name=backbone.name)
 
 
 def build_encoder(
@@ -80,7 +80,7 @@ def build_encoder(
     check_pooling("pooling", pooling)
     backbone = get_backbone(backbone)
     body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
-    return keras.Model(body.inputs, build_pooling(body.output, pooling), name=backbone.name)
+    return keras.Model(body.input, build_pooling(body.output, pooling), name=backbone.name)
 
 
 def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone") -> keras.KerasTensor:
@@ -126,13 +126,13 @@ def _connect(backbone, pixels, preprocessed) -> keras.Model:
         body = keras.Model(pixels, features, name=backbone.name)
     except ValueError as error:
         raise InputError(
-            f"{backbone.name}: its constructor has to build on `input_tensor` and return the features, a tensor of shape "
-            "(B, h, w, channels), or a keras.Model over keras.utils.get_source_inputs(input_tensor)."
+            f"{backbone.name}: its constructor has to build on `input_tensor` and return the features, a tensor of "
+            "shape (B, h, w, channels), or a keras.Model over keras.utils.get_source_inputs(input_tensor)."
         ) from error
     if len(backbone_layers(body)) != len(body.layers) - len(keras.Model(pixels, preprocessed).layers):
         raise InputError(
-            f"{backbone.name}: its layer names must not begin with {PREPROCESSING_PREFIX!r} or {HEAD_PREFIX!r}, the marks "
-            "of the layers around it."
+            f"{backbone.name}: its layer names must not begin with {PREPROCESSING_PREFIX!r} or {HEAD_PREFIX!r}: these "
+            "mark the layers around it."
         )
     return body
 
@@ -151,23 +151,22 @@ def _draw_weights(layers, seed):
     for index, layer in enumerate(layers):
         for variable in layer.weights:
             rule = _initializer_of(layer, variable.name)
-            if rule is None and variable.trainable:
+            if rule is not None:
+                config = rule.get_config()
+                if "seed" in config:
+                    config["seed"] = derive_seed(seed, "backbone", index, variable.name)
+                variable.assign(type(rule).from_config(config)(variable.shape, dtype=variable.dtype))
+            elif variable.trainable:  # the others are statistics, counted up from a constant
                 raise InputError(
                     f"weights: received None, but how {layer.name} draws its weight {variable.name!r} is not known, so "
-                    f"it cannot follow the seed. Let the layer keep the rule as `{variable.name}_initializer`, or give "
-                    "a weights file."
+                    f"it cannot follow the seed. Let the layer keep the rule, a keras.initializers.Initializer, as "
+                    f"`{variable.name}_initializer`, or give a weights file."
                 )
-            if rule is None:
-                continue  # statistics a layer counts up from a constant
-            config = rule.get_config()
-            if "seed" in config:
-                config["seed"] = derive_seed(seed, "backbone", index, variable.name)
-            variable.assign(type(rule).from_config(config)(variable.shape, dtype=variable.dtype))
 
 
-def _initializer_of(layer, weight_name):
+def _initializer_of(layer, weight_name) -> keras.initializers.Initializer | None:
     # Conv2D: kernel, kernel_initializer. DepthwiseConv2D: kernel, depthwise_initializer.
     # SeparableConv2D: depthwise_kernel, depthwise_initializer, and so on.
     stems = (weight_name, weight_name.removesuffix("_kernel"), "depthwise" if weight_name == "kernel" else weight_name)
     rules = (getattr(layer, f"{stem}_initializer", None) for stem in stems)
-    return next((rule for rule in rules if rule is not None), None)
+    return next((rule for rule in rules if isinstance(rule, keras.initializers.Initializer)), None)

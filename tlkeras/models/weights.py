@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 FOLDER_VARIABLE = "TLKERAS_WEIGHTS"
+_FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,17 @@ def find_weights(
     folder = folder or os.environ.get(FOLDER_VARIABLE) or None
     if folder is not None and not Path(folder).expanduser().is_dir():
         raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
-    places = [] if folder is None else [("folder", Path(folder).expanduser())]
-    for source, place in [*places, ("cache", _cache())]:
+    places = [("cache", _cache())] if folder is None else [("folder", Path(folder).expanduser()), ("cache", _cache())]
+    for source, place in places:
         for published in backbone.weights:
             if (place / published.file).is_file():
                 return _checked(place / published.file, published, source)
     official = backbone.weights[0]
+    if official.url is None:
+        raise MissingInputError(
+            f"weights: there is no {official.file} in {' or '.join(str(place) for _, place in places)}, and no address "
+            "to download it from. Put it there."
+        )
     return _checked(_download(official, backbone), official, "download")
 
 
@@ -88,14 +95,17 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
         InputError: the file cannot be read, or holds another network.
     """
     try:
-        if weights.path.suffix == ".keras":
-            _copy_backbone(weights.path, model)
-        else:
-            model.load_weights(weights.path)
+        with warnings.catch_warnings():
+            # Keras only warns where a file lacks some layers' weights, and leaves those layers random.
+            warnings.simplefilter("error", UserWarning)
+            if weights.path.suffix == ".keras":
+                _copy_backbone(weights.path, model)
+            else:
+                model.load_weights(weights.path)
     except InputError:
         raise
     # What Keras, h5py and zipfile raise for a cut file, a foreign one, or another network's.
-    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, OSError, BadZipFile, UserWarning) as error:
         raise InputError(
             f"weights: {weights.path} does not load into {model.name}: {error} Give a file of this network without its "
             "classifier."
@@ -121,9 +131,6 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
         note=_FOLDED_NOTE if folded else "",
         batch_norm_folded=folded,
     )
-
-
-_FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
 
 
 def _checked(path: Path, published: PublishedWeights, source: str) -> WeightsFile:
@@ -156,7 +163,7 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
 
     path = _cache() / published.file
     try:
-        # get_file writes in place: a download killed half-way would be taken for the file where no hash is published.
+        # get_file writes in place: where no hash is published, the rest of a killed download would pass for the file.
         with atomic_write(path) as temporary:
             keras.utils.get_file(
                 temporary.name,
@@ -166,11 +173,14 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
                 force_download=True,
             )
     except Exception as error:  # get_file raises no narrower type where there is no network
-        known = f"md5 {published.md5}" if published.md5 else "Keras publishes no hash for it; its sha256 will be shown"
+        known = (
+            f"its md5 is {published.md5}" if published.md5 else "Keras publishes no hash for it; its sha256 is recorded"
+        )
         raise InputError(
-            f"weights: {published.file}, ImageNet weights of {backbone.name}, could not be downloaded ({error}). Fetch "
-            f"{published.url} where there is a network ({known}) and put it into {path.parent}, or into a folder named "
-            f"with --weights or {FOLDER_VARIABLE}. weights=None trains from random weights."
+            f"weights: the ImageNet file of {backbone.name} is not here and could not be downloaded ({error}).\n"
+            f"Fetch {published.url} where there is a network ({known})\n"
+            f"and put {published.file} into {path.parent}, or into the folder that --weights or {FOLDER_VARIABLE} "
+            "names. Random weights are weights=None."
         ) from error
     return path
 

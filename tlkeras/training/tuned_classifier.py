@@ -61,7 +61,7 @@ class TunedClassifier:
         """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit."""
         if samples.labels is not None and samples.class_names != self.class_names:
             raise InputError(
-                f"samples: their classes {samples.class_names} are not this classifier's, {self.class_names}."
+                f"samples: their classes {samples.class_names} are not those trained on, {self.class_names}."
             )
         if len(samples) == 0:
             raise InputError("samples: there are none to predict.")

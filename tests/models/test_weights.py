@@ -1,0 +1,226 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from tiny import TINY, build_tiny
+
+from tlkeras.files import sha256_of
+from tlkeras.models.backbones import BACKBONES, PublishedWeights, backbone_layers
+from tlkeras.models.classifier import build_classifier, build_encoder
+from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.schema import InputError, MissingInputError
+
+CONTENT = b"weights"
+MD5 = hashlib.md5(CONTENT).hexdigest()
+OFFICIAL = PublishedWeights("tiny_no_top.h5", url="http://127.0.0.1:9/tiny_no_top.h5", md5=MD5)  # nobody answers there
+FOLDED = PublishedWeights("tiny_no_top.bn_folded.h5", batch_norm_folded=True)
+ROW = replace(TINY, weights=(OFFICIAL, FOLDED))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache of Keras, and no weights folder."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("TLKERAS_WEIGHTS", raising=False)
+    (tmp_path / "keras" / "models").mkdir(parents=True)
+    return tmp_path / "keras" / "models"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+def backbone_weights(model):
+    return [weight for layer in backbone_layers(model) for weight in layer.get_weights()]
+
+
+def assert_backbone_equals(model, expected):
+    for one, other in zip(backbone_weights(model), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def plain_backbone(seed=0):
+    """As others would have it: no preprocessing, no head, every weight drawn, BatchNorm's too."""
+    model = build_tiny(keras.Input((32, 32, 3)))
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.uniform(0.5, 1, weight.shape).astype(np.float32) for weight in model.get_weights()])
+    return model
+
+
+def write_legacy_h5(path, model):
+    """The layout of the files that keras.applications publishes."""
+    with h5py.File(path, "w") as file:
+        layers = [layer for layer in model.layers if layer.weights]
+        file.attrs["layer_names"] = [layer.name.encode() for layer in layers]
+        for layer in layers:
+            group = file.create_group(layer.name)
+            group.attrs["weight_names"] = [weight.name.encode() for weight in layer.weights]
+            for weight in layer.weights:
+                group.create_dataset(weight.name, data=np.asarray(weight))
+
+
+def test_none_means_random_and_a_found_file_is_taken_as_it_is():
+    assert find_weights(TINY, None) is None
+    found = WeightsFile(path=Path("a.h5"), sha256="0", source="path")
+    assert find_weights(TINY, found) is found
+
+
+def test_the_folder_comes_before_the_cache_and_the_argument_before_the_variable(folder, cache, tmp_path, monkeypatch):
+    (cache / OFFICIAL.file).write_bytes(CONTENT)
+    found = find_weights(ROW, "imagenet", folder=folder)
+    assert (found.path, found.source) == (cache / OFFICIAL.file, "cache")
+    (folder / OFFICIAL.file).write_bytes(CONTENT)
+    monkeypatch.setenv("TLKERAS_WEIGHTS", str(folder))
+    found = find_weights(ROW, "imagenet")
+    assert found == WeightsFile(
+        path=folder / OFFICIAL.file,
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        source="folder",
+        published_hash=MD5,
+    )
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / OFFICIAL.file).write_bytes(CONTENT)
+    assert find_weights(ROW, "imagenet", folder=other).path == other / OFFICIAL.file
+
+
+def test_the_folded_file_stands_in_where_the_official_one_is_missing_and_says_so(folder):
+    (folder / FOLDED.file).write_bytes(b"folded")
+    for found in (find_weights(ROW, "imagenet", folder=folder), find_weights(ROW, folder / FOLDED.file)):
+        assert found.batch_norm_folded
+        assert "only while BatchNorm is frozen" in found.note
+    (folder / OFFICIAL.file).write_bytes(CONTENT)
+    assert not find_weights(ROW, "imagenet", folder=folder).batch_norm_folded
+
+
+def test_a_file_with_another_hash_is_refused(folder):
+    (folder / OFFICIAL.file).write_bytes(CONTENT + b"!")
+    with pytest.raises(InputError, match=f"damaged or another file.*the published one {MD5}"):
+        find_weights(ROW, "imagenet", folder=folder)
+
+
+def test_where_no_hash_is_published_the_note_says_so_with_the_sha256(folder):
+    (folder / OFFICIAL.file).write_bytes(CONTENT)
+    found = find_weights(replace(ROW, weights=(replace(OFFICIAL, md5=None),)), "imagenet", folder=folder)
+    assert found.published_hash is None
+    assert found.note == f"Keras publishes no hash for this file; its sha256 is {hashlib.sha256(CONTENT).hexdigest()}"
+
+
+def test_a_download_lands_in_the_cache_whole(tmp_path, cache):
+    (tmp_path / "server.h5").write_bytes(CONTENT)
+    row = replace(ROW, weights=(replace(OFFICIAL, url=(tmp_path / "server.h5").as_uri()),))
+    found = find_weights(row, "imagenet")
+    assert (found.path, found.source, found.published_hash) == (cache / OFFICIAL.file, "download", MD5)
+    assert found.path.read_bytes() == CONTENT
+    assert find_weights(row, "imagenet").source == "cache"
+
+
+def test_a_download_with_another_hash_leaves_nothing_behind(tmp_path, cache):
+    (tmp_path / "server.h5").write_bytes(b"cut")
+    row = replace(ROW, weights=(replace(OFFICIAL, url=(tmp_path / "server.h5").as_uri()),))
+    with pytest.raises(InputError, match="could not be downloaded"):
+        find_weights(row, "imagenet")
+    assert list(cache.iterdir()) == []
+
+
+def test_without_network_the_error_names_the_file_the_address_the_place_and_the_hash(cache):
+    with pytest.raises(InputError) as caught:
+        find_weights(ROW, "imagenet")
+    for word in (OFFICIAL.file, OFFICIAL.url, str(cache), MD5, "--weights", "TLKERAS_WEIGHTS"):
+        assert word in str(caught.value)
+    with pytest.raises(InputError, match="Keras publishes no hash for it"):
+        find_weights(replace(ROW, weights=(replace(OFFICIAL, md5=None),)), "imagenet")
+
+
+def test_what_is_not_there_is_named(tmp_path, folder):
+    with pytest.raises(MissingInputError, match=r'there is no file .*ImageNet; accepted: "imagenet", None'):
+        find_weights(ROW, tmp_path / "ImageNet")
+    with pytest.raises(MissingInputError, match=r"weights/model\.keras"):
+        find_weights(ROW, folder)
+    with pytest.raises(MissingInputError, match="there is no folder"):
+        find_weights(ROW, "imagenet", folder=tmp_path / "nowhere")
+    with pytest.raises(MissingInputError, match=r"there is no tiny_no_top\.bn_folded\.h5 in"):
+        find_weights(replace(TINY, weights=(FOLDED,)), "imagenet", folder=folder)
+    with pytest.raises(InputError, match="no ImageNet file is known for tiny"):
+        find_weights(TINY, "imagenet")
+    (folder / "weights.pth").write_bytes(CONTENT)
+    with pytest.raises(InputError, match=r"files that end in \.h5"):
+        find_weights(ROW, folder / "weights.pth")
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
+def test_a_plain_network_loads_behind_preprocessing(tmp_path, suffix):
+    plain = plain_backbone()
+    path = tmp_path / f"tiny{suffix}"
+    if suffix == ".h5":
+        write_legacy_h5(path, plain)
+    elif suffix == ".keras":
+        plain.save(path)
+    else:
+        plain.save_weights(path)
+    model = build_classifier(TINY, n_classes=2, image_size=(32, 48), weights=path)
+    assert_backbone_equals(model, plain.get_weights())
+    assert find_weights(TINY, path).sha256 == sha256_of(path)
+
+
+def test_an_earlier_run_gives_its_backbone_and_not_its_head(tmp_path):
+    earlier = build_classifier(TINY, n_classes=5, image_size=(32, 32), preprocessing="unit", seed=1)
+    earlier.save(tmp_path / "model.keras")
+    assert find_weights(TINY, tmp_path).source == "run"
+    model = build_classifier(TINY, n_classes=2, image_size=(48, 48), weights=tmp_path, seed=2)
+    assert_backbone_equals(model, backbone_weights(earlier))
+    fresh = build_classifier(TINY, n_classes=2, image_size=(48, 48), seed=2)
+    np.testing.assert_array_equal(model.get_layer("head_probs").kernel, fresh.get_layer("head_probs").kernel)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
+def test_another_networks_file_and_a_cut_one_are_refused(tmp_path, suffix):
+    other = build_tiny(keras.Input((32, 32, 3)), filters=6)
+    path = tmp_path / f"tiny{suffix}"
+    if suffix == ".h5":
+        write_legacy_h5(path, other)
+    elif suffix == ".keras":
+        other.save(path)
+    else:
+        other.save_weights(path)
+    with pytest.raises(InputError, match="tiny"):
+        build_encoder(TINY, image_size=(32, 32), weights=path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="does not load into tiny"):
+        build_encoder(TINY, image_size=(32, 32), weights=path)
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(InputError, match="does not load into tiny"):
+        build_encoder(TINY, image_size=(32, 32), weights=path)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv2_050", "mobilenet_025"])
+def test_the_file_trained_at_224_pixels_is_the_one_wanted_at_every_size(name):
+    assert "_224_" in BACKBONES[name].weights[0].file
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "sha256"),
+    [
+        ("mobilenetv2_035", "df1c3db1d0d9193719c4c70f707c56f7021f999f825bdc57454c275cf6def19f"),
+        ("mobilenetv2_050", "279052de2cfa801003aa6cc25cc4d007d35dd0b76f06935268c79788b7642d05"),
+        ("mobilenet_025", "dbdb03ee2a22fd895301636cd328b234bb3a9952358f436d82f46b81e0d5b0bf"),
+        ("mobilenetv2", None),  # rebuilt, so nobody else's file has its hash
+    ],
+)
+def test_real_weights_load_as_keras_itself_loads_them(real_weights, name, sha256):
+    found = find_weights(name, "imagenet", folder=real_weights)
+    assert found.batch_norm_folded == (sha256 is None)
+    assert sha256 is None or found.sha256 == sha256
+    model = build_encoder(name, image_size=(96, 96), weights=found)
+    row = BACKBONES[name]
+    constructor = getattr(keras.applications, row.constructor)
+    keras_own = constructor(include_top=False, weights=str(found.path), input_shape=(96, 96, 3), **row.arguments)
+    assert_backbone_equals(model, [weight for layer in keras_own.layers for weight in layer.get_weights()])
