@@ -129,6 +129,7 @@ EXPERIMENT = tl.Experiment(
     dataset="chest_xray",
     positive_class="PNEUMONIA",
     default_backbones=DOCUMENT_BACKBONES,
+    smoke_backbones=("mobilenet_025",),
     protocols={
         "corrected": tl.Protocol(
             split=tl.Predefined(val=0.15),

@@ -18,6 +18,7 @@ EXPERIMENT = tl.Experiment(
     dataset="chest_xray",
     positive_class="PNEUMONIA",
     default_backbones=("tiny",),
+    smoke_backbones=("tiny",),
     protocols={
         "corrected": tl.Protocol(
             split=tl.Predefined(val=0.25),

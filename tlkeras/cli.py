@@ -71,6 +71,7 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
 
 def _run(experiment: Experiment, given: argparse.Namespace) -> None:
     protocol = experiment.protocols[given.protocol]
+    default = experiment.smoke_backbones if given.smoke else experiment.default_backbones
     if given.report_only:
         folder = RunFolder(given.out / given.protocol)
     else:
@@ -81,7 +82,7 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
                 out=given.out,
                 weights=given.weights,
                 protocol=given.protocol,
-                backbones=choose("--backbones", given.backbones, protocol.backbones, experiment.default_backbones),
+                backbones=choose("--backbones", given.backbones, protocol.backbones, default),
                 methods=choose("--methods", given.methods, protocol.methods, protocol.methods),
                 seeds=tuple(dict.fromkeys(given.seeds)),
                 smoke=given.smoke,

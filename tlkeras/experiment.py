@@ -73,6 +73,7 @@ class Experiment:
         protocols: {name: Protocol}; the first is the default.
         reported: {((method, backbone), part, metric): value in per cent} as printed in the document.
         default_backbones: what runs when none is named.
+        smoke_backbones: what a smoke run takes when none is named: small ones.
         positive_class: the class that sensitivity and precision speak of, or None.
         stated: settings the document gives.
         assumed: settings it does not give, and what was taken.
@@ -84,6 +85,7 @@ class Experiment:
     protocols: dict[str, Protocol]
     reported: dict[tuple[tuple[str, str], str, str], float]
     default_backbones: tuple[str, ...]
+    smoke_backbones: tuple[str, ...]
     positive_class: str | None = None
     stated: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()

@@ -179,6 +179,7 @@ def test_an_earlier_run_gives_its_backbone_and_not_its_head(tmp_path):
     np.testing.assert_array_equal(model.get_layer("head_probs").kernel, fresh.get_layer("head_probs").kernel)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras' first words on the way to its error
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
 def test_another_networks_file_and_a_cut_one_are_refused(tmp_path, suffix):
     other = build_tiny(keras.Input((32, 32, 3)), filters=6)

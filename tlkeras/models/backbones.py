@@ -61,7 +61,7 @@ class Backbone:
     """
 
     name: str
-    constructor: str | Callable[..., keras.Model]
+    constructor: str | Callable[..., keras.Model | keras.KerasTensor]
     preprocessing: str
     native_size: int
     stages: Mapping[str, str | int] = field(hash=False)
@@ -99,7 +99,7 @@ def get_backbone(backbone: str | Backbone) -> Backbone:
     """The row of that name; a Backbone is returned as it is."""
     if isinstance(backbone, Backbone):
         return backbone
-    if backbone not in BACKBONES:
+    if not isinstance(backbone, str) or backbone not in BACKBONES:
         near = get_close_matches(str(backbone), BACKBONES, n=3)
         raise InputError(
             f"backbone: received {backbone!r}; accepted: {', '.join(BACKBONES)}, or a tl.Backbone of your own."

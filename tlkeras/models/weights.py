@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,17 +94,14 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
         InputError: the file cannot be read, or holds another network.
     """
     try:
-        with warnings.catch_warnings():
-            # Keras only warns where a file lacks some layers' weights, and leaves those layers random.
-            warnings.simplefilter("error", UserWarning)
-            if weights.path.suffix == ".keras":
-                _copy_backbone(weights.path, model)
-            else:
-                model.load_weights(weights.path)
+        if weights.path.suffix == ".keras":
+            _copy_backbone(weights.path, model)
+        else:
+            model.load_weights(weights.path)
     except InputError:
         raise
     # What Keras, h5py and zipfile raise for a cut file, a foreign one, or another network's.
-    except (ValueError, TypeError, KeyError, OSError, BadZipFile, UserWarning) as error:
+    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
         raise InputError(
             f"weights: {weights.path} does not load into {model.name}: {error} Give a file of this network without its "
             "classifier."

@@ -70,7 +70,7 @@ def fit_tuner(recipe: Tuner, train, val, *, seed: int, weights_folder=None, prog
         tables.append(layer_table(model))
         history += _run_phase(model, job, phase, number, best, say)
     # A fresh model around the same layers: without the last phase's optimizer, whose state would triple the saved file.
-    model = keras.Model(model.inputs, model.outputs, name=model.name)
+    model = keras.Model(model.input, model.output, name=model.name)
     return TunedClassifier(
         model=model,
         class_names=train.class_names,
