@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tlkeras as tl
 from tlkeras import experiment as experiment_module
 from tlkeras.cli import main
 from tlkeras.experiment import RunOptions, run_experiment
+from tlkeras.runs import RunFolder
 
 METHODS = {"unit_frozen": ("scaled 0..1", "frozen"), "own_frozen": ("own", "frozen")}
 EXPERIMENT = tl.Experiment(
@@ -121,7 +123,9 @@ def test_finished_cells_are_kept_and_the_rest_is_run(finished, toy_chest_xray, m
 
 def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished, toy_chest_xray, monkeypatch):
     monkeypatch.setattr(experiment_module, "SMOKE_SIDE", 40)
-    with pytest.raises(tl.InputError, match=r"was made with recipe = .* Name another folder with --out"):
+    with pytest.raises(
+        tl.InputError, match=r"was made with recipe\.image_size\.0 = 32, now it is 40\. Name another folder with --out"
+    ):
         run_experiment(EXPERIMENT, options(toy_chest_xray, finished.parent))
 
 
@@ -197,8 +201,49 @@ def test_ctrl_c_ends_with_130(monkeypatch, tmp_path, capsys):
 
 
 def test_the_command_of_a_run_names_no_folder_of_this_machine(finished):
-    config = json.loads((finished / "config.json").read_text())
-    assert config["command"] == (
+    command = (
         "python experiments/toy.py --data DATA --weights WEIGHTS --protocol corrected --backbones tiny "
-        "--methods unit_frozen own_frozen --seeds 0 --smoke"
+        "--methods own_frozen unit_frozen --seeds 0 --smoke"
     )
+    assert command in (finished / "table.md").read_text()
+
+
+def test_each_cell_says_where_it_was_made(finished):
+    (made,) = json.loads((finished / "environment.json").read_text())
+    assert made["device"] == "CPU"
+    assert made["packages"]["keras"].startswith("3.15")
+    assert made["cells"] == ["tiny/own_frozen/seed0", "tiny/unit_frozen/seed0"]
+
+
+def test_smoke_and_real_cells_do_not_share_a_folder(finished, toy_chest_xray):
+    arguments = ["--data", str(toy_chest_xray), "--out", str(finished.parent), "--smoke", "--skip-unreadable"]
+    with pytest.raises(SystemExit) as stopped:
+        main(EXPERIMENT, arguments)
+    assert stopped.value.code == 2
+
+
+def test_a_cell_that_fails_does_not_keep_the_others_from_running(toy_chest_xray, tmp_path, capsys):
+    cells = {
+        ("hopeless", "tiny"): tiny_tuner(phases=(tl.Phase(3, 1e30, optimizer="sgd"),)),
+        ("sound", "tiny"): tiny_tuner(),
+    }
+    protocol = dataclasses.replace(EXPERIMENT.protocols["corrected"], cells=cells, grid=None)
+    two = dataclasses.replace(EXPERIMENT, protocols={"corrected": protocol})
+    with pytest.raises(tl.InputError, match="1 of 2 cells did not finish"):
+        run_experiment(two, options(toy_chest_xray, tmp_path, methods=("hopeless", "sound")))
+    assert [str(key) for key in RunFolder(tmp_path / "corrected").finished()] == ["tiny/sound/seed0"]
+
+
+def test_a_missing_weights_file_is_known_before_anything_is_trained(toy_chest_xray, tmp_path, monkeypatch):
+    cells = {("sound", "tiny"): tiny_tuner(), ("carried", "tiny"): tiny_tuner(weights="nowhere.h5")}
+    protocol = dataclasses.replace(EXPERIMENT.protocols["corrected"], cells=cells, grid=None)
+    two = dataclasses.replace(EXPERIMENT, protocols={"corrected": protocol})
+    monkeypatch.setattr(experiment_module, "_tiny", lambda recipe: recipe)  # a smoke run takes random weights
+    with pytest.raises(tl.InputError, match=r"there is no file nowhere\.h5"):
+        run_experiment(two, options(toy_chest_xray, tmp_path, methods=("sound", "carried")))
+    assert RunFolder(tmp_path / "corrected").finished() == []
+
+
+def test_a_table_with_holes_is_refused_when_it_is_declared():
+    with pytest.raises(tl.InputError, match=r"missing: \[\('b', 'two'\)\]"):
+        tl.Protocol(split=None, cells={("a", "one"): 1, ("b", "one"): 1, ("a", "two"): 1})

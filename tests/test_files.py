@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -63,6 +62,7 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
         holder.stdout.close()
-    time.sleep(0.05)
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / ".writing-abc.keras").write_text("what a killed holder left")
     with locked(tmp_path):
-        pass
+        assert [path.name for path in (tmp_path / "cell").iterdir()] == []

@@ -20,7 +20,7 @@ def finished_run(root):
     write_csv(predictions().to_frame("test"), folder.cell(KEY) / "predictions.csv")
     write_text(folder.cell(KEY) / "model.keras", "large")
     write_json(folder.cell(KEY) / "classifier.json", {})
-    folder.write_cell(KEY, {"batch_size": 8}, {"seconds": 1})
+    folder.write_cell(KEY, {"head": {"units": [4, 8]}}, {"seconds": 1})
     write_text(root / "table.md", "table")
     return folder
 
@@ -28,17 +28,19 @@ def finished_run(root):
 def test_a_cell_is_finished_only_with_the_settings_it_was_made_with(tmp_path):
     folder = finished_run(tmp_path)
     assert folder.finished() == [KEY]
-    assert folder.is_finished(KEY, {"batch_size": 8})
-    assert not folder.is_finished(CellKey("vgg16", "frozen", 3), {"batch_size": 8})
-    with pytest.raises(tl.InputError, match=r"made with batch_size = 8, now it is 16\. Name another folder with --out"):
-        folder.is_finished(KEY, {"batch_size": 16})
+    assert folder.is_finished(KEY, {"head": {"units": [4, 8]}})
+    assert not folder.is_finished(CellKey("vgg16", "frozen", 3), {"head": {"units": [4, 8]}})
+    with pytest.raises(
+        tl.InputError, match=r"made with head\.units\.1 = 8, now it is 16\. Name another folder with --out"
+    ):
+        folder.is_finished(KEY, {"head": {"units": [4, 16]}})
 
 
 def test_a_cell_without_its_last_file_is_not_finished(tmp_path):
     folder = finished_run(tmp_path)
     (folder.cell(KEY) / "cell.json").unlink()
     assert folder.finished() == []
-    assert not folder.is_finished(KEY, {"batch_size": 8})
+    assert not folder.is_finished(KEY, {"head": {"units": [4, 8]}})
 
 
 def test_predictions_come_back_by_part(tmp_path):
@@ -63,6 +65,22 @@ def test_a_published_folder_has_no_model_and_can_be_read_again(tmp_path):
     publish(tmp_path / "run", tmp_path / "assets")
     assert packed.read_bytes() == first
     assert gzip.decompress(first) == (RunFolder(tmp_path / "run").cell(KEY) / "predictions.csv").read_bytes()
+
+
+def test_cells_of_another_kind_are_refused_in_the_same_folder(tmp_path):
+    folder = finished_run(tmp_path)
+    folder.require_same({"head": {"units": [4, 8]}})
+    with pytest.raises(tl.InputError, match="was made with"):
+        folder.require_same({"head": {"units": [4, 9]}})
+
+
+def test_unfinished_cells_and_sheets_are_not_published(tmp_path):
+    folder = finished_run(tmp_path / "run")
+    write_text(folder.cell(KEY) / "sheet_test.png", "images")
+    write_text(folder.cell(CellKey("vgg16", "frozen", 0)) / "predictions.csv", "half a cell")
+    publish(tmp_path / "run", tmp_path / "assets")
+    names = {path.name for path in (tmp_path / "assets").rglob("*") if path.is_file()}
+    assert names == {"predictions.csv.gz", "cell.json", "table.md"}
 
 
 def test_nothing_is_published_from_an_empty_folder(tmp_path):

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from tlkeras.experiment import Experiment, RunOptions, choose, run_experiment
@@ -18,10 +19,13 @@ def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
     """Runs an experiment script; exits with 0, 2 on unusable input, or 130 on Ctrl-C."""
     parser = build_parser(experiment)
     given = parser.parse_args(arguments)
-    run_guarded(lambda: _run(experiment, given))
+    run_guarded(
+        lambda: _run(experiment, given),
+        interrupted="finished cells are kept, the same command goes on from there",
+    )
 
 
-def run_guarded(work) -> None:
+def run_guarded(work: Callable[[], None], *, interrupted: str = "nothing is kept") -> None:
     """Calls `work`, turns the errors a user can mend into one message, and leaves with the right exit code."""
     # TensorFlow reads this when it is first imported: its start-up notices would bury ours.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -32,7 +36,7 @@ def run_guarded(work) -> None:
     except InputError as error:
         sys.exit(_exit_message(2, f"error: {error}"))
     except KeyboardInterrupt:
-        sys.exit(_exit_message(130, "\nstopped; finished cells are kept, the same command goes on from there"))
+        sys.exit(_exit_message(130, f"\nstopped; {interrupted}"))
 
 
 def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
@@ -55,14 +59,18 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
         default=None,
         help="folder searched first for weight files (default: TLKERAS_WEIGHTS, then Keras' cache)",
     )
-    add("--out", type=Path, default=Path("runs") / experiment.name, help="run folder (default: %(default)s)")
+    add(
+        "--out",
+        type=Path,
+        help=f"run folder (default: runs/{experiment.name}, with --smoke runs/{experiment.name}-smoke)",
+    )
     add("--protocol", choices=protocols, default=protocols[0], help="default: %(default)s")
     add("--backbones", nargs="+", metavar="NAME", help=f"default: {' '.join(experiment.default_backbones)}")
     add("--methods", nargs="+", metavar="NAME", help="default: all of the protocol")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="one run of every cell for each (default: 0)")
     add("--skip-unreadable", action="store_true", help="leave unreadable images out and list them, instead of stopping")
     add("--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?")
-    add("--report-only", action="store_true", help="tables and figures again from the run folder, without TensorFlow")
+    add("--report-only", action="store_true", help="tables and figures again, of all that is in the run folder")
     add(
         "--publish", type=Path, metavar="DIR", help="then copy the run folder there without models, fit to be committed"
     )
@@ -72,14 +80,15 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
 def _run(experiment: Experiment, given: argparse.Namespace) -> None:
     protocol = experiment.protocols[given.protocol]
     default = experiment.smoke_backbones if given.smoke else experiment.default_backbones
+    out = given.out or Path("runs") / (f"{experiment.name}-smoke" if given.smoke else experiment.name)
     if given.report_only:
-        folder = RunFolder(given.out / given.protocol)
+        folder = RunFolder(out / given.protocol)
     else:
         folder = run_experiment(
             experiment,
             RunOptions(
                 data=given.data,
-                out=given.out,
+                out=out,
                 weights=given.weights,
                 protocol=given.protocol,
                 backbones=choose("--backbones", given.backbones, protocol.backbones, default),

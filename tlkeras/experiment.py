@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import time
 from collections.abc import Sequence
@@ -50,6 +51,11 @@ class Protocol:
     cells: dict[tuple[str, str], Tuner]
     deviations: tuple[str, ...] = ()
     grid: dict[str, tuple[str, str]] | None = None
+
+    def __post_init__(self):
+        missing = [(m, b) for m in self.methods for b in self.backbones if (m, b) not in self.cells]
+        if missing:
+            raise InputError(f"Protocol.cells: every method needs a recipe for every backbone; missing: {missing}.")
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -105,13 +111,6 @@ class RunOptions:
     smoke: bool = False
     skip_unreadable: bool = False
 
-    def command(self, experiment: Experiment) -> str:
-        """The command that repeats this run, with DATA and WEIGHTS in place of this machine's folders."""
-        words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {self.protocol}"]
-        words += [f"--backbones {' '.join(self.backbones)}", f"--methods {' '.join(self.methods)}"]
-        words += [f"--seeds {' '.join(str(seed) for seed in self.seeds)}"]
-        return " ".join(words + ["--smoke"] * self.smoke + ["--skip-unreadable"] * self.skip_unreadable)
-
 
 @dataclass(frozen=True)
 class _Cell:
@@ -130,25 +129,49 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
 
     protocol = experiment.protocols[options.protocol]
     folder = RunFolder(options.out / options.protocol)
-    samples = _readable(load_dataset(experiment.dataset, options.data, check_counts=not options.smoke), options, folder)
-    if options.smoke:
-        samples = _handful(samples)
     with locked(folder.root):
-        plan = _plan(protocol, options, samples)
+        samples = load_dataset(experiment.dataset, options.data, check_counts=not options.smoke)
+        if options.smoke:
+            samples = _handful(samples)
+        shared = {
+            "data": _digest(samples),
+            "split": describe(protocol.split),
+            "smoke": options.smoke,
+            "skip_unreadable": options.skip_unreadable,
+        }
+        folder.require_same(shared)
+        plan = _plan(protocol, options, shared)
         todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
+        write_json(folder.root / "config.json", _config(experiment, options))
         if len(todo) < len(plan):
             print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
-        for number, cell in enumerate(todo, start=1):
-            print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
-            splits = protocol.split.split(samples, seed=cell.key.seed)
-            _run_cell(folder, cell, splits, options)
-        write_json(folder.root / "config.json", _config(experiment, options))
-        write_json(folder.root / "environment.json", environment())
+        if todo:
+            _run_cells(folder, todo, protocol, _readable(samples, options, folder), options)
     return folder
 
 
-def _plan(protocol: Protocol, options: RunOptions, samples: Samples) -> list[_Cell]:
-    data = _digest(samples)
+def _run_cells(folder: RunFolder, todo: list[_Cell], protocol: Protocol, samples: Samples, options: RunOptions) -> None:
+    seeds = {cell.key.seed for cell in todo}
+    splits = {seed: protocol.split.split(samples, seed=seed) for seed in seeds}
+    failed = []
+    for number, cell in enumerate(todo, start=1):
+        print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
+        try:
+            _run_cell(folder, cell, splits[cell.key.seed], options)
+        except InputError as error:  # a diverging cell must not keep the others from running
+            print(f"not finished: {error}", flush=True)
+            failed.append(f"{cell.key}: {error}")
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(todo)} cells did not finish; --report-only shows the others:\n" + "\n".join(failed)
+        )
+
+
+def _plan(protocol: Protocol, options: RunOptions, shared: dict) -> list[_Cell]:
+    """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
+    from tlkeras.models.weights import find_weights
+    from tlkeras.training.tuner import require_trainable_batch_norm
+
     plan = []
     for seed in options.seeds:
         for backbone in options.backbones:
@@ -156,12 +179,10 @@ def _plan(protocol: Protocol, options: RunOptions, samples: Samples) -> list[_Ce
                 recipe = protocol.cells[method, backbone]
                 if options.smoke:
                     recipe = _tiny(recipe)
-                settings = {
-                    "recipe": describe(recipe),
-                    "split": describe(protocol.split),
-                    "data": data,
-                    "smoke": options.smoke,
-                }
+                weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
+                require_trainable_batch_norm(weights, recipe.phases)
+                sha256 = None if weights is None else weights.sha256
+                settings = {"recipe": describe(recipe), "weights_sha256": sha256, **shared}
                 plan.append(_Cell(CellKey(backbone, method, seed), recipe, settings))
     return plan
 
@@ -169,6 +190,8 @@ def _plan(protocol: Protocol, options: RunOptions, samples: Samples) -> list[_Ce
 def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOptions) -> None:
     import keras
     import pandas as pd
+
+    from tlkeras.training.loop import device_name
 
     for note in splits.notes:
         print(f"split: {note}")
@@ -183,26 +206,21 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     for part in splits.tests:
         _draw_sheet(scored[part], cell, target / f"sheet_{part}.png")
     classifier.save(target)
-    weights = classifier.weights
     facts = {
         "seconds": {"fit": round(trained, 1), "all": round(time.perf_counter() - start, 1)},
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "process_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "parameters": classifier.model.count_params(),
         "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
         "split_notes": list(splits.notes),
-        "weights": None
-        if weights is None
-        else {
-            "file": Path(weights.path).name,
-            "sha256": weights.sha256,
-            "source": weights.source,
-            "published_hash": weights.published_hash,
-            "note": weights.note,
-        },
+        "weights": None if classifier.weights is None else classifier.weights.describe(),
+        "device": device_name(),
+        "environment": environment(),
     }
     folder.write_cell(cell.key, cell.settings, facts)
     accuracy = {part: f"{predictions.correct.mean():.4f}" for part, predictions in scored.items()}
-    print(f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, peak memory {facts['peak_memory_mb']} MB", flush=True)
+    print(
+        f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, process peak {facts['process_peak_mb']} MB", flush=True
+    )
     # Layer names and graphs of one cell must not reach the next.
     keras.utils.clear_session()
 
@@ -252,7 +270,10 @@ def _tiny(recipe: Tuner) -> Tuner:
 
 
 def _digest(samples: Samples) -> str:
-    lines = "\n".join(f"{name}\t{label}" for name, label in zip(samples.sample_ids, samples.labels, strict=True))
+    """One hash of names, sizes, labels, parts and groups: another copy of a data set is another data set."""
+    columns = [samples.sample_ids, [os.path.getsize(path) for path in samples.images], samples.labels]
+    columns += [column for column in (samples.parts, samples.groups) if column is not None]
+    lines = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -267,8 +288,6 @@ def _config(experiment: Experiment, options: RunOptions) -> dict:
         "deviations": list(protocol.deviations),
         "stated": list(experiment.stated),
         "assumed": list(experiment.assumed),
-        "smoke": options.smoke,
-        "command": options.command(experiment),
     }
 
 

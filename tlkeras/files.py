@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, MissingInputError
+
+TEMPORARY_PREFIX = ".writing-"
 
 
 @contextlib.contextmanager
@@ -23,7 +25,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays: Keras and matplotlib read the format off it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix="".join(path.suffixes))
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix="".join(path.suffixes))
     os.close(handle)
     temporary = Path(name)
     try:
@@ -50,16 +52,21 @@ def write_json(path: str | os.PathLike, value: object) -> Path:
 
 
 def read_json(path: str | os.PathLike) -> object:
-    """Reads JSON; a file that is not JSON is named in the error."""
+    """Reads JSON; a file that is missing or not JSON is named in the error."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingInputError(f"there is no {path}; the run that writes it did not get that far.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON ({error}). Remove it, or give the file it should be.") from error
 
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Holds `folder` for this process; a second process is refused at once. A killed holder's lock is free again."""
+    """Holds `folder` for this process; a second process is refused at once. A killed holder's lock is free again.
+
+    What a killed holder was in the middle of writing is removed.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a") as file:
@@ -69,6 +76,8 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             raise InputError(
                 f"{folder} is being written by another process. Wait until it ends, or name another folder with --out."
             ) from error
+        for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
+            unfinished.unlink()
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -16,7 +17,7 @@ from tlkeras.evaluation.plots import (
 )
 from tlkeras.evaluation.statistics import accuracy_interval
 from tlkeras.evaluation.tables import accuracy_table, format_accuracy_table, grid_table, to_markdown
-from tlkeras.files import read_json, write_text
+from tlkeras.files import read_json, write_json, write_text
 from tlkeras.runs import CellKey, RunFolder, write_csv
 from tlkeras.schema import MissingInputError
 
@@ -35,6 +36,8 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         raise MissingInputError(
             f"{folder.root} holds no finished cell; run the experiment first, without --report-only."
         )
+    first = folder.settings_of(keys[0])
+    folder.require_same({name: first[name] for name in ("data", "split", "smoke", "skip_unreadable")})
     scores = pd.concat(
         [_cell_scores(folder, key, protocol, experiment.positive_class) for key in keys], ignore_index=True
     )
@@ -61,6 +64,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     _draw_histories(folder, keys)
     for key in keys:
         _draw_confusions(folder, key)
+    _write_environments(folder, keys)
     write_text(folder.root / "table.md", _page(experiment, folder, protocol, keys, scores, tables))
     return next(iter(tables.values()))
 
@@ -117,7 +121,7 @@ def _draw_confusions(folder: RunFolder, key: CellKey) -> None:
 
 
 def _page(experiment, folder, protocol, keys, scores, tables) -> str:
-    config, declared = read_json(folder.root / "config.json"), experiment.protocols[protocol]
+    settings, declared = folder.settings_of(keys[0]), experiment.protocols[protocol]
     seeds = sorted({key.seed for key in keys})
     lines = [
         f"# {experiment.name}: protocol {protocol}",
@@ -125,7 +129,7 @@ def _page(experiment, folder, protocol, keys, scores, tables) -> str:
         f"{experiment.paper.authors}, {experiment.paper.title}",
         "",
     ]
-    if config["smoke"]:
+    if settings["smoke"]:
         lines += [
             "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**",
             "",
@@ -159,11 +163,31 @@ def _page(experiment, folder, protocol, keys, scores, tables) -> str:
         "",
         "## Made with",
         "",
-        f"    {config['command']}",
+        f"    {_command(experiment, protocol, keys, settings)}",
         "",
         to_markdown(_cost_table(folder, keys)),
     ]
     return "\n".join(lines)
+
+
+def _command(experiment: Experiment, protocol: str, keys: list[CellKey], settings: dict) -> str:
+    """The one command that makes these cells, DATA and WEIGHTS in place of folders, however many made them."""
+    named = {"--backbones": "backbone", "--methods": "method", "--seeds": "seed"}
+    words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {protocol}"]
+    for option, field in named.items():
+        words += [option, *dict.fromkeys(str(getattr(key, field)) for key in keys)]
+    words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]
+    return " ".join(words)
+
+
+def _write_environments(folder: RunFolder, keys: list[CellKey]) -> None:
+    """environment.json: each environment that cells were made in, and which."""
+    environments = {}
+    for key in keys:
+        facts = _facts(folder, key)
+        found = {"device": facts["device"], **facts["environment"]}
+        environments.setdefault(json.dumps(found), (found, []))[1].append(str(key))
+    write_json(folder.root / "environment.json", [{**found, "cells": cells} for found, cells in environments.values()])
 
 
 def _facts(folder: RunFolder, key: CellKey) -> dict:
@@ -175,7 +199,7 @@ def _weights_notes(folder: RunFolder, keys: list[CellKey]) -> list[str]:
     for key in keys:
         weights = _facts(folder, key)["weights"]
         if weights is not None and weights["note"]:
-            notes[f"{key.backbone}: {weights['file']}: {weights['note']}"] = None
+            notes[f"{key.backbone}: {weights['path']}: {weights['note']}"] = None
     return list(notes)
 
 
@@ -189,7 +213,7 @@ def _cost_table(folder: RunFolder, keys: list[CellKey]) -> pd.DataFrame:
                 "method": key.method,
                 "seed": key.seed,
                 "seconds": f"{facts['seconds']['all']:.0f}",
-                "peak memory, MB": facts["peak_memory_mb"],
+                "process peak, MB": facts["process_peak_mb"],
                 "parameters": f"{facts['parameters']:,}",
             }
         )

@@ -80,19 +80,19 @@ class RunFolder:
         """Whether the cell is there, made with these settings.
 
         Raises:
-            InputError: it is there, but made with other settings; the first differing one is named.
+            InputError: it is there, but made with other settings; the first one that differs is named.
         """
         made_with = self.settings_of(key)
         if made_with is None:
             return False
-        differing = [name for name in {**made_with, **settings} if made_with.get(name) != settings.get(name)]
-        if differing:
-            name = differing[0]
-            raise InputError(
-                f"{self.cell(key)} was made with {name} = {made_with.get(name)!r}, now it is {settings.get(name)!r}. "
-                "Name another folder with --out, or remove that one."
-            )
+        _refuse_other(self.cell(key), made_with, settings)
         return True
+
+    def require_same(self, shared: dict) -> None:
+        """Refuses a folder that holds cells of other `shared` settings: a table must not mix data or splits."""
+        for key in self.finished():
+            made_with = self.settings_of(key)
+            _refuse_other(self.cell(key), {name: made_with[name] for name in shared}, shared)
 
     def write_cell(self, key: CellKey, settings: dict, facts: dict) -> None:
         """Marks a cell as finished: `settings` decide whether it can be kept, `facts` are what was found out."""
@@ -141,30 +141,59 @@ def environment() -> dict:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": os.cpu_count(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": {name: _version(name) for name in PACKAGES},
     }
 
 
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
-    """Copies a run folder without its models, predictions compressed: small enough to commit, enough to report again.
+    """Copies a run folder, small enough to commit, enough to report again: finished cells, predictions compressed.
+
+    Models stay out, and so do the sheets: they show images of the data set.
 
     Raises:
         MissingInputError: `source` holds no finished cell.
     """
     source, target = Path(source), Path(target)
-    finished = [file.parent for file in source.rglob("cell.json")]
+    finished = {file.parent for file in source.rglob("cell.json")}
     if not finished:
         raise MissingInputError(f"{source} holds no finished cell, so there is nothing to publish.")
-    for file in sorted(source.rglob("*")):
+    for file in sorted(file for folder in {source, *finished} for file in folder.iterdir()):
         destination = target / file.relative_to(source)
-        inside_cell = any(folder in file.parents for folder in finished)
-        if file.name == "predictions.csv" and inside_cell:
+        if file.name == "predictions.csv":
             _compress(file, destination.with_name("predictions.csv.gz"))
-        elif file.suffix in PUBLISHED_SUFFIXES and not file.name.startswith(".") and file.name != "classifier.json":
+        elif file.suffix in PUBLISHED_SUFFIXES and not file.name.startswith((".", "sheet_", "classifier.json")):
             with atomic_write(destination) as temporary:
                 shutil.copyfile(file, temporary)
     return target
+
+
+def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
+    before, now = _flat(made_with), _flat(settings)
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"{folder} was made with {name} = {before.get(name)!r}, now it is {now.get(name)!r}. "
+                "Name another folder with --out, or remove that one."
+            )
+
+
+def _flat(value: object, name: str = "") -> dict[str, object]:
+    """{"recipe.phases.0.epochs": 5, ...} of nested dicts and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {name: value}
+    flat = {}
+    for key, item in items:
+        flat |= _flat(item, f"{name}.{key}" if name else str(key))
+    return flat
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # e.g. tensorflow-cpu in place of tensorflow
+        return None
 
 
 def _compress(source: Path, target: Path) -> None:

@@ -20,7 +20,6 @@ HEAD = ["head_dense_1", "head_batch_norm_1", "head_probs"]
         ({"unfreeze": 0}, []),
         ({"unfreeze": "all"}, ["conv1", "conv2", "conv3"]),
         ({"unfreeze": "all", "batch_norm": "train"}, ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3"]),
-        ({"unfreeze": 1}, []),  # the last layer with weights is bn3, and BatchNorm is frozen
         ({"unfreeze": 2}, ["conv3"]),
         ({"unfreeze": 3, "batch_norm": "train"}, ["bn2", "conv3", "bn3"]),
         ({"unfreeze": ("block1", "block3")}, ["conv1", "conv3"]),
@@ -50,6 +49,7 @@ def test_the_choice_does_not_depend_on_the_one_before(model):
         ({"unfreeze_from": "blok2"}, "its stages are block1, block2, block3, or give a layer name. Near: block2"),
         ({"unfreeze": ("block4",)}, "has no 'block4'; its stages are block1, block2, block3"),
         ({"unfreeze": 7}, "has 6 layers with weights"),
+        ({"unfreeze": 1}, "nothing would learn"),  # the last layer with weights is bn3, and BatchNorm is frozen
     ],
 )
 def test_unknown_layers_are_refused_with_what_there_is(model, choice, said):

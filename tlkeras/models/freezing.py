@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ def set_trainable(
             shift) even where their neighbours learn; "train" lets those in the unfrozen part learn and update.
 
     Raises:
-        InputError: a stage or layer that this backbone does not have, or more layers than it has.
+        InputError: a stage or layer that this backbone does not have, more layers than it has, or a choice in which
+            nothing can learn.
     """
     import keras
 
@@ -69,12 +71,17 @@ def set_trainable(
         layer.trainable = index in chosen and not (is_batch_norm and batch_norm == "frozen")
         batch_norms += is_batch_norm and layer.trainable
     trainable = [layer for layer in layers if layer.trainable_weights]
+    if chosen and not trainable:
+        raise InputError(
+            f"unfreeze={unfreeze!r}: only BatchNorm layers of {backbone.name} are in it, and batch_norm='frozen' keeps "
+            "them still, so nothing would learn. Take more layers, or a stage."
+        )
     return TrainableSummary(
         backbone_layers=len([layer for layer in layers if layer.weights]),
         backbone_layers_trainable=len(trainable),
         first_trainable=trainable[0].name if trainable else None,
         parameters=model.count_params(),
-        parameters_trainable=sum(int(weight.shape.num_elements()) for weight in model.trainable_weights),
+        parameters_trainable=sum(math.prod(weight.shape) for weight in model.trainable_weights),
         batch_norm_trainable=batch_norms,
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-from tlkeras.files import atomic_write, sha256_of
+from tlkeras.files import atomic_write, read_json, sha256_of
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
 from tlkeras.schema import InputError, MissingInputError
 
@@ -40,6 +40,10 @@ class WeightsFile:
     note: str = ""
     batch_norm_folded: bool = False
 
+    def describe(self) -> dict:
+        """What a saved classifier and a run folder keep of it: everything but the folder it lay in."""
+        return asdict(self) | {"path": self.path.name}
+
 
 def find_weights(
     backbone: str | Backbone,
@@ -64,6 +68,8 @@ def find_weights(
     backbone = get_backbone(backbone)
     if weights is None or isinstance(weights, WeightsFile):
         return weights
+    if not isinstance(weights, str | os.PathLike):
+        raise InputError(f'weights: received {weights!r}; accepted: "imagenet", None, or a path.')
     if weights != "imagenet":
         return _from_path(backbone, Path(weights).expanduser())
     if not backbone.weights:
@@ -109,9 +115,12 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
 
 
 def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
+    folded = any(published.batch_norm_folded for published in backbone.weights if published.file == path.name)
     source = "path"
     if path.is_dir():
         path, source = path / "model.keras", "run"
+        card = path.with_name("classifier.json")
+        folded = card.is_file() and bool((read_json(card).get("weights") or {}).get("batch_norm_folded"))
     if not path.is_file():
         raise MissingInputError(
             f'weights: there is no file {path}; accepted: "imagenet", None, a .h5 or .weights.h5 file of '
@@ -119,7 +128,6 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
         )
     if path.suffix not in (".h5", ".hdf5", ".keras"):
         raise InputError(f"weights: received {path}; accepted are files that end in .h5, .weights.h5 or .keras.")
-    folded = any(published.batch_norm_folded for published in backbone.weights if published.file == path.name)
     return WeightsFile(
         path=path,
         sha256=sha256_of(path),
@@ -139,13 +147,15 @@ def _checked(path: Path, published: PublishedWeights, source: str) -> WeightsFil
                 f"Remove it; it can be fetched from {published.url}."
             )
     sha256 = sha256_of(path)
-    note = f"Keras publishes no hash for this file; its sha256 is {sha256}" if published.md5 is None else ""
+    notes = [_FOLDED_NOTE] if published.batch_norm_folded else []
+    if published.md5 is None:
+        notes.append(f"no hash is published for this file; its sha256 is {sha256}")
     return WeightsFile(
         path=path,
         sha256=sha256,
         source=source,
         published_hash=published.md5,
-        note=_FOLDED_NOTE if published.batch_norm_folded else note,
+        note="; ".join(notes),
         batch_norm_folded=published.batch_norm_folded,
     )
 

@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,22 +22,22 @@ from tlkeras.models.weights import find_weights
 from tlkeras.schema import EpochLog, InputError, Samples
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.tuned_classifier import TunedClassifier
-from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
+
+SEED_STATE = "seed_generator_state"  # what Keras calls the variable that Dropout and noise layers draw from
 
 
 def fit_tuner(recipe: Tuner, train, val, *, seed: int, weights_folder=None, progress=True) -> TunedClassifier:
     """See `Tuner.fit`."""
-    train, val = _as_samples("train", train), None if val is None else _as_samples("val", val)
+    train = _as_samples("train", train)
+    val = None if val is None else _as_samples("val", val, train.class_names)
     _check_samples(train, val)
+    _check_val_is_there(recipe, val)
     say = _printer(progress)
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
-    if weights is not None and weights.batch_norm_folded and any(p.batch_norm == "train" for p in recipe.phases):
-        raise InputError(
-            f"{weights.path}: its BatchNorm is folded into the kernels, so it is the published network only "
-            "while BatchNorm is frozen, and a phase asks for batch_norm='train'. Use the original file, or 'frozen'."
-        )
-    say(f"{backbone.name} on {_device()}, weights: {'random' if weights is None else Path(weights.path).name}")
+    require_trainable_batch_norm(weights, recipe.phases)
+    say(f"{backbone.name} on {device_name()}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
     model = build_classifier(
@@ -50,12 +49,15 @@ def fit_tuner(recipe: Tuner, train, val, *, seed: int, weights_folder=None, prog
         preprocessing=recipe.preprocessing,
         seed=derive_seed(seed, "weights"),
     )
+    # Every phase is set once before anything is decoded or trained: a stage that is not there is known at once.
+    for phase in recipe.phases:
+        _set_trainable(model, backbone, phase)
     job = _Job(
         recipe=recipe,
         seed=seed,
         train=_Part(train, cpu_tensor(decode_all(train, recipe.image_size, progress=progress))),
         val=None if val is None else _Part(val, cpu_tensor(decode_all(val, recipe.image_size, progress=progress))),
-        weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
+        sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
         if recipe.imbalance == "class_weights"
         else None,
         warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),
@@ -63,9 +65,7 @@ def fit_tuner(recipe: Tuner, train, val, *, seed: int, weights_folder=None, prog
     )
     best, history, tables = _Best(), [], []
     for number, phase in enumerate(recipe.phases, start=1):
-        summary = set_trainable(
-            model, backbone, unfreeze=phase.unfreeze, unfreeze_from=phase.unfreeze_from, batch_norm=phase.batch_norm
-        )
+        summary = _set_trainable(model, backbone, phase)
         say(f"phase {number} of {len(recipe.phases)}: {summary}")
         tables.append(layer_table(model))
         history += _run_phase(model, job, phase, number, best, say)
@@ -95,7 +95,7 @@ class _Job:
     seed: int
     train: _Part
     val: _Part | None
-    weights: np.ndarray | None  # float32 (n,), one per training sample
+    sample_weights: np.ndarray | None  # float32 (n,), one per training sample
     warp: object | None
     progress: bool
 
@@ -112,13 +112,10 @@ class _Best:
 
 
 def _run_phase(model, job: _Job, phase: Phase, number: int, best: _Best, say) -> list[EpochLog]:
-    # XLA made this loop ten times slower on CPUs; on a GPU Keras decides.
-    jit = "auto" if keras.distribution.list_devices("gpu") else False
     model.compile(
         optimizer=_optimizer(phase),
         loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=["accuracy"],
-        jit_compile=jit,
     )
     history, best_of_phase, waited = [], math.inf, 0
     for epoch in range(1, phase.epochs + 1):
@@ -151,7 +148,7 @@ def _run_epoch(model, job: _Job, phase: Phase, number: int, epoch: int) -> Epoch
         job.train.pixels,
         order,
         labels=job.train.samples.labels,
-        weights=job.weights,
+        weights=job.sample_weights,
         batch_size=job.recipe.batch_size,
         **_augmented(job, number, epoch, order),
     )
@@ -203,11 +200,9 @@ def _showing(rows: np.ndarray) -> np.ndarray:
 
 
 def _seed_dropout(model: keras.Model, seed: int, number: int, epoch: int) -> None:
-    for index, layer in enumerate(model.layers):
-        drawn_from = getattr(layer, "seed_generator", None)
-        if drawn_from is not None:
-            state = [derive_seed(seed, "dropout", number, epoch, index), 0]
-            drawn_from.state.assign(np.array(state, dtype=drawn_from.state.dtype))
+    states = [variable for layer in model.layers for variable in layer.variables if variable.name == SEED_STATE]
+    for index, state in enumerate(states):
+        state.assign(np.array([derive_seed(seed, "dropout", number, epoch, index), 0], dtype=state.dtype))
 
 
 def _optimizer(phase: Phase) -> keras.optimizers.Optimizer:
@@ -216,11 +211,17 @@ def _optimizer(phase: Phase) -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(phase.learning_rate, momentum=phase.momentum)
 
 
-def _as_samples(name: str, given) -> Samples:
+def _set_trainable(model, backbone, phase: Phase):
+    return set_trainable(
+        model, backbone, unfreeze=phase.unfreeze, unfreeze_from=phase.unfreeze_from, batch_norm=phase.batch_norm
+    )
+
+
+def _as_samples(name: str, given, class_names=None) -> Samples:
     if isinstance(given, Samples):
         return given
     if isinstance(given, tuple | list) and len(given) == 2:
-        return from_arrays(*given)
+        return from_arrays(*given, class_names=class_names)
     raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
 
 
@@ -235,9 +236,14 @@ def _check_samples(train: Samples, val: Samples | None) -> None:
     missing = [name for name, count in train.class_counts().items() if count == 0]
     if missing:
         raise InputError(f"train: no training image of {', '.join(missing)}. Add some, or leave the class out.")
-    # Pairs of arrays name their classes by the labels they hold, so a validation part may hold fewer.
-    if val is not None and val.class_names != train.class_names[: len(val.class_names)]:
+    if val is not None and val.class_names != train.class_names:
         raise InputError(f"val: its classes {val.class_names} are not those of train, {train.class_names}.")
+
+
+def _check_val_is_there(recipe: Tuner, val: Samples | None) -> None:
+    patient = any(phase.patience is not None for phase in recipe.phases)
+    if val is None and (patient or recipe.augment_val):
+        raise InputError("val: received None, but Phase.patience and Tuner.augment_val need validation samples.")
 
 
 def _layers_by_phase(tables):
@@ -247,7 +253,8 @@ def _layers_by_phase(tables):
     return table
 
 
-def _device() -> str:
+def device_name() -> str:
+    """What Keras trains on: "CPU", or the GPUs."""
     gpus = keras.distribution.list_devices("gpu")
     return f"GPU ({', '.join(gpus)})" if gpus else "CPU"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,7 @@ class TunedClassifier:
         image_size: (height, width) in pixels.
         epochs: the training log, one EpochLog per epoch; empty for a model made elsewhere.
         layers: DataFrame of every layer and whether it learnt in each phase, or None.
-        weights: the weights file the backbone started from, or None.
+        weights: the weights file the backbone started from, or None where it started from random ones.
     """
 
     model: keras.Model
@@ -59,9 +59,12 @@ class TunedClassifier:
 
     def predict(self, samples: Samples) -> Predictions:
         """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit."""
-        if samples.labels is not None and samples.class_names != self.class_names:
+        if samples.labels is None and not samples.class_names:
+            samples = replace(samples, class_names=self.class_names)
+        if samples.class_names != self.class_names:
             raise InputError(
-                f"samples: their classes {samples.class_names} are not those trained on, {self.class_names}."
+                f"samples: their classes {samples.class_names} are not those trained on, {self.class_names}. Read them "
+                "with class_names=classifier.class_names."
             )
         if len(samples) == 0:
             raise InputError("samples: there are none to predict.")
@@ -98,6 +101,7 @@ class TunedClassifier:
                 "image_size": list(self.image_size),
                 "sha256": sha256_of(folder / "model.keras"),
                 "fingerprint": self._fingerprint(),
+                "weights": None if self.weights is None else self.weights.describe(),
                 "versions": {"tlkeras": __version__, "keras": keras.__version__},
                 "epochs": [asdict(log) for log in self.epochs],
             },
@@ -130,6 +134,9 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         class_names=tuple(card["class_names"]),
         image_size=tuple(card["image_size"]),
         epochs=tuple(EpochLog(**log) for log in card["epochs"]),
+        weights=None
+        if card["weights"] is None
+        else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
     )
     difference = np.abs(np.subtract(classifier._fingerprint(), card["fingerprint"])).max()
     if not difference <= FINGERPRINT_TOLERANCE:

@@ -18,9 +18,19 @@ from tlkeras.schema import InputError, Samples
 if TYPE_CHECKING:
     import numpy as np
 
+    from tlkeras.models.weights import WeightsFile
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 PREPROCESSING = ("backbone", "unit", "symmetric", "imagenet")
+
+
+def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phase, ...]) -> None:
+    """Refuses phases that train BatchNorm on a file whose BatchNorm is folded into the kernels."""
+    if weights is not None and weights.batch_norm_folded and any(phase.batch_norm == "train" for phase in phases):
+        raise InputError(
+            f"{weights.path}: its BatchNorm is folded into the kernels, so it is the published network only while "
+            "BatchNorm is frozen, and a phase asks for batch_norm='train'. Use the original file, or 'frozen'."
+        )
 
 
 def _is_count(value) -> bool:
@@ -46,8 +56,9 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self):
-        _require(self.every >= 1, "StepDecay.every", self.every, "an integer of at least 1 (epochs)")
-        _require(0 < self.factor <= 1, "StepDecay.factor", self.factor, "a number in (0, 1]")
+        _require(_is_count(self.every), "StepDecay.every", self.every, "an integer of at least 1 (epochs)")
+        factor_ok = isinstance(self.factor, int | float) and 0 < self.factor <= 1
+        _require(factor_ok, "StepDecay.factor", self.factor, "a number in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,8 @@ class Phase:
         _one_of("Phase.monitor", self.monitor, ("val_loss", "val_accuracy"))
         _one_of("Phase.keep", self.keep, ("best", "last"))
         _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
-        _require(0 <= self.momentum < 1, "Phase.momentum", self.momentum, "a number in [0, 1)")
+        momentum_ok = isinstance(self.momentum, int | float) and 0 <= self.momentum < 1
+        _require(momentum_ok, "Phase.momentum", self.momentum, "a number in [0, 1), used by SGD")
         _require(
             self.patience is None or _is_count(self.patience),
             "Phase.patience",
@@ -171,6 +183,10 @@ class Tuner:
         size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
         valid = isinstance(size, tuple | list) and len(size) == 2 and all(_is_count(side) for side in size)
         _require(valid, "Tuner.image_size", size, "(height, width) in pixels, e.g. (224, 224)")
+        if min(size) < row.min_size:
+            raise InputError(
+                f"Tuner.image_size: received {size}; {row.name} needs at least {row.min_size} pixels a side."
+            )
         object.__setattr__(self, "image_size", (int(size[0]), int(size[1])))
         _one_of("Tuner.preprocessing", self.preprocessing, PREPROCESSING)
         _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
@@ -212,9 +228,10 @@ class Tuner:
 
         Args:
             train: training samples with labels, or (images, labels): uint8 (n, H, W, 3) RGB and integers (n,).
-            val: validation samples in the same form, or None. They choose epochs, never weights.
+            val: validation samples in the same form, or None. They choose the epoch that is kept; nothing is fitted to
+                them.
             seed: weights, order, augmentation and dropout are functions of it. On a CPU, the same seed on the same
-                machine gives the same classifier, bit for bit.
+                machine, versions and number of threads gives the same classifier, bit for bit.
             weights_folder: where weight files are looked for first; see `tlkeras.models.weights`.
             progress: show a line per epoch, and bars on long work.
 
