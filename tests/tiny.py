@@ -24,7 +24,7 @@ def build_tiny(input_tensor, weights=None, filters=4):
 TINY = tl.Backbone(
     name="tiny",
     constructor=build_tiny,
-    preprocessing="tf",
+    preprocessing="symmetric",
     native_size=32,
     min_size=8,
     stages={"block1": "conv1", "block2": "conv2", "block3": "conv3"},

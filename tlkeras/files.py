@@ -40,9 +40,9 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Writes UTF-8 text whole or not at all."""
+    """Writes UTF-8 text whole or not at all; file names that are not UTF-8 keep their bytes."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
     return Path(path)
 
 
@@ -54,7 +54,7 @@ def write_json(path: str | os.PathLike, value: object) -> Path:
 def read_json(path: str | os.PathLike) -> object:
     """Reads JSON; a file that is missing or not JSON is named in the error."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError as error:
         raise MissingInputError(f"there is no {path}; the run that writes it did not get that far.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

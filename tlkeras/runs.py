@@ -106,7 +106,7 @@ class RunFolder:
         for name in ("predictions.csv", "predictions.csv.gz"):
             if (folder / name).is_file():
                 text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
-                frame = pd.read_csv(folder / name, dtype=text, keep_default_na=False)
+                frame = pd.read_csv(folder / name, dtype=text, keep_default_na=False, encoding_errors="surrogateescape")
                 return {
                     part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")
                 }
@@ -114,9 +114,9 @@ class RunFolder:
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
-    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back exactly."""
+    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back, any file name."""
     with atomic_write(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="surrogateescape")
     return Path(path)
 
 

@@ -269,3 +269,15 @@ def test_labels_that_do_not_fit(labels, names, message):
 def test_an_image_without_group_is_named():
     with pytest.raises(InputError, match="no group for images 1, 3"):
         from_arrays(PIXELS, [0, 1, 0, 1], groups=["a", None, "b", float("nan")])
+
+
+def test_a_test_set_without_a_class_takes_the_classifiers_class_names(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "a.png").write_bytes(b"")
+    samples = from_folders(tmp_path, class_names=("bird", "cat", "dog"))
+    assert samples.class_names == ("bird", "cat", "dog")
+    assert list(samples.labels) == [1]
+    with pytest.raises(InputError, match="cat are not among class_names"):
+        from_folders(tmp_path, class_names=("bird", "dog"))
+    frame = pd.DataFrame({"path": [str(tmp_path / "cat" / "a.png")], "label": ["dog"]})
+    assert list(from_dataframe(frame, class_names=("bird", "cat", "dog")).labels) == [2]

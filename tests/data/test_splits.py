@@ -139,7 +139,7 @@ def test_identical_images_stay_together_and_are_noted():
     splits = Holdout().split(samples)
     held = [{image.tobytes() for image in part.images} for part in splits.parts().values()]
     assert len(set().union(*held)) == sum(map(len, held)) == 40
-    assert splits.notes[0] == "40 sets of byte-identical images count as one group each"
+    assert splits.notes[0] == "40 sets of byte-identical images were found"
 
 
 def test_groups_can_be_left_unrespected_and_the_notes_say_so():
@@ -283,7 +283,7 @@ def test_real_lesion_split_keeps_shares(data):
     whole = np.bincount(samples.labels) / len(samples)
     for part in splits.parts().values():
         np.testing.assert_allclose(np.bincount(part.labels) / len(part), whole, atol=0.02)
-    assert splits.notes == ("2 sets of byte-identical images count as one group each",)
+    assert splits.notes == ("2 sets of byte-identical images were found",)
 
 
 @pytest.mark.real

@@ -149,7 +149,7 @@ def test_a_name_that_is_not_in_the_table_is_answered_with_near_ones():
 
 
 def test_a_backbone_of_ones_own_is_checked():
-    with pytest.raises(InputError, match="accepted: tf, caffe, torch, none"):
+    with pytest.raises(InputError, match="accepted: unit, symmetric, imagenet, caffe, none"):
         replace(TINY, preprocessing="unit")
     with pytest.raises(InputError, match="there are none"):
         replace(TINY, stages={})
@@ -164,7 +164,9 @@ def test_a_backbone_of_ones_own_is_checked():
 
 
 def test_any_network_of_keras_applications_can_be_a_row_of_ones_own():
-    row = Backbone(name="resnet50v2", constructor="ResNet50V2", preprocessing="tf", native_size=224, stages={"all": 0})
+    row = Backbone(
+        name="resnet50v2", constructor="ResNet50V2", preprocessing="symmetric", native_size=224, stages={"all": 0}
+    )
     model = build_classifier(row, n_classes=2, image_size=(32, 32), head=Head(hidden=(), pooling="avg"))
     assert resolve_stages(row, backbone_layers(model)) == {"all": range(len(backbone_layers(model)))}
 

@@ -53,7 +53,7 @@ def test_the_model_is_flat_and_goes_from_pixels_to_probabilities():
     model = build_classifier(TINY, n_classes=3, image_size=(32, 40), head=Head(hidden=(8,)))
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     assert [layer.name for layer in model.layers] == [
-        *("pixels", "preprocess_tf"),
+        *("pixels", "preprocess_symmetric"),
         *("conv1", "bn1", "relu1", "conv2", "bn2", "add2", "conv3", "bn3", "relu3"),
         *("head_flatten", "head_dense_1", "head_dropout_1", "head_probs"),
     ]

@@ -48,8 +48,9 @@ def test_schedules_give_the_rates_of_their_formulas():
     ("fields", "said"),
     [
         ({"backbone": "mobilenet_v2"}, "mobilenetv2"),
-        ({"image_size": 128}, r"Tuner\.image_size: received 128; accepted is \(height, width\)"),
-        ({"preprocessing": "caffe"}, r"Tuner\.preprocessing"),
+        ({"image_size": 128}, r"image_size: received 128; accepted is \(height, width\)"),
+        ({"image_size": (16, 32)}, "each at least 32"),
+        ({"preprocessing": "tf"}, r"Tuner\.preprocessing"),
         ({"imbalance": "both"}, r"Tuner\.imbalance"),
         ({"batch_size": 0}, r"Tuner\.batch_size"),
         ({"head": (128,)}, r"Tuner\.head"),

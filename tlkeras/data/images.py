@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import InputError, Samples, check_image_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,20 +108,6 @@ def encode_path(path: str | os.PathLike) -> bytes:
     return os.fsencode(os.path.abspath(path))
 
 
-def check_image_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """`image_size` as two ints.
-
-    Raises:
-        InputError: where it is not (height, width), both 1 or more.
-    """
-    sides = tuple(image_size) if isinstance(image_size, (tuple, list)) else ()
-    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in sides):
-        raise InputError(
-            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, e.g. (224, 224)."
-        )
-    return int(sides[0]), int(sides[1])
-
-
 def check_images(samples: Samples, *, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
     """Every file that cannot be read, found by reading all of them once with the decoder that training uses.
 
@@ -155,7 +141,8 @@ def require_readable(samples: Samples, *, progress: bool = True) -> None:
     raise InputError(
         f"{len(bad)} of {len(samples)} image files cannot be read:\n"
         + "\n".join(shown)
-        + "\nReplace these files, or leave them out with --skip-unreadable."
+        + "\nReplace these files, or leave them out: --skip-unreadable in an experiment, in your own code "
+        "samples.take of the rows that tl.check_images(samples) does not list."
     )
 
 

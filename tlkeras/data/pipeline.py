@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tlkeras.data.images import check_image_size, encode_path, read_image, require_readable, resize_pixels
-from tlkeras.schema import InputError, Samples
+from tlkeras.data.images import encode_path, read_image, require_readable, resize_pixels
+from tlkeras.schema import InputError, Samples, check_image_size
 
 _CHUNK = 64  # images handed over at a time while decoding
 

@@ -24,6 +24,7 @@ def from_folders(
     *,
     parts: Sequence[str] | None = None,
     group_of: Callable[[str], str] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Samples:
     """Images in one folder per class, or in part folders (train, val, test, test1, ...) that hold class folders.
 
@@ -33,6 +34,8 @@ def from_folders(
         root: the folder; every folder in it is a class, or every one a part.
         parts: the part folders to read, leaving aside what else lies in `root`.
         group_of: tells a file's group (patient, lesion) from its path below `root`, e.g. "train/cat/tom_01.jpg".
+        class_names: the class names in the order of the labels, as a classifier was trained on them; by default those
+            found, sorted. A test set that lacks a class needs it.
 
     Raises:
         InputError: where the folders are not of this form, say an empty class or a file that is not an image.
@@ -53,13 +56,11 @@ def from_folders(
         for class_name, names in _class_files(os.path.join(root, folder)).items()
         for name in names
     ]
-    class_names = sorted({class_name for _, class_name, _ in rows})
-    _check_class_names(class_names, root)
-    label_of = {class_name: label for label, class_name in enumerate(class_names)}
+    labels, class_names = _labels([class_name for _, class_name, _ in rows], class_names, root)
     return Samples(
         images=tuple(os.path.join(root, *row) for row in rows),
-        labels=np.array([label_of[class_name] for _, class_name, _ in rows], dtype=np.int64),
-        class_names=tuple(class_names),
+        labels=labels,
+        class_names=class_names,
         parts=None if part_of is None else [part_of[folder] for folder, _, _ in rows],
         groups=None if group_of is None else _as_groups([group_of("/".join(filter(None, row))) for row in rows]),
         root=root,
@@ -73,6 +74,7 @@ def from_csv(
     group: str | None = None,
     part: str | None = None,
     root: str | os.PathLike | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Samples:
     """Images named in a table: one row per image, comma-separated, UTF-8, with a header.
 
@@ -83,6 +85,8 @@ def from_csv(
         group: the column that says which images belong together (patient, lesion), where there is one.
         part: the column of the set's own parts ("train", "val", "test", ...), where there is one.
         root: the folder that every path must lie in, links resolved.
+        class_names: the class names in the order of the labels, as a classifier was trained on them; by default those
+            found, sorted. A test set that lacks a class needs it.
 
     Returns:
         Samples in the order of the rows; columns that were not named become `metadata`.
@@ -104,7 +108,7 @@ def from_csv(
         raise InputError(f"{file} is not a comma-separated UTF-8 table with a header ({error}).") from error
     for column in {path, label, group, part} & set(frame.columns):
         frame[column] = text[column]
-    return _from_table(frame, file, path, label, group, part, root, os.path.dirname(file))
+    return _from_table(frame, file, path, label, group, part, root, os.path.dirname(file), class_names)
 
 
 def from_dataframe(
@@ -114,10 +118,11 @@ def from_dataframe(
     group: str | None = None,
     part: str | None = None,
     root: str | os.PathLike | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Samples:
     """Images named in a DataFrame; arguments and errors as in `from_csv`. Without `root`, paths are relative to the
     current folder."""
-    return _from_table(frame, "frame", path, label, group, part, root, os.getcwd())
+    return _from_table(frame, "frame", path, label, group, part, root, os.getcwd(), class_names)
 
 
 def from_arrays(
@@ -148,12 +153,7 @@ def from_arrays(
             "For one-hot rows: labels.argmax(axis=1)."
         )
     if labels.dtype.kind in "UOT":
-        texts = [str(name) for name in labels]
-        class_names = sorted(set(texts)) if class_names is None else class_names
-        unknown = sorted(set(texts) - set(class_names))
-        if unknown:
-            raise InputError(f"labels: {_few(unknown)} are not among class_names {class_names}.")
-        labels = np.array([class_names.index(name) for name in texts], dtype=np.int64)
+        labels, class_names = _labels([str(name) for name in labels], class_names, "labels")
     elif labels.dtype.kind not in "iu":
         raise InputError(
             f"labels: received dtype {labels.dtype}; accepted are integers or class names. labels.astype(int)?"
@@ -213,6 +213,7 @@ def _from_table(
     part: str | None,
     root: str | os.PathLike | None,
     base: str,
+    class_names: Sequence[str] | None,
 ) -> Samples:
     """Samples of the rows of `frame`; `source` names it in messages, `base` is where relative paths start."""
     named = {"path": path, "label": label, "group": group, "part": part}
@@ -236,17 +237,13 @@ def _from_table(
             f"{source}: {len(absent)} of {len(images)} images are not there: {_few(absent)}. "
             "Relative paths start at `root`, without it at the table's folder (for a DataFrame, the current one)."
         )
-    class_names = sorted(set(text["label"]))
-    if all(re.fullmatch(r"-?\d+", name) for name in class_names):
-        class_names.sort(key=int)
-    _check_class_names(class_names, source)
-    label_of = {class_name: value for value, class_name in enumerate(class_names)}
+    labels, class_names = _labels(text["label"], class_names, source)
     others = frame.drop(columns=list(named.values())).reset_index(drop=True)
     inside = all(image.startswith(os.path.join(base, "")) for image in images)
     return Samples(
         images=tuple(images),
-        labels=np.array([label_of[name] for name in text["label"]], dtype=np.int64),
-        class_names=tuple(class_names),
+        labels=labels,
+        class_names=class_names,
         parts=[_part_name(name) for name in text["part"]] if part is not None else None,
         groups=text.get("group"),
         metadata=others if len(others.columns) else None,
@@ -284,6 +281,21 @@ def _refuse_repeats(images: list[str], labels: list[str], source: str) -> None:
         first.setdefault(image, row)
     if repeats:
         raise InputError(f"{source} names images more than once: {_few(repeats)}. Keep one row per image.")
+
+
+def _labels(names: Sequence[str], class_names: Sequence[str] | None, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Each sample's class name as a number, int64 (n,), and the class names in the order of the numbers."""
+    if class_names is None:
+        class_names = sorted(set(names))
+        if all(re.fullmatch(r"-?\d+", name) for name in class_names):
+            class_names.sort(key=int)
+    class_names = tuple(str(name) for name in class_names)
+    _check_class_names(class_names, source)
+    label_of = {class_name: label for label, class_name in enumerate(class_names)}
+    unknown = sorted(set(names) - set(label_of))
+    if unknown:
+        raise InputError(f"{source}: {_few(unknown)} are not among class_names {list(class_names)}.")
+    return np.array([label_of[name] for name in names], dtype=np.int64), class_names
 
 
 def _check_class_names(class_names: Sequence[str], source: str) -> None:

@@ -210,7 +210,7 @@ def _groups(samples: Samples) -> tuple[np.ndarray, list[str]]:
     if samples.labels is None:
         raise InputError("these samples have no labels, and a split is drawn by class. Give the labels.")
     identical = identical_images(samples)
-    notes = [f"{len(identical)} sets of byte-identical images count as one group each"] if identical else []
+    notes = [f"{len(identical)} sets of byte-identical images were found"] if identical else []
     return _joined(samples, identical), notes
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import numbers
-import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tlkeras.data.augmentation import Augmentation
-from tlkeras.schema import InputError
+from tlkeras.schema import check_image_size
 
 
 class WarpParameters(NamedTuple):
@@ -41,7 +40,7 @@ def build_warp(augmentation: Augmentation, image_size: tuple[int, int]) -> Calla
         `warp(pixels, seeds)`: float32 (b, H, W, 3) in [0, 255] and int32 (b, 2) (`Augmentation.example_seeds`) to
         float32 (b, H, W, 3) in [0, 255]; to be called eagerly or inside `tf.data`.
     """
-    height, width = _checked_size(image_size)
+    height, width = check_image_size(image_size)
     signature = [tf.TensorSpec((None, height, width, 3), tf.float32), tf.TensorSpec((None, 2), tf.int32)]
 
     @tf.function(input_signature=signature, autograph=False)
@@ -61,7 +60,7 @@ def sample_parameters(augmentation: Augmentation, image_size: tuple[int, int], s
         image_size: (height, width), which fractions of a shift refer to.
         seeds: int32 (b, 2).
     """
-    height, width = _checked_size(image_size)
+    height, width = check_image_size(image_size)
     one_image = lambda seed: tf.random.stateless_uniform([10], seed, dtype=tf.float64, alg="philox")  # noqa: E731
     # In float64 throughout: TensorFlow's float32 sine differs in the last bit with an image's place in the batch.
     draws = tf.map_fn(one_image, seeds, fn_output_signature=tf.TensorSpec([10], tf.float64))
@@ -90,7 +89,7 @@ def transform_matrices(parameters: WarpParameters, image_size: tuple[int, int]) 
     square about another point than their centre; here the names hold. On square images with equal shift ranges the
     two are the same.
     """
-    height, width = _checked_size(image_size)
+    height, width = check_image_size(image_size)
     radians = tf.constant(math.pi / 180, tf.float64)
     rotation, sheared = parameters.theta * radians, (parameters.theta + parameters.shear) * radians
     # A flip about the centre is the sign of the zoom.
@@ -131,16 +130,6 @@ def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation
     if augmentation.brightness_range is not None:
         pixels = tf.minimum(pixels * per_image(parameters.brightness), 255.0)
     return pixels
-
-
-def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    try:
-        height, width = (operator.index(side) for side in image_size)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"image_size: received {image_size!r}; accepted is (height, width) in pixels.") from error
-    if min(height, width) < 1:
-        raise InputError(f"image_size: received {image_size!r}; accepted is (height, width), each at least 1 pixel.")
-    return height, width
 
 
 def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from tlkeras.schema import InputError, Predictions
 
-SMALLEST_PROBABILITY = 1e-7  # as Keras clips, so that log_loss here is val_loss there
+SMALLEST_PROBABILITY = 1e-7  # bounds the loss of one image at 16.1; Keras, which works from logits, does not
 
 
 def score(predictions: Predictions, positive_class: str | None = None) -> pd.Series:

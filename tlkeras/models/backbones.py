@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREPROCESSING_PREFIX = "preprocess_"
 HEAD_PREFIX = "head_"
 
-PREPROCESSING = ("tf", "caffe", "torch", "none")
+PREPROCESSING = ("unit", "symmetric", "imagenet", "caffe", "none")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class Backbone:
             `constructor(input_tensor=tensor, weights=None, **arguments)` and puts plain layers on that tensor. It
             returns the features (B, h, w, channels), or a keras.Model that ends in them. Layer names must not begin
             with "preprocess_" or "head_".
-        preprocessing: what it was trained to see, from RGB in 0..255: "tf" (-1..1), "caffe" (BGR minus ImageNet's
-            mean), "torch" (0..1, then ImageNet's mean and deviation), "none" (as it comes; the network scales inside).
+        preprocessing: what it was trained to see, from RGB in 0..255: "unit" (0..1), "symmetric" (-1..1), "imagenet"
+            (0..1, then ImageNet's mean and deviation), "caffe" (BGR minus ImageNet's mean), "none" (as it comes; the
+            network scales inside).
         native_size: height and width of its ImageNet training images, in pixels.
         stages: {stage: its first layer}, in order, the first stage beginning with the first layer. A layer is a name,
             or its number among the backbone's layers where Keras makes up names that change from build to build.
@@ -172,7 +173,7 @@ _VGG = {
 }
 _MOBILENETV2 = {
     "constructor": "MobileNetV2",
-    "preprocessing": "tf",
+    "preprocessing": "symmetric",
     "native_size": 224,
     "stages": _stages("Conv1", "block_1_expand", "block_3_expand", "block_6_expand", "block_13_expand"),
     "paper": "Sandler et al. 2018, arXiv:1801.04381",
@@ -213,7 +214,7 @@ BACKBONES: dict[str, Backbone] = {
         Backbone(
             name="inceptionv3",
             constructor="InceptionV3",
-            preprocessing="tf",
+            preprocessing="symmetric",
             native_size=299,
             # conv2d, max_pooling2d, max_pooling2d_1, and the first layers of modules mixed3 and mixed8
             stages=_stages(0, 9, 16, 86, 228),
@@ -226,7 +227,7 @@ BACKBONES: dict[str, Backbone] = {
         Backbone(
             name="xception",
             constructor="Xception",
-            preprocessing="tf",
+            preprocessing="symmetric",
             native_size=299,
             # The paper's blocks 1, 2, 3, 4 to 12, 13 and 14.
             stages=_stages(
@@ -239,7 +240,7 @@ BACKBONES: dict[str, Backbone] = {
         Backbone(
             name="densenet201",
             constructor="DenseNet201",
-            preprocessing="torch",
+            preprocessing="imagenet",
             native_size=224,
             # zero_padding2d, zero_padding2d_1 before pool1, and the transitions before the later dense blocks
             stages=_stages(0, 4, "pool2_bn", "pool3_bn", "pool4_bn"),
@@ -307,7 +308,7 @@ BACKBONES: dict[str, Backbone] = {
         Backbone(
             name="mobilenet_025",
             constructor="MobileNet",
-            preprocessing="tf",
+            preprocessing="symmetric",
             native_size=224,
             arguments={"alpha": 0.25},
             stages=_stages("conv1", "conv_pad_2", "conv_pad_4", "conv_pad_6", "conv_pad_12"),

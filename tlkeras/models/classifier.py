@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import keras
 
-from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING_PREFIX, Backbone, backbone_layers, get_backbone
+from tlkeras.models.backbones import (
+    HEAD_PREFIX,
+    PREPROCESSING,
+    PREPROCESSING_PREFIX,
+    Backbone,
+    backbone_layers,
+    get_backbone,
+)
 from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
 from tlkeras.models.weights import WeightsFile, find_weights, load_weights
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_image_size
 from tlkeras.seeds import derive_seed
 
 # `backbone_layers` reads a model that was built here.
@@ -18,11 +24,12 @@ __all__ = ["backbone_layers", "build_classifier", "build_encoder", "preprocess"]
 
 # Rescaling(scale, offset) of RGB in 0..255; "caffe" after the channels are turned round to BGR. ImageNet's mean and
 # deviation are those that the published networks were trained with.
-_SYMMETRIC = (1 / 127.5, -1.0)
-_IMAGENET = ([1 / (255 * sd) for sd in (0.229, 0.224, 0.225)], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
-_CAFFE = (1.0, [-103.939, -116.779, -123.68])
-_OWN = {"tf": _SYMMETRIC, "torch": _IMAGENET, "caffe": _CAFFE, "none": None}
-_ASKED = {"unit": (1 / 255, 0.0), "symmetric": _SYMMETRIC, "imagenet": _IMAGENET}
+_RESCALINGS = {
+    "unit": (1 / 255, 0.0),
+    "symmetric": (1 / 127.5, -1.0),
+    "imagenet": ([1 / (255 * sd) for sd in (0.229, 0.224, 0.225)], [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]),
+    "caffe": (1.0, [-103.939, -116.779, -123.68]),
+}
 
 
 def build_classifier(
@@ -89,27 +96,26 @@ def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone")
     Args:
         x: float32 (B, H, W, 3), RGB in [0, 255].
         backbone: whose own preprocessing "backbone" stands for.
-        mode: "backbone", or in its place "unit" (0..1), "symmetric" (-1..1), "imagenet" (mean and deviation). A network
-            that scales inside (MobileNetV3) scales after that too: "unit" in front of it is the common fault.
+        mode: "backbone", or in its place one of `tlkeras.models.backbones.PREPROCESSING`. A network that scales inside
+            (MobileNetV3) scales after that too: "unit" in front of it is the common fault.
 
     Returns:
         float32 (B, H, W, 3).
     """
-    if mode != "backbone" and mode not in _ASKED:
-        raise InputError(f"preprocessing: received {mode!r}; accepted: backbone, {', '.join(_ASKED)}.")
+    if mode not in ("backbone", *PREPROCESSING):
+        raise InputError(f"preprocessing: received {mode!r}; accepted: backbone, {', '.join(PREPROCESSING)}.")
     form = backbone.preprocessing if mode == "backbone" else mode
-    rescaling = (_OWN | _ASKED)[form]
-    if rescaling is None:
+    if form == "none":
         return x
     if form == "caffe":
         x = x[..., ::-1]
     # Always float32: half precision cannot tell all 256 grey levels apart once they are scaled.
-    return keras.layers.Rescaling(*rescaling, dtype="float32", name=f"{PREPROCESSING_PREFIX}{form}")(x)
+    return keras.layers.Rescaling(*_RESCALINGS[form], dtype="float32", name=f"{PREPROCESSING_PREFIX}{form}")(x)
 
 
 def _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder) -> keras.Model:
     """Preprocessing and backbone: pixels -> features (B, h, w, channels)."""
-    _check_image_size(backbone, image_size)
+    image_size = check_image_size(image_size, smallest=backbone.min_size)
     weights = find_weights(backbone, weights, folder=weights_folder)
     pixels = keras.Input((*image_size, 3), name="pixels")
     body = _connect(backbone, pixels, preprocess(pixels, backbone, preprocessing))
@@ -135,15 +141,6 @@ def _connect(backbone, pixels, preprocessed) -> keras.Model:
             "mark the layers around it."
         )
     return body
-
-
-def _check_image_size(backbone, image_size):
-    valid = isinstance(image_size, Sequence) and len(image_size) == 2 and all(isinstance(s, int) for s in image_size)
-    if not valid or min(image_size) < backbone.min_size:
-        raise InputError(
-            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, each at least "
-            f"{backbone.min_size} for {backbone.name}."
-        )
 
 
 def _draw_weights(layers, seed):

@@ -11,17 +11,15 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from tlkeras.data.augmentation import Augmentation
-from tlkeras.models.backbones import Backbone, get_backbone
+from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
 from tlkeras.models.head import Head
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import InputError, Samples, check_image_size
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkeras.models.weights import WeightsFile
     from tlkeras.training.tuned_classifier import TunedClassifier
-
-PREPROCESSING = ("backbone", "unit", "symmetric", "imagenet")
 
 
 def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phase, ...]) -> None:
@@ -158,8 +156,8 @@ class Tuner:
         augment_val: augment the validation images too. A fault, offered because one of the documents made it.
         imbalance: None, "class_weights" (inverse frequency, mean 1, in the training loss only) or "oversample" (every
             class drawn as often as the largest, training samples only).
-        preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1) and
-            "imagenet" (mean and deviation) put that in its place.
+        preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1),
+            "imagenet" (mean and deviation), "caffe" (BGR minus mean) and "none" put that in its place.
         batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped.
 
     Raises:
@@ -181,14 +179,8 @@ class Tuner:
     def __post_init__(self):
         row = get_backbone(self.backbone)
         size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
-        valid = isinstance(size, tuple | list) and len(size) == 2 and all(_is_count(side) for side in size)
-        _require(valid, "Tuner.image_size", size, "(height, width) in pixels, e.g. (224, 224)")
-        if min(size) < row.min_size:
-            raise InputError(
-                f"Tuner.image_size: received {size}; {row.name} needs at least {row.min_size} pixels a side."
-            )
-        object.__setattr__(self, "image_size", (int(size[0]), int(size[1])))
-        _one_of("Tuner.preprocessing", self.preprocessing, PREPROCESSING)
+        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size))
+        _one_of("Tuner.preprocessing", self.preprocessing, ("backbone", *PREPROCESSING))
         _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
         _require(_is_count(self.batch_size), "Tuner.batch_size", self.batch_size, "an integer of at least 1")
         _require(isinstance(self.head, Head), "Tuner.head", self.head, "a tl.Head")
