@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 
 from tlkeras.cli import run_guarded
+from tlkeras.models.weights import find_weights
 from tlkeras.schema import InputError
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +41,7 @@ def arguments():
     add("--csv", type=Path, help="columns path, label, split (train, val, test)")
     add("--dataset", help="a data set of tl.DATASETS in place of --csv")
     add("--data", type=Path, default=Path(os.environ.get("TLKERAS_DATA", "data")), help="folder of the data sets")
-    add("--weights", default=None, help="no-top weights file of the backbone (default: random)")
+    add("--weights", default=None, help='a no-top weights file, or "imagenet" (default: random)')
     add("--backbone", choices=list(WIDTHS), default="mobilenetv2")
     add("--size", type=int, default=128, help="pixels a side (default: %(default)s)")
     add("--epochs", type=int, default=10, help="with the backbone frozen (default: %(default)s)")
@@ -89,12 +90,16 @@ def timed(command):
 
 
 def write_split_csv(options, folder):
-    """A data set's samples as path, label, split: 70/15/15, groups never cross."""
+    """The CSV both sides read, paths absolute: the given one, or a data set split 70/15/15, groups never crossing."""
     import pandas as pd
 
     import tlkeras as tl
 
-    splits = tl.Holdout(val=0.15, test=0.15).split(tl.load_dataset(options.dataset, options.data), seed=options.seed)
+    if options.csv is not None:
+        splits = tl.Predefined(respect_groups=False).split(tl.from_csv(options.csv, part="split"), seed=options.seed)
+    else:
+        samples = tl.load_dataset(options.dataset, options.data)
+        splits = tl.Holdout(val=0.15, test=0.15).split(samples, seed=options.seed)
     rows = [
         {"path": path, "label": samples.class_names[label], "split": part}
         for part, samples in splits.parts().items()
@@ -111,17 +116,20 @@ def compare(options):
         raise InputError("give one of --csv FILE and --dataset NAME.")
     if options.epochs + options.fine_tune_epochs < 1:
         raise InputError("--epochs and --fine-tune-epochs are both 0: there is nothing to train.")
+    weights = find_weights(options.backbone, options.weights)
     with tempfile.TemporaryDirectory() as folder:
-        csv = options.csv or write_split_csv(options, folder)
+        csv = write_split_csv(options, folder)
         shared = ["--csv", csv, "--size", options.size, "--epochs", options.epochs, "--seed", options.seed]
         shared += ["--fine-tune-epochs", options.fine_tune_epochs, "--batch-size", options.batch_size]
-        shared += [] if options.weights is None else ["--weights", options.weights]
+        shared += [] if weights is None else ["--weights", weights.path]
         ours = [sys.executable, __file__, "--side", "tlkeras", "--backbone", options.backbone, *map(str, shared)]
         width = ["--alpha", str(WIDTHS[options.backbone])]
         plain = [sys.executable, str(HERE / "benchmark_plain_keras.py"), *width, *map(str, shared)]
         runs = {"tlkeras": [], "plain Keras": []}
+        sides = [("tlkeras", ours), ("plain Keras", plain)]
         for repeat in range(options.repeats):
-            for name, command in (("tlkeras", ours), ("plain Keras", plain)):
+            # In turn, so that neither always finds the files in the disk cache.
+            for name, command in sides[:: 1 if repeat % 2 == 0 else -1]:
                 print(f"run {repeat + 1} of {options.repeats}: {name} ...", flush=True)
                 runs[name].append(timed(command))
     epochs = options.epochs + options.fine_tune_epochs

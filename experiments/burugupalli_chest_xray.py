@@ -17,7 +17,7 @@ Protocols
     corrected  each network's own preprocessing, BatchNorm frozen, validation images as they are, and a validation part
                of 15 % carved by patient out of the official training and validation parts; best weights by
                validation loss.
-    paper      as the document did it, faults included: pixels divided by 255 for every network, validation images
+    paper      as we read the document, faults included: one scaling (0..1) for every network, validation images
                augmented where training images are, BatchNorm trained during fine-tuning, last weights kept.
     causes     why did fine-tuning hurt in the document? Two suspects, all four combinations, the rest equal: scaling
                to 0..1 or the network's own; BatchNorm trained or frozen. Validation by patient; last weights kept, so
@@ -140,7 +140,7 @@ EXPERIMENT = tl.Experiment(
                 "BatchNorm frozen",
                 "validation images not augmented",
                 "15 % of the official training + validation images, by patient, as validation part",
-                "best weights by validation loss kept",
+                "weights of the best validation loss kept",
             ),
         ),
         "paper": tl.Protocol(
@@ -154,7 +154,7 @@ EXPERIMENT = tl.Experiment(
             deviations=(
                 *COMMON_DEVIATIONS,
                 "15 % of the official training + validation images, by patient, as validation part",
-                "validation images not augmented; last weights kept, as in the document",
+                "validation images not augmented",
             ),
             grid=CAUSES,
         ),
@@ -167,7 +167,8 @@ EXPERIMENT = tl.Experiment(
         "fine-tuning from block4_conv1",
     ),
     assumed=(
-        "pixels divided by 255 (paper)",
+        "paper: the scaling is a division by 255, BatchNorm learns in fine-tuning, the last weights are kept",
+        "causes: the last weights are kept",
         "5 epochs per phase",
         "batches of 64",
         "Adam, rate 1e-4 for the head (at 1e-3 its training loss did not fall), 1e-5 for fine-tuning",

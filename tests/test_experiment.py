@@ -70,6 +70,7 @@ def test_everything_that_was_promised_is_in_the_run_folder(finished):
         "layers.csv",
         "model.keras",
         "predictions.csv",
+        "report_test.csv",
         "sheet_test.png",
         "validation_accuracy.png",
     }

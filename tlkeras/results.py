@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlkeras.evaluation.metrics import confusion_table, score
+from tlkeras.evaluation.metrics import classification_report_table, confusion_table, score
 from tlkeras.evaluation.plots import (
     draw_accuracy_bars,
     draw_confusion,
@@ -63,7 +63,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         _draw_bars(table, folder, suffix)
     _draw_histories(folder, keys)
     for key in keys:
-        _draw_confusions(folder, key)
+        _write_errors(folder, key)
     _write_environments(folder, keys)
     write_text(folder.root / "table.md", _page(experiment, folder, protocol, keys, scores, tables))
     return next(iter(tables.values()))
@@ -111,9 +111,11 @@ def _draw_histories(folder: RunFolder, keys: list[CellKey]) -> None:
         save_figure(figure, folder.root / f"validation_accuracy_{backbone}.png")
 
 
-def _draw_confusions(folder: RunFolder, key: CellKey) -> None:
+def _write_errors(folder: RunFolder, key: CellKey) -> None:
     for part, predictions in folder.read_predictions(key).items():
         if part != "val":
+            report = classification_report_table(predictions)
+            write_csv(report.reset_index(), folder.cell(key) / f"report_{part}.csv")
             figure, ax = new_figure(4.8, 4.2)
             draw_confusion(confusion_table(predictions), ax)
             ax.set_title(f"{key.method}, {key.backbone}, {part}")
