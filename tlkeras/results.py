@@ -42,9 +42,10 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         [_cell_scores(folder, key, protocol, experiment.positive_class) for key in keys], ignore_index=True
     )
     declared = experiment.protocols[protocol]
-    run = {key.backbone for key in keys}
-    # Rows of the document stay, as "not run", beside the ones that were run.
-    backbones = [b for b in declared.backbones if b in run or b in experiment.default_backbones]
+    # What the document reports stays, as "not run", beside the rows that were run.
+    published = {backbone for (method, backbone), _, _ in experiment.reported if method in declared.methods}
+    rows = {key.backbone for key in keys} | published
+    backbones = [backbone for backbone in declared.backbones if backbone in rows]
     tables = {
         part: accuracy_table(
             scores,
