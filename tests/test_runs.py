@@ -1,4 +1,5 @@
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -51,6 +52,15 @@ def test_predictions_come_back_by_part(tmp_path):
     (tmp_path / "mobilenetv2_035" / "frozen" / "seed3" / "predictions.csv").unlink()
     with pytest.raises(tl.InputError, match=r"holds no predictions\.csv"):
         RunFolder(tmp_path).read_predictions(KEY)
+
+
+def test_file_names_that_are_not_utf8_come_back(tmp_path):
+    name = os.fsdecode(b"/d/\xff.jpg")
+    samples = tl.Samples((name,), np.array([1]), ("no", "yes"), root="/d")
+    folder = RunFolder(tmp_path)
+    frame = tl.Predictions(samples, np.array([[0.25, 0.75]], np.float32)).to_frame("test")
+    write_csv(frame, folder.cell(KEY) / "predictions.csv")
+    assert os.fsencode(folder.read_predictions(KEY)["test"].samples.images[0]) == b"\xff.jpg"
 
 
 def test_a_published_folder_has_no_model_and_can_be_read_again(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.training.loop import _showing
+from tlkeras.training.loop import _seed_dropout, _showing
 
 
 def parts(toy_pixels):
@@ -193,13 +193,51 @@ def test_silence_when_no_progress_is_asked_for(toy_pixels, capsys):
         (
             (np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1])),
             (np.zeros((3, 8, 8, 3), np.uint8), np.array([0, 1, 2])),
-            "val: its classes",
+            r"val: labels: received values 0\.\.2",
         ),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_in_words(train, val, said):
     with pytest.raises(tl.InputError, match=said):
         tiny_tuner().fit(train, val, seed=0, progress=False)
+
+
+def test_a_stage_of_the_second_phase_is_checked_before_the_first_is_trained(toy_pixels, capsys):
+    tuner = tiny_tuner(phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze_from="blok2")))
+    with pytest.raises(tl.InputError, match="has no 'blok2'"):
+        tuner.fit(toy_pixels, seed=0)
+    assert "epoch" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"phases": (tl.Phase(1, 1e-2, patience=1),)},
+        {"augmentation": tl.Augmentation(horizontal_flip=True), "augment_val": True},
+    ],
+)
+def test_what_needs_validation_samples_says_so(toy_pixels, fields):
+    with pytest.raises(tl.InputError, match="val: received None"):
+        tiny_tuner(**fields).fit(toy_pixels, seed=0, progress=False)
+
+
+def test_a_dropout_inside_a_layer_is_seeded_too():
+    class Block(keras.layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.dropout = keras.layers.Dropout(0.5)
+
+        def call(self, x, training=False):
+            return self.dropout(x, training=training)
+
+    inputs = keras.Input((100,))
+    model = keras.Model(inputs, Block()(inputs))
+    draws = []
+    for epoch in (1, 2, 1):
+        _seed_dropout(model, 0, 1, epoch)
+        draws.append(np.asarray(model(np.ones((1, 100), np.float32), training=True)))
+    assert (draws[0] == draws[2]).all()
+    assert (draws[0] != draws[1]).any()
 
 
 def test_a_showing_counts_the_entries_before_it():

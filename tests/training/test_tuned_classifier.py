@@ -61,6 +61,13 @@ def test_samples_of_other_classes_are_refused(classifier, toy_pixels):
         classifier.predict(tl.from_arrays(*toy_pixels))
 
 
+def test_samples_without_labels_take_the_classifiers_class_names(classifier, toy_pixels):
+    assert classifier.predict(tl.from_arrays(toy_pixels[0], None)).samples.class_names == ("dark", "bright")
+    turned = tl.Samples(toy_pixels[0], None, ("bright", "dark"))  # would swap every name
+    with pytest.raises(tl.InputError, match="are not those trained on"):
+        classifier.predict(turned)
+
+
 def test_save_and_load_give_the_same_bits(toy_pixels, tmp_path):
     fitted = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(toy_pixels, seed=0, progress=False)
     fitted.save(tmp_path)

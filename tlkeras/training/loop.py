@@ -221,7 +221,10 @@ def _as_samples(name: str, given, class_names=None) -> Samples:
     if isinstance(given, Samples):
         return given
     if isinstance(given, tuple | list) and len(given) == 2:
-        return from_arrays(*given, class_names=class_names)
+        try:
+            return from_arrays(*given, class_names=class_names)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
 
 
