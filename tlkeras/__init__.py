@@ -17,7 +17,7 @@ _HOME = {
     "from_folders": "data.sources",
     "from_csv": "data.sources",
     "from_dataframe": "data.sources",
-    "from_arrays": "data.sources",
+    "from_arrays": "data.arrays",
     "load_dataset": "data.datasets",
     "check_images": "data.images",
     "read_pixels": "data.images",

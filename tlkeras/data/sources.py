@@ -1,4 +1,4 @@
-"""Where samples come from: folders, tables, arrays. What cannot be used is refused here, in words."""
+"""Samples from files: folders of classes, and tables that name them. What cannot be used is refused here, in words."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def from_folders(
         for class_name, names in _class_files(os.path.join(root, folder)).items()
         for name in names
     ]
-    labels, class_names = _labels([class_name for _, class_name, _ in rows], class_names, root)
+    labels, class_names = label_numbers([class_name for _, class_name, _ in rows], class_names, root)
     return Samples(
         images=tuple(os.path.join(root, *row) for row in rows),
         labels=labels,
         class_names=class_names,
         parts=None if part_of is None else [part_of[folder] for folder, _, _ in rows],
-        groups=None if group_of is None else _as_groups([group_of("/".join(filter(None, row))) for row in rows]),
+        groups=None if group_of is None else as_groups([group_of("/".join(filter(None, row))) for row in rows]),
         root=root,
     )
 
@@ -125,45 +125,6 @@ def from_dataframe(
     return _from_table(frame, "frame", path, label, group, part, root, os.getcwd(), class_names)
 
 
-def from_arrays(
-    images: np.ndarray,
-    labels: Sequence[int] | Sequence[str] | None,
-    class_names: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
-) -> Samples:
-    """Images that are already in memory.
-
-    Args:
-        images: uint8 (n, H, W, 3), RGB, 0..255; another dtype is taken where it holds nothing but these whole numbers.
-        labels: int (n,), or class names (n,), or None where only predictions are asked for.
-        class_names: the k names; by default the sorted names in `labels`, or "0", "1", ... up to the largest label.
-        groups: str (n,), the patient or lesion of each image.
-
-    Raises:
-        InputError: where shapes, dtypes or values are none of these.
-    """
-    images, groups = _as_pixels(images), _as_groups(groups)
-    class_names = None if class_names is None else [str(name) for name in class_names]
-    if labels is None:
-        return Samples(images, None, tuple(class_names or ()), groups=groups)
-    labels = np.asarray(labels)
-    if labels.shape != (len(images),):
-        raise InputError(
-            f"labels: received shape {labels.shape}; accepted for these images is ({len(images)},). "
-            "For one-hot rows: labels.argmax(axis=1)."
-        )
-    if labels.dtype.kind in "UOT":
-        labels, class_names = _labels([str(name) for name in labels], class_names, "labels")
-    elif labels.dtype.kind not in "iu":
-        raise InputError(
-            f"labels: received dtype {labels.dtype}; accepted are integers or class names. labels.astype(int)?"
-        )
-    elif class_names is None:
-        class_names = [str(label) for label in range(int(labels.max()) + 1)]
-    _check_class_names(class_names, "labels")
-    return Samples(images, labels, tuple(class_names), groups=groups)
-
-
 def _visible(folder: str) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files in `folder`, sorted, without the hidden ones."""
     with os.scandir(folder) as scan:
@@ -179,7 +140,7 @@ def _class_files(folder: str) -> dict[str, list[str]]:
     classes, outside = _visible(folder)
     outside = [name for name in outside if _is_image(name)]
     if outside:
-        raise InputError(f"{folder}: {_few(outside)} lie outside the class folders. Accepted is {_FOLDERS_ACCEPTED}.")
+        raise InputError(f"{folder}: {few(outside)} lie outside the class folders. Accepted is {_FOLDERS_ACCEPTED}.")
     if not classes:
         raise InputError(f"{folder} holds no class folders. Accepted is {_FOLDERS_ACCEPTED}.")
     files = {}
@@ -187,13 +148,13 @@ def _class_files(folder: str) -> dict[str, list[str]]:
         nested, names = _visible(os.path.join(folder, class_name))
         if nested:
             raise InputError(
-                f"{os.path.join(folder, class_name)} holds folders: {_few(nested)}. Accepted is {_FOLDERS_ACCEPTED}; "
+                f"{os.path.join(folder, class_name)} holds folders: {few(nested)}. Accepted is {_FOLDERS_ACCEPTED}; "
                 "put the images directly into the class folder."
             )
         strange = [name for name in names if not _is_image(name)]
         if strange:
             raise InputError(
-                f"{os.path.join(folder, class_name)}: {_few(strange)} are not images ({', '.join(IMAGE_SUFFIXES)}). "
+                f"{os.path.join(folder, class_name)}: {few(strange)} are not images ({', '.join(IMAGE_SUFFIXES)}). "
                 "Convert them, or move them elsewhere."
             )
         if not names:
@@ -234,10 +195,10 @@ def _from_table(
     absent = [image for image in images if not os.path.isfile(image)]
     if absent:
         raise MissingInputError(
-            f"{source}: {len(absent)} of {len(images)} images are not there: {_few(absent)}. "
+            f"{source}: {len(absent)} of {len(images)} images are not there: {few(absent)}. "
             "Relative paths start at `root`, without it at the table's folder (for a DataFrame, the current one)."
         )
-    labels, class_names = _labels(text["label"], class_names, source)
+    labels, class_names = label_numbers(text["label"], class_names, source)
     others = frame.drop(columns=list(named.values())).reset_index(drop=True)
     inside = all(image.startswith(os.path.join(base, "")) for image in images)
     return Samples(
@@ -258,7 +219,7 @@ def _as_text(column: pd.Series, source: str, name: str) -> list[str]:
     if empty.any():
         rows = [str(row) for row in np.flatnonzero(empty) + 1]
         raise InputError(
-            f"{source}: column {name!r} is empty in rows {_few(rows)} (1 is the first). Fill or remove them."
+            f"{source}: column {name!r} is empty in rows {few(rows)} (1 is the first). Fill or remove them."
         )
     return [str(value) for value in column]
 
@@ -267,7 +228,7 @@ def _refuse_outside(images: list[str], root: str, source: str) -> None:
     home = os.path.join(os.path.realpath(root), "")
     outside = [image for image in images if not os.path.realpath(image).startswith(home)]
     if outside:
-        raise InputError(f"{source}: {_few(outside)} lie outside root {root}. Correct the paths, or leave root out.")
+        raise InputError(f"{source}: {few(outside)} lie outside root {root}. Correct the paths, or leave root out.")
 
 
 def _refuse_repeats(images: list[str], labels: list[str], source: str) -> None:
@@ -280,25 +241,28 @@ def _refuse_repeats(images: list[str], labels: list[str], source: str) -> None:
             repeats.append(f"{image} (rows {first[image] + 1} and {row + 1}, {given})")
         first.setdefault(image, row)
     if repeats:
-        raise InputError(f"{source} names images more than once: {_few(repeats)}. Keep one row per image.")
+        raise InputError(f"{source} names images more than once: {few(repeats)}. Keep one row per image.")
 
 
-def _labels(names: Sequence[str], class_names: Sequence[str] | None, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def label_numbers(
+    names: Sequence[str], class_names: Sequence[str] | None, source: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Each sample's class name as a number, int64 (n,), and the class names in the order of the numbers."""
     if class_names is None:
         class_names = sorted(set(names))
         if all(re.fullmatch(r"-?\d+", name) for name in class_names):
             class_names.sort(key=int)
     class_names = tuple(str(name) for name in class_names)
-    _check_class_names(class_names, source)
+    check_class_names(class_names, source)
     label_of = {class_name: label for label, class_name in enumerate(class_names)}
     unknown = sorted(set(names) - set(label_of))
     if unknown:
-        raise InputError(f"{source}: {_few(unknown)} are not among class_names {list(class_names)}.")
+        raise InputError(f"{source}: {few(unknown)} are not among class_names {list(class_names)}.")
     return np.array([label_of[name] for name in names], dtype=np.int64), class_names
 
 
-def _check_class_names(class_names: Sequence[str], source: str) -> None:
+def check_class_names(class_names: Sequence[str], source: str) -> None:
+    """Refuses fewer than two classes, and names that differ only in case or outer spaces."""
     if len(class_names) < 2:
         raise InputError(f"{source}: found the classes {list(class_names)}; a classifier needs two or more.")
     seen = {}
@@ -308,49 +272,14 @@ def _check_class_names(class_names: Sequence[str], source: str) -> None:
             raise InputError(f"{source}: classes {other!r} and {name!r} differ only in case or spaces. Use one name.")
 
 
-def _as_pixels(images: np.ndarray) -> np.ndarray:
-    """`images` as uint8 (n, H, W, 3), without loss."""
-    try:
-        images = np.asarray(images)
-    except ValueError as error:
-        raise InputError("images: received images of different sizes; resize them, or use files.") from error
-    accepted = "accepted is uint8 (n, H, W, 3), RGB in 0..255"
-    if images.ndim == 3 and images.shape[-1] == 3:
-        raise InputError(
-            f"images: received shape {images.shape}, one image; {accepted}. Add the batch axis: images[np.newaxis]."
-        )
-    if images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 1):
-        grey = "images" if images.ndim == 4 else "images[..., np.newaxis]"
-        raise InputError(
-            f"images: received shape {images.shape}, grey; {accepted}. Repeat: np.repeat({grey}, 3, axis=-1)."
-        )
-    if images.ndim != 4 or images.shape[-1] != 3:
-        raise InputError(f"images: received shape {images.shape}; {accepted}.")
-    if not images.size:
-        raise InputError(f"images: received shape {images.shape}, no pixels; {accepted}.")
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind not in "iuf":
-        raise InputError(f"images: received dtype {images.dtype}; {accepted}.")
-    low, high = images.min(), images.max()
-    if np.isnan(low):
-        raise InputError(f"images: received NaN in {np.isnan(images).any(axis=(1, 2, 3)).sum()} images; {accepted}.")
-    if low < 0 or high > 255:
-        raise InputError(f"images: received values {low}..{high}; {accepted}. Bring them back to 0..255 first.")
-    pixels = images.astype(np.uint8)
-    if not np.array_equal(pixels, images):
-        remedy = "If they were divided by 255: np.rint(255 * images)" if high <= 1 else "Round them: np.rint(images)"
-        raise InputError(f"images: received fractions in {low}..{high}; {accepted}. {remedy}.astype('uint8').")
-    return pixels
-
-
-def _as_groups(groups: Sequence[str] | None) -> list[str] | None:
+def as_groups(groups: Sequence[str] | None) -> list[str] | None:
+    """The groups as text, each image's own; an image without one is refused."""
     if groups is None:
         return None
     groups = list(groups)
     empty = [str(row) for row, group in enumerate(groups) if group is None or group != group or str(group) == ""]
     if empty:
-        raise InputError(f"groups: no group for images {_few(empty)}. Give an image of its own a name of its own.")
+        raise InputError(f"groups: no group for images {few(empty)}. Give an image of its own a name of its own.")
     return [str(group) for group in groups]
 
 
@@ -369,6 +298,7 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from tlkeras.data.arrays import from_arrays
 from tlkeras.data.balance import oversample, sample_weights
 from tlkeras.data.pipeline import cpu_tensor, decode_all, epoch_batches
-from tlkeras.data.sources import from_arrays
 from tlkeras.data.warp import build_warp
 from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_classifier
