@@ -62,7 +62,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         suffix = "" if len(tables) == 1 else f"_{part}"
         write_csv(_flat(table), folder.root / f"accuracy{suffix}.csv")
         _draw_bars(table, folder, suffix)
-    _draw_histories(folder, keys)
+    _draw_histories(folder, sorted(keys, key=lambda key: declared.methods.index(key.method)))
     for key in keys:
         _write_errors(folder, key)
     _write_environments(folder, keys)

@@ -120,7 +120,10 @@ def draw_validation_accuracy(histories: Mapping[str, pd.DataFrame], ax: Axes) ->
         colors[label] = COLORS[i % len(COLORS)]
         style = LINE_STYLES[i // len(COLORS) % len(LINE_STYLES)]
         epochs = np.arange(1, len(history) + 1)
-        ax.plot(epochs, 100 * accuracy, style, color=colors[label], marker="o", ms=3, lw=1.4, label=label)
+        # The first on top: a method that goes on where another ends does not hide it.
+        ax.plot(
+            epochs, 100 * accuracy, style, color=colors[label], marker="o", ms=3, lw=1.4, label=label, zorder=20 - i
+        )
         phases = history["phase"].to_numpy()
         for at in np.flatnonzero(np.diff(phases)):
             starts.setdefault((at + 1.5, int(phases[at + 1])), []).append(label)
