@@ -23,18 +23,18 @@ class MissingInputError(InputError, FileNotFoundError):
     """A file or folder the user named is not there."""
 
 
-def check_image_size(image_size: tuple[int, int], smallest: int = 1) -> tuple[int, int]:
+def check_image_size(image_size: tuple[int, int], smallest: int = 1, network: str | None = None) -> tuple[int, int]:
     """`image_size` as two ints.
 
     Raises:
-        InputError: where it is not (height, width), two whole numbers of at least `smallest`.
+        InputError: where it is not (height, width), two whole numbers of at least `smallest`, which `network` needs.
     """
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
     whole = all(isinstance(side, int | np.integer) and not isinstance(side, bool) for side in sides)
     if len(sides) != 2 or not whole or min(sides) < smallest:
         raise InputError(
-            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, each at least {smallest}, "
-            "e.g. (224, 224)."
+            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, each at least {smallest}"
+            f"{f' for {network}' if network else ''}, e.g. (224, 224)."
         )
     return int(sides[0]), int(sides[1])
 

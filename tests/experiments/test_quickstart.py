@@ -104,6 +104,7 @@ except SystemExit:
     assert done.stdout.rstrip().endswith("loaded: []")
 
 
+@pytest.mark.slow
 def test_smoke_run_writes_table_scores_and_figures(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "TLKERAS_WEIGHTS"}
     out = tmp_path / "run"

@@ -109,7 +109,7 @@ def test_where_no_hash_is_published_the_note_says_so_with_the_sha256(folder):
     (folder / OFFICIAL.file).write_bytes(CONTENT)
     found = find_weights(replace(ROW, weights=(replace(OFFICIAL, md5=None),)), "imagenet", folder=folder)
     assert found.published_hash is None
-    assert found.note == f"Keras publishes no hash for this file; its sha256 is {hashlib.sha256(CONTENT).hexdigest()}"
+    assert found.note == f"no hash is published for this file; its sha256 is {hashlib.sha256(CONTENT).hexdigest()}"
 
 
 def test_a_download_lands_in_the_cache_whole(tmp_path, cache):

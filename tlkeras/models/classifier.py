@@ -115,7 +115,7 @@ def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone")
 
 def _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder) -> keras.Model:
     """Preprocessing and backbone: pixels -> features (B, h, w, channels)."""
-    image_size = check_image_size(image_size, smallest=backbone.min_size)
+    image_size = check_image_size(image_size, smallest=backbone.min_size, network=backbone.name)
     weights = find_weights(backbone, weights, folder=weights_folder)
     pixels = keras.Input((*image_size, 3), name="pixels")
     body = _connect(backbone, pixels, preprocess(pixels, backbone, preprocessing))

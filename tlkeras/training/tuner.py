@@ -179,7 +179,7 @@ class Tuner:
     def __post_init__(self):
         row = get_backbone(self.backbone)
         size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
-        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size))
+        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size, network=row.name))
         _one_of("Tuner.preprocessing", self.preprocessing, ("backbone", *PREPROCESSING))
         _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
         _require(_is_count(self.batch_size), "Tuner.batch_size", self.batch_size, "an integer of at least 1")
