@@ -22,7 +22,7 @@ Result
     OUT/table.md: accuracy on the target's test tiles, its 95 % interval drawn by block. One small set and one seed: it
     shows how the pieces fit together, and settles nothing about transfer learning.
 Cost
-    144 s of processor time with the imagenet row, most of it spent building graphs.
+    2 min 18 s on 2 cores with the imagenet row, much of it spent building graphs.
 """
 
 from __future__ import annotations
