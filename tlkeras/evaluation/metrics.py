@@ -39,7 +39,7 @@ def score(predictions: Predictions, positive_class: str | None = None) -> pd.Ser
         "accuracy": predictions.correct.mean(),
         "balanced_accuracy": recall.mean(),
         "macro_f1": f1.mean(),
-        "log_loss": -np.log(likelihood.clip(SMALLEST_PROBABILITY, 1.0)).mean(),
+        "log_loss": np.log(1 / likelihood.clip(SMALLEST_PROBABILITY, 1.0)).mean(),
         "roc_auc": np.mean(aucs),
     }
     if positive_class is not None:
