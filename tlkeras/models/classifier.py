@@ -19,9 +19,6 @@ from tlkeras.models.weights import WeightsFile, find_weights, load_weights
 from tlkeras.schema import InputError, check_image_size
 from tlkeras.seeds import derive_seed
 
-# `backbone_layers` reads a model that was built here.
-__all__ = ["backbone_layers", "build_classifier", "build_encoder", "preprocess"]
-
 # Rescaling(scale, offset) of RGB in 0..255; "caffe" after the channels are turned round to BGR. ImageNet's mean and
 # deviation are those that the published networks were trained with.
 _RESCALINGS = {
