@@ -158,8 +158,8 @@ def run(out: Path, weights_folder: Path | None, seed: int, size: Size) -> None:
     """Source, target, table, figures."""
     import pandas as pd
 
-    from tlkeras.files import locked, write_json
-    from tlkeras.runs import environment, write_csv
+    from tlkeras.files import locked, write_csv, write_json
+    from tlkeras.runs import environment
 
     with locked(out):
         source, target = source_and_target(size, seed)
@@ -192,7 +192,7 @@ def score_and_keep(classifier, splits: tl.Splits, folder: Path, cell: tuple[str,
     import pandas as pd
 
     from tlkeras.evaluation.statistics import accuracy_interval
-    from tlkeras.runs import write_csv
+    from tlkeras.files import write_csv
 
     parts = {"val": classifier.predict(splits.val), "test": classifier.predict(splits.test)}
     classifier.save(folder)

@@ -6,8 +6,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+
+from tlkeras.schema import Samples
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +61,25 @@ def toy_pixels():
     labels = np.arange(40) % 2
     images = np.clip(rng.normal(70 + 110 * labels[:, None, None, None], 30, (40, 32, 32, 3)), 0, 255)
     return images.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="session")
+def toy_lesions():
+    """Six images of five lesions, every image of one colour; one age is not recorded."""
+    metadata = pd.DataFrame(
+        {
+            "image_id": [f"ISIC_{i}" for i in range(6)],
+            "dx_type": ["histo", "histo", "follow_up", "follow_up", "consensus", "confocal"],
+            "age": [40, 40, 45, None, 50, 80],
+            "sex": ["male", "male", "female", "female", "unknown", "male"],
+            "localization": ["back", "back", "face", "back", "unknown", "face"],
+        }
+    )
+    return Samples(
+        images=tuple(f"/data/ISIC_{i}.jpg" for i in range(6)),
+        labels=np.array([2, 2, 2, 1, 0, 0]),
+        class_names=("bkl", "mel", "nv"),
+        groups=np.array(["L1", "L1", "L2", "L3", "L4", "L5"]),
+        metadata=metadata,
+        root="/data",
+    )

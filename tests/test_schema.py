@@ -58,7 +58,7 @@ def test_test_is_the_only_test_part():
 
 
 def test_predictions_come_back_from_their_table_to_the_last_bit(tmp_path):
-    from tlkeras.runs import write_csv
+    from tlkeras.files import write_csv
 
     probs = np.random.default_rng(0).dirichlet([1, 1], 4).astype(np.float32)
     given = Predictions(samples(groups=["007", "007", "NA", "x"], root="/data"), probs)

@@ -10,8 +10,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlkeras.schema import InputError, MissingInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPORARY_PREFIX = ".writing-"
 
@@ -43,6 +47,13 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     """Writes UTF-8 text whole or not at all; file names that are not UTF-8 keep their bytes."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+    return Path(path)
+
+
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
+    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back, any file name."""
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="surrogateescape")
     return Path(path)
 
 
