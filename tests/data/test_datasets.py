@@ -1,7 +1,6 @@
 import os
 import re
 
-import numpy as np
 import pytest
 
 from tlkeras.data.datasets import DATASETS, chest_xray_group, load_dataset
@@ -21,20 +20,6 @@ def chest(tmp_path):
         (tmp_path / "chest_xray" / folder).mkdir(parents=True)
         for name in names:
             (tmp_path / "chest_xray" / folder / name).write_bytes(name.encode())
-    return tmp_path
-
-
-@pytest.fixture
-def ham(tmp_path):
-    folder = tmp_path / "ham10000"
-    for part, number in ((1, 1), (1, 2), (2, 3)):
-        images = folder / f"HAM10000_images_part_{part}"
-        images.mkdir(parents=True, exist_ok=True)
-        (images / f"ISIC_{number}.jpg").write_bytes(bytes(number))
-    (folder / "HAM10000_metadata.csv").write_text(
-        "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
-        "HAM_1,ISIC_3,nv,histo,,male,back\nHAM_1,ISIC_1,nv,histo,45.0,male,back\nHAM_2,ISIC_2,df,histo,50.0,male,face\n"
-    )
     return tmp_path
 
 
@@ -69,20 +54,6 @@ def test_chest_xray(chest, below):
     assert len(set(samples.groups)) == 6
 
 
-def test_ham10000(ham):
-    samples = load_dataset("ham10000", ham, check_counts=False)
-    assert samples.sample_ids.tolist() == [
-        "HAM10000_images_part_2/ISIC_3.jpg",
-        "HAM10000_images_part_1/ISIC_1.jpg",
-        "HAM10000_images_part_1/ISIC_2.jpg",
-    ]
-    assert samples.class_names == ("df", "nv")
-    assert samples.labels.tolist() == [1, 1, 0]
-    assert samples.groups.tolist() == ["HAM_1", "HAM_1", "HAM_2"]
-    assert samples.metadata.columns.tolist() == ["image_id", "dx_type", "age", "sex", "localization"]
-    assert samples.metadata["age"].isna().tolist() == [True, False, False]
-
-
 def test_half_unpacked_says_what_was_found_and_where_to_get_it(chest):
     with pytest.raises(InputError) as caught:
         load_dataset("chest_xray", chest)
@@ -91,28 +62,6 @@ def test_half_unpacked_says_what_was_found_and_where_to_get_it(chest):
     assert "val/PNEUMONIA: 0 of 8" in message
     assert DATASETS["chest_xray"].source in message
     assert DATASETS["chest_xray"].layout in message
-
-
-def test_counts_of_ham10000_are_checked_per_class(ham):
-    with pytest.raises(InputError, match="nv: 2 of 6,705"):
-        load_dataset("ham10000", ham)
-
-
-def test_images_and_metadata_of_ham10000_must_agree(ham):
-    image = ham / "ham10000" / "HAM10000_images_part_2" / "ISIC_3.jpg"
-    image.rename(image.with_name("ISIC_9.jpg"))
-    with pytest.raises(InputError, match=r"no row for 1 images, e\.g\. ISIC_9"):
-        load_dataset("ham10000", ham, check_counts=False)
-    image.with_name("ISIC_9.jpg").unlink()
-    with pytest.raises(MissingInputError, match=r"1 of the 3 images .* e\.g\. ISIC_3"):
-        load_dataset("ham10000", ham, check_counts=False)
-    metadata = ham / "ham10000" / "HAM10000_metadata.csv"
-    metadata.write_text("image,dx\nISIC_1,nv\n")
-    with pytest.raises(InputError, match="no column image_id, lesion_id; it has image, dx"):
-        load_dataset("ham10000", ham, check_counts=False)
-    metadata.unlink()
-    with pytest.raises(MissingInputError, match="Dataverse"):
-        load_dataset("ham10000", ham)
 
 
 def test_a_missing_data_set_says_where_to_get_it(tmp_path):
@@ -148,11 +97,3 @@ def test_real_chest_xray_has_no_group_in_two_parts(data):
     samples = load_dataset("chest_xray", data)
     assert len(samples) == 5_856
     assert len({*zip(samples.groups, samples.parts, strict=True)}) == len(set(samples.groups))
-
-
-@pytest.mark.real
-def test_real_ham10000(data):
-    samples = load_dataset("ham10000", data)
-    assert len(set(samples.groups)) == 7_470
-    assert (np.unique(samples.groups.astype(str), return_counts=True)[1] > 1).sum() == 1_956
-    assert samples.metadata["age"].isna().sum() == 57

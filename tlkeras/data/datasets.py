@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tlkeras.data.sources import from_dataframe, from_folders
+from tlkeras.data.ham10000 import DIAGNOSES, IMAGE_FOLDERS, METADATA, count_ham10000, load_ham10000
+from tlkeras.data.sources import from_folders
 from tlkeras.schema import InputError, MissingInputError, Samples
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def chest_xray_group(file_name: str) -> str:
@@ -47,7 +44,7 @@ class DatasetRow:
         source: where to get it.
         entries: what lies at the top of its folder.
         counts: images per class, "train/NORMAL" or "NORMAL" where the set has no parts of its own.
-        count: counts the images found in a folder, keyed as `counts`.
+        count: counts the images found in a folder, keyed as `counts`; empty where none can be counted.
         load: reads a folder.
     """
 
@@ -73,11 +70,12 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
     Args:
         name: its key in the table.
         root: the folder that holds a folder of that name, or this folder itself.
-        check_counts: refuse a folder without exactly the expected images. False takes a smaller copy.
+        check_counts: refuse a folder without exactly the expected images of each class. False takes a smaller copy;
+            everything else is checked all the same.
 
     Raises:
         InputError: for an unknown name, or a folder that is not complete: what was found, and where to get it.
-        MissingInputError: where there is no such folder.
+        MissingInputError: where there is no such folder, or files of it are not there.
     """
     if name not in DATASETS:
         raise InputError(
@@ -85,19 +83,26 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
         )
     row, root = DATASETS[name], os.path.abspath(os.fsdecode(root))
     folder = _dataset_folder(row, root)
+    differences = _told_counts(row, folder) if check_counts else []
     try:
-        found = row.count(folder) if check_counts else row.counts
-        if found != row.counts:
-            table = "\n".join(
-                f"  {key}: {found.get(key, 0):,} of {row.counts.get(key, 0):,}" for key in {**row.counts, **found}
-            )
-            raise InputError(
-                f"{folder} does not hold the expected images of each class; found\n{table}\n"
-                "Unpack it again, or pass check_counts=False to take it as it is."
-            )
-        return row.load(folder)
+        samples = row.load(folder)
     except InputError as error:
-        raise type(error)(f"{error}\n{row.how_to_get()}") from error
+        raise type(error)("\n".join([str(error), *differences, row.how_to_get()])) from error
+    if differences:
+        raise InputError("\n".join([*differences, row.how_to_get()]))
+    return samples
+
+
+def _told_counts(row: DatasetRow, folder: str) -> list[str]:
+    """Where the images of a class are not as many as expected: lines for an error message."""
+    found = row.count(folder)
+    if found in ({}, row.counts):
+        return []
+    return [
+        f"{folder} does not hold the expected images of each class; found",
+        *(f"  {key}: {found.get(key, 0):,} of {row.counts.get(key, 0):,}" for key in {**row.counts, **found}),
+        "Unpack it again, or pass check_counts=False to take another number of images.",
+    ]
 
 
 def _dataset_folder(row: DatasetRow, root: str) -> str:
@@ -130,45 +135,6 @@ def _count_chest_xray(folder: str) -> dict[str, int]:
 
 def _load_chest_xray(folder: str) -> Samples:
     return from_folders(folder, parts=_chest_xray_parts(folder), group_of=chest_xray_group)
-
-
-def _ham10000_table(folder: str) -> pd.DataFrame:
-    """The metadata with a column `path`, empty where the image is not there."""
-    import pandas as pd
-
-    file = os.path.join(folder, "HAM10000_metadata.csv")
-    if not os.path.exists(file):
-        raise MissingInputError(f"there is no file {file}.")
-    frame, paths = pd.read_csv(file), {}
-    lacking = {"lesion_id", "image_id", "dx"} - set(frame.columns)
-    if lacking:
-        raise InputError(f"{file} has no column {', '.join(sorted(lacking))}; it has {', '.join(frame.columns)}.")
-    for images in ("HAM10000_images_part_1", "HAM10000_images_part_2"):
-        paths |= {image.stem: str(image) for image in Path(folder, images).glob("ISIC_*.jpg")}
-    unknown = sorted(paths.keys() - set(frame["image_id"]))
-    if unknown:
-        raise InputError(
-            f"{file} has no row for {len(unknown)} images, e.g. {', '.join(unknown[:3])}. "
-            "Remove them, or get the whole table."
-        )
-    return frame.assign(path=[paths.get(image_id, "") for image_id in frame["image_id"]])
-
-
-def _count_ham10000(folder: str) -> dict[str, int]:
-    frame = _ham10000_table(folder)
-    return frame.loc[frame["path"] != "", "dx"].value_counts().to_dict()
-
-
-def _load_ham10000(folder: str) -> Samples:
-    frame = _ham10000_table(folder)
-    missing = frame.loc[frame["path"] == "", "image_id"].tolist()
-    if missing:
-        raise MissingInputError(
-            f"{folder}: {len(missing)} of the {len(frame)} images that the metadata names are not there, "
-            f"e.g. {', '.join(missing[:3])}."
-        )
-    samples = from_dataframe(frame, path="path", label="dx", group="lesion_id")
-    return replace(samples, root=folder, sample_ids=None)  # ids below the data set's folder, on every machine the same
 
 
 DATASETS: dict[str, DatasetRow] = {
@@ -220,10 +186,10 @@ DATASETS: dict[str, DatasetRow] = {
                 "doi:10.1038/sdata.2018.161"
             ),
             source="Harvard Dataverse, https://doi.org/10.7910/DVN/DBW86T",
-            entries=("HAM10000_metadata.csv", "HAM10000_images_part_1", "HAM10000_images_part_2"),
-            counts={"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142},
-            count=_count_ham10000,
-            load=_load_ham10000,
+            entries=(METADATA, *IMAGE_FOLDERS),
+            counts=DIAGNOSES,
+            count=count_ham10000,
+            load=load_ham10000,
         ),
     )
 }

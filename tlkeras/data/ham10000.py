@@ -1,0 +1,221 @@
+"""HAM10000 on disk: its table of metadata and its images, held against each other before anything is used."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tlkeras.data.sources import _visible, few, label_numbers
+from tlkeras.schema import InputError, MissingInputError, Samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METADATA = "HAM10000_metadata.csv"
+IMAGE_FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+# The published number of images of each dx.
+DIAGNOSES = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
+OLDEST = 120  # years
+
+
+def load_ham10000(folder: str) -> Samples:
+    """The images of HAM10000 in the order of its metadata, grouped by lesion.
+
+    Only the metadata and the two image folders are read. Hidden files are skipped, whatever else lies in `folder` is
+    left aside.
+
+    Args:
+        folder: holds the metadata (comma-separated, UTF-8) and the image folders.
+
+    Returns:
+        Samples with the dx as class and the lesion as group. `metadata` has image_id, dx_type, age (years, float64, NaN
+        where the cell is empty), sex, localization and any column beyond the published ones, all but age as written.
+
+    Raises:
+        InputError: metadata and images do not fit together, or a cell cannot be used. One error tells every problem of
+            the folder, each on its own line with its count and up to three examples.
+        MissingInputError: the same, where all that is wrong is that the metadata or images are not there.
+    """
+    paths, problems = _find_images(folder)
+    try:
+        rows = _read_metadata(os.path.join(folder, METADATA))
+    except InputError as error:
+        problems.append(_Problem(str(error), missing=isinstance(error, MissingInputError)))
+    else:
+        problems = [*_row_problems(rows, paths, folder), *problems]
+    if problems:
+        kind = MissingInputError if all(problem.missing for problem in problems) else InputError
+        lines = "".join(f"\n  - {problem.line}" for problem in problems)
+        raise kind(f"{folder} cannot be used as it is. Nothing was changed or left out; to be put right:{lines}")
+    labels, class_names = label_numbers(rows["dx"].tolist(), None, METADATA)
+    return Samples(
+        images=tuple(paths[image_id] for image_id in rows["image_id"]),
+        labels=labels,
+        class_names=class_names,
+        groups=rows["lesion_id"].tolist(),
+        metadata=rows.drop(columns=["dx", "lesion_id"]).assign(age=[float(age or "nan") for age in rows["age"]]),
+        root=folder,
+    )
+
+
+def count_ham10000(folder: str) -> dict[str, int]:
+    """{dx: images that are there}; empty where the metadata cannot be read, which `load_ham10000` tells."""
+    try:
+        rows = _read_metadata(os.path.join(folder, METADATA))
+    except InputError:
+        return {}
+    if not {"image_id", "dx"} <= set(rows.columns):
+        return {}
+    there = rows["image_id"].isin(_find_images(folder)[0].keys()) & rows["dx"].isin(DIAGNOSES.keys())
+    return rows.loc[there, "dx"].value_counts().to_dict()
+
+
+@dataclass(frozen=True)
+class _Problem:
+    line: str
+    missing: bool = False  # something is not there, as opposed to something that is wrong
+
+
+def _find_images(folder: str) -> tuple[dict[str, str], list[_Problem]]:
+    """{image id: path} over both image folders, and what is wrong with these."""
+    paths, twice, strange = {}, [], []
+    for part in IMAGE_FOLDERS:
+        if not os.path.isdir(os.path.join(folder, part)):
+            continue  # its images may lie in the other folder; where they do not, their rows are told
+        folders, names = _visible(os.path.join(folder, part))
+        strange += [f"{part}/{_shown(name)}" for name in folders]
+        for name in names:
+            image_id, suffix = os.path.splitext(name)
+            path = os.path.join(folder, part, name)
+            if suffix != ".jpg" or not os.path.isfile(path):
+                strange.append(f"{part}/{_shown(name)}")
+            elif image_id in paths:
+                twice.append(_shown(name))
+            else:
+                paths[image_id] = path
+    problems = []
+    if twice:
+        problems.append(_Problem(_told("images that lie in both image folders", twice, "Keep one of each.")))
+    if strange:
+        accepted = "Accepted are files named like ISIC_0024306.jpg; move others elsewhere."
+        problems.append(_Problem(_told("entries of the image folders that are no .jpg files", strange, accepted)))
+    return paths, problems
+
+
+def _read_metadata(file: str) -> pd.DataFrame:
+    """Every cell as written, as text; an InputError where the file is no table."""
+    import pandas as pd
+
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            # pandas would take a row that is too short for one with empty cells.
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except FileNotFoundError as error:
+        raise MissingInputError(f"there is no file {METADATA}. Put it beside the image folders.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{METADATA} is no comma-separated UTF-8 table ({error}). Take it as it was published."
+        ) from error
+    if not lines:
+        raise InputError(f"{METADATA} is empty. Take it as it was published.")
+    header, body = lines[0][1], lines[1:]
+    repeated = sorted({_shown(column) for column in header if header.count(column) > 1})
+    if repeated:
+        raise InputError(f"{METADATA} names columns twice: {few(repeated)}. Keep one of each.")
+    ragged = [f"line {number} ({len(cells)})" for number, cells in body if len(cells) != len(header)]
+    if ragged:
+        what = f"lines of {METADATA} with another number of cells than its header, {len(header)}"
+        raise InputError(_told(what, ragged, "Correct them."))
+    return pd.DataFrame([cells for _, cells in body], columns=header, dtype=str)
+
+
+def _row_problems(rows: pd.DataFrame, paths: dict[str, str], folder: str) -> Iterator[_Problem]:
+    """What is wrong with the metadata, alone and against the images. A column that is lacking is told once."""
+    lacking = [column for column in COLUMNS if column not in rows]
+    if lacking:
+        has = ", ".join(_shown(column) for column in rows.columns)
+        yield _Problem(f"{METADATA} has no column {', '.join(lacking)}; it has {has}. Add what is lacking.")
+    if not len(rows):
+        yield _Problem(f"{METADATA} has no rows. Take it as it was published.")
+        return
+    if "image_id" in rows:
+        yield from _id_problems(rows["image_id"].tolist(), paths, folder)
+    ids = rows["image_id"] if "image_id" in rows else [""] * len(rows)
+    names = [_shown(image_id) or f"row {row}" for row, image_id in enumerate(ids, start=1)]
+    if "dx" in rows:
+        wrong = [f"{name} {_quoted(dx)}" for name, dx in zip(names, rows["dx"], strict=True) if dx not in DIAGNOSES]
+        if wrong:
+            yield _Problem(_told("rows with an unknown dx", wrong, f"Accepted are {', '.join(DIAGNOSES)}."))
+    if "age" in rows:
+        wrong = [f"{name} {_quoted(age)}" for name, age in zip(names, rows["age"], strict=True) if not _is_age(age)]
+        if wrong:
+            accepted = f"Accepted are years from 0 to {OLDEST}, such as 45.0, and an empty cell where it is not known."
+            yield _Problem(_told("rows with an age that is none", wrong, accepted))
+    if "lesion_id" in rows:
+        yield from _lesion_problems(rows, names)
+
+
+def _id_problems(ids: list[str], paths: dict[str, str], folder: str) -> Iterator[_Problem]:
+    rows_of = {}
+    for row, image_id in enumerate(ids, start=1):
+        rows_of.setdefault(image_id, []).append(row)
+    empty = [f"row {row}" for row in rows_of.pop("", [])]
+    if empty:
+        yield _Problem(_told("rows with an empty image_id", empty, "Fill or remove them; row 1 follows the header."))
+    repeated = [
+        f"{_shown(each)} (rows {few([str(row) for row in rows])})" for each, rows in rows_of.items() if len(rows) > 1
+    ]
+    if repeated:
+        yield _Problem(_told("image ids with more than one row", repeated, "Keep one row per image."))
+    absent = [_shown(image_id) for image_id in rows_of if image_id not in paths]
+    if absent:
+        no_folder = [part for part in IMAGE_FOLDERS if not os.path.isdir(os.path.join(folder, part))]
+        remedy = "".join(f"There is no folder {part}. " for part in no_folder) + "Unpack both image archives."
+        yield _Problem(_told("rows whose image is not there", absent, remedy), missing=True)
+    unknown = [_shown(image_id) for image_id in paths if image_id not in rows_of]
+    if unknown:
+        yield _Problem(_told("images without a row", unknown, f"Remove them, or take the whole {METADATA}."))
+
+
+def _lesion_problems(rows: pd.DataFrame, names: Sequence[str]) -> Iterator[_Problem]:
+    lesions = rows["lesion_id"]
+    empty = [name for name, lesion in zip(names, lesions, strict=True) if not lesion.strip()]
+    if empty:
+        remedy = "Fill them: images of one lesion must not come apart into training and test."
+        yield _Problem(_told("rows with an empty lesion_id", empty, remedy))
+    # "HAM_1" and "HAM_1 " would be two lesions, and could come apart.
+    spaced = [
+        f"{name} {_quoted(lesion)}"
+        for name, lesion in zip(names, lesions, strict=True)
+        if lesion.strip() and lesion != lesion.strip()
+    ]
+    if spaced:
+        yield _Problem(_told("rows with spaces around the lesion_id", spaced, "Remove the spaces."))
+    if "dx" in rows:
+        diagnoses = rows.loc[lesions.str.strip() != ""].groupby("lesion_id", sort=False)["dx"].unique()
+        two = [f"{_shown(lesion)} ({', '.join(map(_shown, dx))})" for lesion, dx in diagnoses.items() if len(dx) > 1]
+        if two:
+            yield _Problem(_told("lesions with more than one dx", two, "Give all images of a lesion the same."))
+
+
+def _is_age(cell: str) -> bool:
+    return cell == "" or (re.fullmatch(r"[0-9]+(\.[0-9]*)?", cell) is not None and float(cell) <= OLDEST)
+
+
+def _told(what: str, examples: Sequence[str], remedy: str) -> str:
+    return f"{what}: {len(examples):,}, e.g. {', '.join(examples[:3])}. {remedy}"
+
+
+def _shown(text: str) -> str:
+    """`text` short and on one line, however odd the cell or file name."""
+    return text if text.isprintable() and text == text.strip() and len(text) <= 60 else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}..."
