@@ -65,3 +65,7 @@ def test_the_layer_table_says_what_learns(model):
     assert table.loc["add2", "trainable"] == "-"
     assert table.loc["conv1", "parameters"] == 3 * 3 * 3 * 4 + 4
     assert table["parameters"].sum() == model.count_params()
+    learning = (
+        3 * 3 * 4 * 8 + 8 + (8 * 8 * 8 * 4 + 4) + 2 * 4 + (4 * 2 + 2)
+    )  # conv3 and the head, BatchNorm's averages not
+    assert table["trainable_parameters"].sum() == learning

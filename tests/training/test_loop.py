@@ -26,7 +26,10 @@ def test_history_has_a_row_per_epoch_and_the_task_is_learnt(toy_pixels):
     train, val = parts(toy_pixels)
     classifier = tiny_tuner(phases=(tl.Phase(8, 1e-2), tl.Phase(2, 1e-3, unfreeze="all"))).fit(train, val, seed=0)
     history = classifier.history
-    assert list(history.columns) == ["phase", "epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy"]
+    columns = ["phase", "epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy", "kept"]
+    assert list(history.columns) == columns
+    assert history["kept"].idxmax() == history["val_loss"].idxmin()
+    assert history["kept"].sum() == 1
     assert list(history["phase"]) == [1] * 8 + [2] * 2
     assert list(history["epoch"]) == [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]
     assert (classifier.predict_pixels(val[0]).argmax(axis=1) == val[1]).mean() > 0.9
@@ -117,6 +120,17 @@ def test_keep_last_keeps_the_last(toy_pixels):
     probs = classifier.predict_pixels(val[0])
     expected = -np.log(probs[np.arange(len(val[1])), val[1]]).mean()
     assert classifier.history["val_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_epoch_that_is_kept_is_marked(toy_pixels):
+    train, val = parts(toy_pixels)
+    first, hopeless = tl.Phase(2, 1e-2), tl.Phase(2, 10.0, unfreeze="all", optimizer="sgd", momentum=0.0)
+    for keep, kept in (("best", 1), ("last", 2)):
+        phases = (first, dataclasses.replace(hopeless, keep=keep))
+        history = tiny_tuner(phases=phases).fit(train, val, seed=0, progress=False).history
+        assert history.loc[history["kept"], "phase"].tolist() == [kept]
+    history = tiny_tuner().fit(train, None, seed=0, progress=False).history
+    assert history["kept"].tolist() == [False, False, False, True]
 
 
 def test_patience_ends_a_phase(toy_pixels):

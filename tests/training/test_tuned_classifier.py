@@ -1,8 +1,7 @@
-import json
-
+import keras
 import numpy as np
 import pytest
-from tiny import TINY, tiny_tuner
+from tiny import TINY
 
 import tlkeras as tl
 
@@ -56,6 +55,34 @@ def test_pixels_that_do_not_fit_are_refused(classifier, images, said):
         classifier.predict_pixels(images)
 
 
+def test_an_image_gets_the_same_probabilities_whatever_their_number(classifier):
+    images = np.random.default_rng(0).integers(0, 256, (150, 32, 32, 3), dtype=np.uint8)  # over two batches
+    probs = classifier.predict_pixels(images)
+    assert (probs.shape, probs.dtype) == ((150, 2), np.float32)
+    for rows in ([149], [3, 70], range(64), range(100, 150)):
+        np.testing.assert_allclose(classifier.predict_pixels(images[list(rows)]), probs[list(rows)], atol=1e-6)
+    np.testing.assert_array_equal(classifier.predict_pixels(images.astype(np.float64)), probs)
+    assert classifier.predict_pixels(images[:0]).shape == (0, 2)
+
+
+def test_a_model_gets_floats_and_no_more_than_a_batch_at_a_time():
+    seen = []
+
+    class Watched(keras.Model):
+        def call(self, pixels):
+            seen.append((pixels.shape[0], keras.backend.standardize_dtype(pixels.dtype)))
+            brightness = keras.ops.mean(pixels, axis=(1, 2, 3))[:, None] / 255
+            return keras.ops.concatenate([1 - brightness, brightness], axis=1)
+
+    model = Watched()
+    model.run_eagerly = True  # so that `call` is reached in every batch
+    watched = tl.TunedClassifier(model=model, class_names=("dark", "bright"), image_size=(8, 8))
+    images = np.arange(150, dtype=np.uint8)[:, None, None, None] * np.ones((8, 8, 3), np.uint8)
+    probs = watched.predict_pixels(images)
+    assert seen == [(64, "float32"), (64, "float32"), (22, "float32")]
+    np.testing.assert_allclose(probs[:, 1], np.arange(150) / 255, atol=1e-6)
+
+
 def test_samples_of_other_classes_are_refused(classifier, toy_pixels):
     with pytest.raises(tl.InputError, match="are not those trained on"):
         classifier.predict(tl.from_arrays(*toy_pixels))
@@ -66,32 +93,3 @@ def test_samples_without_labels_take_the_classifiers_class_names(classifier, toy
     turned = tl.Samples(toy_pixels[0], None, ("bright", "dark"))  # would swap every name
     with pytest.raises(tl.InputError, match="are not those trained on"):
         classifier.predict(turned)
-
-
-def test_save_and_load_give_the_same_bits(toy_pixels, tmp_path):
-    fitted = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(toy_pixels, seed=0, progress=False)
-    fitted.save(tmp_path)
-    loaded = tl.load(tmp_path)
-    assert loaded.class_names == ("0", "1")
-    assert loaded.image_size == (32, 32)
-    assert loaded.epochs == fitted.epochs
-    np.testing.assert_array_equal(loaded.predict_pixels(toy_pixels[0]), fitted.predict_pixels(toy_pixels[0]))
-
-
-def test_a_model_that_is_not_the_saved_one_is_refused(classifier, tmp_path):
-    classifier.save(tmp_path)
-    content = (tmp_path / "model.keras").read_bytes()
-    (tmp_path / "model.keras").write_bytes(content[:-1])
-    with pytest.raises(tl.InputError, match="sha256 differs"):
-        tl.load(tmp_path)
-    with pytest.raises(tl.InputError, match=r"holds no model\.keras"):
-        tl.load(tmp_path / "elsewhere")
-
-
-def test_a_model_that_answers_otherwise_is_said(classifier, tmp_path):
-    classifier.save(tmp_path)
-    card = json.loads((tmp_path / "classifier.json").read_text())
-    card["fingerprint"] = card["fingerprint"][::-1]
-    (tmp_path / "classifier.json").write_text(json.dumps(card))
-    with pytest.warns(UserWarning, match="differ by"):
-        tl.load(tmp_path)

@@ -87,7 +87,8 @@ def set_trainable(
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
-    """One row per layer in build order: layer, type, parameters, trainable (yes, no, "-" where it has no weights)."""
+    """One row per layer in build order: layer, type, parameters, trainable (yes, no, "-" where it has no weights), and
+    how many parameters learn (not the moving averages of a BatchNorm that does)."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -97,6 +98,7 @@ def layer_table(model: keras.Model) -> pd.DataFrame:
                 "type": type(layer).__name__,
                 "parameters": layer.count_params(),
                 "trainable": "-" if not layer.weights else "yes" if layer.trainable_weights else "no",
+                "trainable_parameters": sum(math.prod(weight.shape) for weight in layer.trainable_weights),
             }
             for layer in model.layers
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -69,13 +69,14 @@ def fit_tuner(recipe: Tuner, train, val, *, seed: int, weights_folder=None, prog
         say(f"phase {number} of {len(recipe.phases)}: {summary}")
         tables.append(layer_table(model))
         history += _run_phase(model, job, phase, number, best, say)
+        kept = best.epoch if phase.keep == "best" and best.epoch is not None else (number, history[-1].epoch)
     # A fresh model around the same layers: without the last phase's optimizer, whose state would triple the saved file.
     model = keras.Model(model.input, model.output, name=model.name)
     return TunedClassifier(
         model=model,
         class_names=train.class_names,
         image_size=recipe.image_size,
-        epochs=tuple(history),
+        epochs=tuple(replace(log, kept=(log.phase, log.epoch) == kept) for log in history),
         layers=_layers_by_phase(tables),
         weights=weights,
     )
@@ -104,11 +105,11 @@ class _Best:
     """The best weights so far, over all phases."""
 
     def __init__(self):
-        self.value, self.weights = math.inf, None
+        self.value, self.weights, self.epoch = math.inf, None, None
 
-    def offer(self, value: float, model: keras.Model) -> None:
+    def offer(self, value: float, model: keras.Model, epoch: tuple[int, int]) -> None:
         if value < self.value:
-            self.value, self.weights = value, model.get_weights()
+            self.value, self.weights, self.epoch = value, model.get_weights(), epoch
 
 
 def _run_phase(model, job: _Job, phase: Phase, number: int, best: _Best, say) -> list[EpochLog]:
@@ -126,7 +127,7 @@ def _run_phase(model, job: _Job, phase: Phase, number: int, best: _Best, say) ->
             continue
         value = log.val_loss if phase.monitor == "val_loss" else -log.val_accuracy
         if phase.keep == "best":
-            best.offer(value, model)
+            best.offer(value, model, (number, epoch))
         waited = 0 if value < best_of_phase else waited + 1
         best_of_phase = min(best_of_phase, value)
         if phase.patience is not None and waited >= phase.patience:
@@ -250,9 +251,10 @@ def _check_val_is_there(recipe: Tuner, val: Samples | None) -> None:
 
 
 def _layers_by_phase(tables):
-    table = tables[0].rename(columns={"trainable": "trainable_phase_1"})
-    for number, later in enumerate(tables[1:], start=2):
-        table[f"trainable_phase_{number}"] = later["trainable"]
+    table = tables[0][["layer", "type", "parameters"]].copy()
+    for number, of_phase in enumerate(tables, start=1):
+        table[f"trainable_phase_{number}"] = of_phase["trainable"]
+        table[f"trainable_parameters_phase_{number}"] = of_phase["trainable_parameters"]
     return table
 
 

@@ -1,9 +1,8 @@
-"""A fitted classifier: predicts, saves itself whole, and comes back equal."""
+"""A fitted classifier: predicts, and saves itself whole."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +13,16 @@ import numpy as np
 from tlkeras import __version__
 from tlkeras.data.images import require_readable
 from tlkeras.data.pipeline import pixel_batches
-from tlkeras.files import atomic_write, read_json, sha256_of, write_json
+from tlkeras.files import atomic_write, sha256_of, write_json
 from tlkeras.models.weights import WeightsFile
-from tlkeras.schema import EpochLog, InputError, MissingInputError, Predictions, Samples
+from tlkeras.schema import EpochLog, InputError, Predictions, Samples
 from tlkeras.seeds import generator
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PREDICT_BATCH = 64
-FINGERPRINT_TOLERANCE = 1e-3  # in probability; the same file on another machine's float32 kernels differs by far less
+MODEL, CARD = "model.keras", "classifier.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class TunedClassifier:
     weights: WeightsFile | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
         object.__setattr__(self, "image_size", tuple(self.image_size))
 
     @property
@@ -76,31 +75,49 @@ class TunedClassifier:
         return Predictions(samples=samples, probs=probs)
 
     def predict_pixels(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities float32 (n, k) for images (n, H, W, 3), RGB, uint8 or float in [0, 255], of `image_size`."""
+        """Probabilities for pixels that are in memory.
+
+        An image's probabilities do not depend on the images beside it (beyond float32 rounding). Beyond images and
+        result, memory is that of one batch of `PREDICT_BATCH` images, whatever their number.
+
+        Args:
+            images: (n, H, W, 3), RGB, uint8 or float in [0, 255], (H, W) the classifier's `image_size`; n may be 0.
+
+        Returns:
+            float32 (n, k), in the order of `class_names`.
+
+        Raises:
+            InputError: images of another shape, or scaled to 0..1.
+        """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != (*self.image_size, 3):
             raise InputError(
                 f"images: received shape {images.shape}; accepted is (n, {', '.join(map(str, self.image_size))}, 3). "
                 "tl.read_pixels(path, classifier.image_size) reads a file to that size."
             )
-        if np.issubdtype(images.dtype, np.floating) and images.size and images.max() <= 1 and (images % 1).any():
+        if len(images) == 0:
+            return np.empty((0, len(self.class_names)), np.float32)
+        batches = [images[start : start + PREDICT_BATCH] for start in range(0, len(images), PREDICT_BATCH)]
+        floating = np.issubdtype(images.dtype, np.floating)
+        if floating and images.max() <= 1 and any((batch % 1).any() for batch in batches):
             raise InputError(
                 "images: values lie in 0..1; accepted is 0..255, the model scales by itself. Multiply by 255."
             )
-        return self.model.predict(images.astype(np.float32), batch_size=PREDICT_BATCH, verbose=0)
+        # `model.predict` sets up a data pipeline in every call, which takes as long as 15 images do in MobileNetV2.
+        return np.concatenate([self.model.predict_on_batch(keras.ops.cast(batch, "float32")) for batch in batches])
 
     def save(self, folder: str | os.PathLike) -> Path:
         """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint)."""
         folder = Path(folder)
-        with atomic_write(folder / "model.keras") as temporary:
+        with atomic_write(folder / MODEL) as temporary:
             self.model.save(temporary)
         write_json(
-            folder / "classifier.json",
+            folder / CARD,
             {
                 "class_names": list(self.class_names),
                 "image_size": list(self.image_size),
-                "sha256": sha256_of(folder / "model.keras"),
-                "fingerprint": self._fingerprint(),
+                "sha256": sha256_of(folder / MODEL),
+                "fingerprint": self.fingerprint(),
                 "weights": None if self.weights is None else self.weights.describe(),
                 "versions": {"tlkeras": __version__, "keras": keras.__version__},
                 "epochs": [asdict(log) for log in self.epochs],
@@ -108,41 +125,7 @@ class TunedClassifier:
         )
         return folder
 
-    def _fingerprint(self) -> list[float]:
+    def fingerprint(self) -> list[float]:
+        """The k probabilities for one fixed image of noise, to 6 decimals: `load` compares them with those saved."""
         noise = generator(0, "fingerprint").integers(0, 256, (1, *self.image_size, 3), dtype=np.uint8)
         return [round(float(prob), 6) for prob in self.predict_pixels(noise)[0]]
-
-
-def load(folder: str | os.PathLike) -> TunedClassifier:
-    """Reads what `TunedClassifier.save` wrote, with Keras' safe mode on.
-
-    Raises:
-        InputError: a file is missing, or model.keras is not the one classifier.json was written for.
-
-    Warns:
-        UserWarning: the model answers otherwise here than where it was saved.
-    """
-    folder = Path(folder)
-    for name in ("model.keras", "classifier.json"):
-        if not (folder / name).is_file():
-            raise MissingInputError(f"{folder} holds no {name}; give the folder that TunedClassifier.save wrote.")
-    card = read_json(folder / "classifier.json")
-    if sha256_of(folder / "model.keras") != card["sha256"]:
-        raise InputError(f"{folder / 'model.keras'} is not the file classifier.json was written for (sha256 differs).")
-    classifier = TunedClassifier(
-        model=keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True),
-        class_names=tuple(card["class_names"]),
-        image_size=tuple(card["image_size"]),
-        epochs=tuple(EpochLog(**log) for log in card["epochs"]),
-        weights=None
-        if card["weights"] is None
-        else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
-    )
-    difference = np.abs(np.subtract(classifier._fingerprint(), card["fingerprint"])).max()
-    if not difference <= FINGERPRINT_TOLERANCE:
-        warnings.warn(
-            f"{folder}: on one fixed image this model's probabilities differ by {difference:.2g} from those at saving "
-            f"(keras {card['versions']['keras']} then, {keras.__version__} now). Check its results before using them.",
-            stacklevel=2,
-        )
-    return classifier

@@ -1,0 +1,244 @@
+"""Brings a saved classifier back, and says in words what is wrong with files that hold none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import textwrap
+import warnings
+import zipfile
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import NoneType
+from typing import get_args, get_type_hints
+
+import keras
+import numpy as np
+
+from tlkeras.files import read_json, sha256_of
+from tlkeras.models.weights import WeightsFile
+from tlkeras.schema import EpochLog, InputError, MissingInputError
+from tlkeras.training.tuned_classifier import CARD, MODEL, TunedClassifier
+
+FINGERPRINT_TOLERANCE = 1e-3  # in probability; the same file on another machine's float32 kernels differs by far less
+ARCHIVE = {"metadata.json", "config.json", "model.weights.h5"}  # what Keras writes for a model without vocabularies
+LARGEST_CONFIG = 64 * 2**20  # bytes; MobileNetV2's takes 167 kB
+RUNS_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper"}  # their code comes out of the file
+
+
+def load(folder: str | os.PathLike) -> TunedClassifier:
+    """Reads what `TunedClassifier.save` wrote; the preprocessing comes back with the model, whose first layers it is.
+
+    No code in the files is run: Keras' safe mode is on, and layers that bring code of their own are refused before
+    Keras sees them. A layer of your own is taken where it is registered (keras.saving.register_keras_serializable).
+
+    Args:
+        folder: holds model.keras and classifier.json.
+
+    Returns:
+        TunedClassifier with class names, image size, history and weights file as saved; `layers` is None. On the same
+        machine its probabilities are those before saving, bit for bit.
+
+    Raises:
+        InputError: a file is damaged or foreign, or model.keras is not the one classifier.json was written for.
+        MissingInputError: the folder or one of the files is not there.
+
+    Warns:
+        UserWarning: the model answers otherwise here than where it was saved.
+    """
+    folder = _saved_folder(folder)
+    card, file = _read_card(folder / CARD), folder / MODEL
+    if sha256_of(file) != card["sha256"]:
+        raise InputError(
+            f"{file} is not the file that {CARD} was written for (sha256 differs): damaged, or from another "
+            "classifier. Copy both files again from where they were saved."
+        )
+    with _reading(file):
+        _refuse_foreign_layers(file, _read_config(file))
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    _require_fit(file, model, card)
+    classifier = TunedClassifier(
+        model=model,
+        class_names=tuple(card["class_names"]),
+        image_size=tuple(card["image_size"]),
+        epochs=tuple(EpochLog(**log) for log in card["epochs"]),
+        weights=None
+        if card["weights"] is None
+        else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
+    )
+    with _reading(file):
+        difference = np.abs(np.subtract(classifier.fingerprint(), card["fingerprint"])).max()
+    if not difference <= FINGERPRINT_TOLERANCE:
+        warnings.warn(
+            f"{folder}: on one fixed image this model's probabilities differ by {difference:.2g} from those at saving "
+            f"(keras {card['versions']['keras']} then, {keras.__version__} now). Check its results before using them.",
+            stacklevel=2,
+        )
+    return classifier
+
+
+def _saved_folder(folder: str | os.PathLike) -> Path:
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"folder: received {folder!r}; accepted is the folder that TunedClassifier.save wrote.")
+    folder = Path(folder)
+    if folder.is_file():
+        raise InputError(
+            f"{folder} is a file; give the folder that TunedClassifier.save wrote, with {MODEL} and {CARD} in it."
+        )
+    if not folder.is_dir():
+        raise MissingInputError(f"there is no folder {folder}; give the folder that TunedClassifier.save wrote.")
+    absent = [name for name in (MODEL, CARD) if not (folder / name).is_file()]
+    if absent:
+        raise MissingInputError(
+            f"{folder} holds no {' and no '.join(absent)}; give the folder that TunedClassifier.save wrote."
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Says of whatever is raised inside that `file` is what cannot be read."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # what a foreign file makes json, zipfile, h5py and Keras raise has no common type
+        reason = textwrap.shorten(str(error), 300) or "no reason given"
+        raise InputError(
+            f"{file} cannot be read as part of a saved classifier ({type(error).__name__}: {reason}). If it is damaged "
+            "or foreign, copy the folder again from where it was saved, or save it again with TunedClassifier.save."
+        ) from error
+
+
+def _read_card(file: Path) -> dict:
+    """What classifier.json says, every value that `load` uses of the type it needs."""
+    with _reading(file):
+        card = read_json(file)
+    if not isinstance(card, dict):
+        raise InputError(f"{file} holds {_kind(card)}; accepted is what TunedClassifier.save writes, a JSON object.")
+    lacking = [key for key in _ACCEPTED if key not in card]
+    if lacking:
+        raise InputError(f"{file} lacks {', '.join(lacking)}. Save the classifier again with TunedClassifier.save.")
+    for key, (accepted, fits) in _ACCEPTED.items():
+        if not fits(card[key]):
+            raise InputError(
+                f"{file}: {key} is {textwrap.shorten(repr(card[key]), 100)}; accepted is {accepted}. Save the "
+                "classifier again with TunedClassifier.save."
+            )
+    if len(card["fingerprint"]) != len(card["class_names"]):
+        raise InputError(
+            f"{file} names {len(card['class_names'])} classes and has a fingerprint of {len(card['fingerprint'])} "
+            "probabilities; there must be one for each class. Copy the file again from where it was saved."
+        )
+    return card
+
+
+def _are_class_names(value: object) -> bool:
+    named = isinstance(value, list) and all(type(name) is str and name for name in value)
+    return named and len(value) >= 2 and len(set(value)) == len(value)
+
+
+def _is_image_size(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+
+
+def _is_record(value: object, kind: type) -> bool:
+    """Whether `value` is a JSON object with the fields of the dataclass `kind`, each of a type that fits."""
+    types = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
+    required = {field.name for field in fields(kind) if field.default is MISSING}
+    if not isinstance(value, dict) or not required <= value.keys() <= types.keys():
+        return False
+    written = {float: (float, int), Path: (str,)}  # a float may have been written as 1, a path is written as text
+    return all(
+        type(value[name]) in [each for hint in types[name] for each in written.get(hint, (hint,))] for name in value
+    )
+
+
+_ACCEPTED = {
+    "class_names": ("a list of two or more different names", _are_class_names),
+    "image_size": ("[height, width] in pixels", _is_image_size),
+    "sha256": ("the hash of model.keras in hexadecimal", lambda value: type(value) is str),
+    "fingerprint": (
+        "a list of probabilities",
+        lambda value: isinstance(value, list) and all(type(prob) is float for prob in value),
+    ),
+    "weights": (
+        f"null, or an object with {', '.join(field.name for field in fields(WeightsFile))}",
+        lambda value: value is None or _is_record(value, WeightsFile),
+    ),
+    "versions": (
+        "an object that names the version of keras",
+        lambda value: isinstance(value, dict) and type(value.get("keras")) is str,
+    ),
+    "epochs": (
+        f"a list of objects with {', '.join(field.name for field in fields(EpochLog))}",
+        lambda value: isinstance(value, list) and all(_is_record(log, EpochLog) for log in value),
+    ),
+}
+
+
+def _kind(value: object) -> str:
+    names = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", NoneType: "null"}
+    return names[type(value)]
+
+
+def _read_config(file: Path) -> object:
+    """The description of the layers in a .keras archive."""
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        if sorted(names) != sorted(ARCHIVE):
+            raise InputError(
+                f"{file} holds {textwrap.shorten(', '.join(names), 200) or 'nothing'}; accepted is a .keras archive of "
+                f"exactly {', '.join(sorted(ARCHIVE))}. Save the classifier again with TunedClassifier.save."
+            )
+        if archive.getinfo("config.json").file_size > LARGEST_CONFIG:
+            raise InputError(
+                f"{file}: its config.json unpacks to more than {LARGEST_CONFIG:,} bytes; no network's does."
+            )
+        return json.loads(archive.read("config.json"))
+
+
+def _refuse_foreign_layers(file: Path, config: object) -> None:
+    """Refuses layers and functions whose code is in the file, or is neither Keras' own nor registered."""
+    pending = [config]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, list):
+            pending += node
+        elif isinstance(node, dict):
+            pending += node.values()
+            if "class_name" not in node:
+                continue
+            name, module = str(node["class_name"]), str(node.get("module") or "keras")
+            if name in RUNS_CODE:
+                raise InputError(
+                    f"{file} holds a {name.strip('_')}, whose code would come out of the file; it is never loaded. "
+                    "Put layers of Keras in its place (Tuner's `preprocessing` scales pixels), and save again."
+                )
+            registered = str(node.get("registered_name") or name)
+            ours = module == "builtins" or module.split(".")[0] == "keras"  # Keras looks its own names up by itself
+            if not ours and keras.saving.get_registered_object(registered) is None:
+                raise InputError(
+                    f"{file} holds {registered} of the module {module}, which is not known here. Import the module "
+                    "that registers it with keras.saving.register_keras_serializable, then load again."
+                )
+
+
+def _require_fit(file: Path, model: object, card: dict) -> None:
+    """Refuses a model that does not take images of the card's size, or does not answer with one number per class."""
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{file} holds a {type(model).__name__}; accepted is a keras.Model, as Tuner.fit returns it.")
+    height, width, k = *card["image_size"], len(card["class_names"])
+    # A network without a flattened layer may leave a side open.
+    for what, shape, accepted in (
+        ("takes input", getattr(model, "input_shape", None), ((None,), (height, None), (width, None), (3,))),
+        ("gives output", getattr(model, "output_shape", None), ((None,), (k,))),
+    ):
+        fits = isinstance(shape, tuple) and len(shape) == len(accepted)
+        if not fits or any(side not in sides for side, sides in zip(shape, accepted, strict=True)):
+            raise InputError(
+                f"{file} {what} of shape {shape}; accepted is {tuple(sides[0] for sides in accepted)}, for {CARD} says "
+                f"image_size {[height, width]} and names {k} classes. Copy both files again from where they were saved."
+            )
