@@ -186,6 +186,7 @@ class EpochLog:
     accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    kept: bool = False  # whether the classifier has the weights of this epoch's end
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,3 +283,25 @@ class Explanation:
     probability: float
     r2: float
     stability: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Heatmap:
+    """Where in one image a layer's features spoke for a label.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        heat: float32 (H, W) in 0..1: the layer's map after ReLU, resized bilinearly to the image and divided by its
+            maximum; all 0 where nothing spoke for `label`.
+        label: the class explained (int).
+        class_name: its name.
+        probability: what the classifier gave this label.
+        layer: the name of the layer whose output was read.
+    """
+
+    image: np.ndarray
+    heat: np.ndarray
+    label: int
+    class_name: str
+    probability: float
+    layer: str

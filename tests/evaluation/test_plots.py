@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tlkeras.evaluation import plots
 from tlkeras.evaluation.tables import accuracy_table
-from tlkeras.schema import Explanation, InputError
+from tlkeras.schema import InputError
 
 
 def texts(ax):
@@ -71,13 +71,38 @@ def test_a_history_without_validation_is_refused():
         plots.draw_validation_accuracy({"m": history([1, 1], [None, None])}, plots.new_figure(6, 4)[1])
 
 
-def test_confusion_cells_hold_counts_and_row_percentages():
+def test_confusion_cells_hold_counts_or_shares_in_percent():
     table = pd.DataFrame([[3, 1], [0, 0]], index=["a", "b"], columns=["a", "b"])
     ax = plots.draw_confusion(table, plots.new_figure(4, 4)[1])
-    assert texts(ax) == ["3\n75.0 %", "1\n25.0 %", "0", "0"]
+    assert texts(ax) == ["3", "1", "", ""]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "actual")
-    with pytest.raises(InputError, match="received shares"):
-        plots.draw_confusion(table / 4, ax)
+    shares = pd.DataFrame([[0.75, 0.25], [np.nan, np.nan]], index=["a", "b"], columns=["a", "b"])
+    ax = plots.draw_confusion(shares, plots.new_figure(4, 4)[1])
+    assert texts(ax) == ["75.0", "25.0", "", ""]
+
+
+def test_training_curves_mark_the_phases_and_the_epoch_that_was_kept():
+    curves = pd.DataFrame(
+        {
+            "phase": [1, 1, 2],
+            "epoch": [1, 2, 1],
+            "accuracy": [0.5, 0.6, 0.7],
+            "val_accuracy": [0.4, 0.6, 0.5],
+            "loss": [3.0, 2.0, 1.0],
+            "val_loss": [2.0, 1.0, 1.5],
+            "kept": [False, True, False],
+        }
+    )
+    accuracy, loss = plots.draw_training_curves(curves, plots.new_grid(1, 2)[1][0])
+    assert texts(accuracy) == texts(loss) == ["phase 1", "phase 2"]
+    lines = accuracy.get_lines()
+    np.testing.assert_allclose(lines[0].get_xydata(), [(1, 50), (2, 60), (3, 70)])
+    np.testing.assert_allclose(lines[1].get_xydata(), [(2, 60)])  # the ring
+    starts = [line.get_xdata()[0] for line in lines if line.get_xdata()[0] == line.get_xdata()[-1]]
+    assert {0.5, 2.5} <= set(starts)
+    curves[["val_accuracy", "val_loss"]] = np.nan
+    accuracy, _ = plots.draw_training_curves(curves, plots.new_grid(1, 2)[1][0])
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "kept"]
 
 
 def test_sheet_marks_right_and_wrong_by_sign_and_colour():
@@ -88,22 +113,6 @@ def test_sheet_marks_right_and_wrong_by_sign_and_colour():
     assert not axes[2].axison
     with pytest.raises(InputError, match="received 4 images"):
         plots.draw_predictions_sheet(np.zeros((4, 4, 4, 3)), ["a"] * 4, ["a"] * 4, axes)
-
-
-def test_explanation_outlines_the_strongest_regions_of_either_sign():
-    segments = np.repeat(np.repeat(np.arange(4).reshape(2, 2), 8, axis=0), 8, axis=1)
-    explanation = Explanation(
-        image=np.zeros((16, 16, 3), np.uint8), segments=segments, weights=np.array([0.5, 0.1, -0.2, 0.0]),
-        label=1, class_name="nv", probability=0.875, r2=0.5,
-    )  # fmt: skip
-    ax = plots.draw_explanation(explanation)
-    assert sorted(texts(ax)) == ["+0.100", "+0.500", "-0.200"]
-    assert ax.get_title() == "nv, 87.5 %\nr² of the local fit 0.50"
-    assert sorted(texts(plots.draw_explanation(explanation, n_regions=1))) == ["+0.500", "-0.200"]
-    at = {text.get_text(): text.get_position() for text in ax.texts}
-    assert all(
-        segments[int(y), int(x)] == region for region, (x, y) in enumerate([at["+0.500"], at["+0.100"], at["-0.200"]])
-    )
 
 
 def test_save_figure_writes_whole_and_refuses_an_unknown_suffix(tmp_path):

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkeras.evaluation.tables import accuracy_table, format_accuracy_table, to_markdown
+from tlkeras.evaluation.tables import (
+    accuracy_table,
+    format_accuracy_table,
+    metrics_table,
+    results_table,
+    to_markdown,
+)
 from tlkeras.schema import InputError
 
 COLUMNS = ["protocol", "method", "backbone", "part", "seed", "metric", "value"]
@@ -64,6 +70,74 @@ def test_formatted_cells(scores):
         "vgg16": {"frozen": "91.0 ± 1.4 [89.0, 94.0]", "frozen published": "84.75", "tuned": "50.0"},
         "vgg19": {"frozen": "not run", "frozen published": "76.118", "tuned": "not run"},
     }
+
+
+def tidy(cell, part, **metrics):
+    return pd.DataFrame(
+        [
+            ("corrected", *cell, part, seed, metric, value)
+            for metric, values in metrics.items()
+            for seed, value in values
+        ],
+        columns=COLUMNS,
+    )
+
+
+def test_every_metric_with_its_spread_and_what_is_not_defined():
+    seeds = lambda *values: list(enumerate(values))  # noqa: E731
+    scores = tidy(
+        ("frozen", "vgg16"),
+        "test",
+        accuracy=seeds(0.90, 0.92),
+        accuracy_low=seeds(0.88, 0.90),
+        accuracy_high=seeds(0.93, 0.95),
+        macro_f1=seeds(0.5, np.nan),
+        log_loss=seeds(0.25, 0.25),
+    )
+    table = metrics_table(scores, metrics=("accuracy", "macro_f1", "log_loss"))
+    assert table.to_dict("index") == {
+        ("corrected", "frozen", "vgg16"): {
+            "seeds": "2",
+            "accuracy, %": "91.0 ± 1.4 [89.0, 94.0]",
+            "macro F1": "not defined",
+            "log loss": "0.250 ± 0.000",
+        }
+    }
+
+
+def test_a_documents_figures_stand_below_ours():
+    cell, other = ("frozen", "vgg16"), ("frozen", "vgg19")
+    scores = pd.concat(
+        [
+            tidy(cell, "model", parameters=[(0, 1234)], trainable_parameters=[(0, 34)], seconds=[(0, 9.6)]),
+            tidy(cell, "train", accuracy=[(0, 0.5)], loss=[(0, 0.7)]),
+            tidy(cell, "val", accuracy=[(0, 0.6)], log_loss=[(0, 0.8)]),
+            tidy(cell, "test", accuracy=[(0, 0.61)], log_loss=[(0, 0.81)]),
+        ]
+    )
+    reported = {(cell, "test", "accuracy"): 70.41, (other, "model", "parameters"): 4_880_967}
+    reported |= {(("frozen", "resnet50"), "test", "accuracy"): 79.82}  # `accuracy_table` shows that
+    table = results_table(scores, reported, names={cell: "Exp 1"})
+    ours, published, not_run = (dict(row[1]) for row in table.iterrows())
+    assert table.index.tolist() == [
+        ("Exp 1", *cell, "ours"),
+        ("Exp 1", *cell, "published"),
+        ("", *other, "published; not run"),
+    ]
+    assert ours == {
+        "trainable parameters, phase 1": "34",
+        "parameters": "1,234",
+        "train accuracy, %": "50.0",
+        "train loss": "0.700",
+        "val accuracy, %": "60.0",
+        "val log loss": "0.800",
+        "test accuracy, %": "61.0",
+        "test log loss": "0.810",
+        "run time, s": "10",
+        "peak memory, MB": "",
+    }
+    assert {title: text for title, text in published.items() if text} == {"test accuracy, %": "70.41"}
+    assert not_run["parameters"] == "4,880,967"
 
 
 def test_a_missing_column_and_a_repeated_score_are_refused(scores):

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from lime.lime_image import LimeImageExplainer
+from scipy.stats import spearmanr
+from tiny import TINY
 
-from tlkeras.explain.lime import explain, segment
+from tlkeras.explain.lime import explain, perturbed_copies
 from tlkeras.schema import InputError
+from tlkeras.seeds import derive_seed
 
 
 class QuadrantClassifier:
@@ -64,27 +67,89 @@ def test_the_other_label_gets_the_opposite_weights(classifier, quadrants):
     assert dark.class_name == "dark"
 
 
+def stock(predict, image, ours, *, seed, n_samples, hide="mean"):
+    """What the lime package says of the same regions: its explanation, and its weights in the order of regions."""
+    fitted = LimeImageExplainer(random_state=seed).explain_instance(
+        image, predict, labels=(ours.label,), top_labels=None, num_samples=n_samples,
+        hide_color=None if hide == "mean" else hide, segmentation_fn=lambda _: ours.segments,
+    )  # fmt: skip
+    weights = dict(fitted.local_exp[ours.label])
+    assert sorted(weights) == list(range(len(ours.weights)))
+    return fitted, [weights[region] for region in range(len(weights))]
+
+
 @pytest.mark.parametrize("hide", ["mean", 0, (10, 20, 200)])
 @pytest.mark.parametrize("n_segments", [6, 40])
 def test_weights_and_r2_are_those_of_stock_lime(classifier, patchwork, n_segments, hide):
     ours = explain(classifier, patchwork, seed=7, n_samples=150, n_segments=n_segments, hide=hide)
-    stock = LimeImageExplainer(random_state=7).explain_instance(
-        patchwork, classifier.predict_pixels, labels=(ours.label,), top_labels=None, num_samples=150,
-        hide_color=None if hide == "mean" else hide, segmentation_fn=lambda _: ours.segments,
-    )  # fmt: skip
-    expected = dict(stock.local_exp[ours.label])
-    assert sorted(expected) == list(range(len(ours.weights)))
-    np.testing.assert_allclose(ours.weights, [expected[i] for i in range(len(expected))], atol=1e-6)
-    assert ours.r2 == pytest.approx(stock.score, abs=1e-6)
+    fitted, weights = stock(classifier.predict_pixels, patchwork, ours, seed=7, n_samples=150, hide=hide)
+    np.testing.assert_allclose(ours.weights, weights, rtol=0, atol=1e-6)
+    assert ours.r2 == pytest.approx(fitted.score, abs=1e-6)
+
+
+def test_weights_of_a_keras_classifier_are_those_of_stock_lime_and_of_model_predict(patchwork):
+    import tlkeras as tl
+
+    model = tl.build_classifier(TINY, n_classes=3, image_size=(32, 32), seed=5)
+    classifier = tl.TunedClassifier(model=model, class_names=("a", "b", "c"), image_size=(32, 32))
+    own = np.arange(32)[:, None] // 8 * 4 + np.arange(32) // 8
+    ours = explain(classifier, patchwork, seed=3, n_samples=100, segmentation=own)
+    predict = lambda images: model.predict(images, verbose=0)  # noqa: E731
+    fitted, weights = stock(predict, patchwork, ours, seed=3, n_samples=100)
+    assert len(weights) == 16
+    assert np.abs(weights).max() > 1e-4
+    np.testing.assert_allclose(ours.weights, weights, rtol=0, atol=1e-6)
+    assert ours.r2 == pytest.approx(fitted.score, abs=1e-6)
+    assert ours.probability == pytest.approx(predict(patchwork[None])[0, ours.label], abs=1e-6)
 
 
 def test_a_copy_is_predicted_once_in_batches_of_the_given_size(classifier, quadrants):
     explain(classifier, quadrants, seed=0, n_segments=4, n_samples=500, batch_size=6, hide=255)
-    whole, *batches = classifier.calls
-    assert [len(batch) for batch in batches] == [6, 6, 4]  # 2 ** 4 ways to hide four regions
-    copies = np.concatenate(batches)
+    assert [len(batch) for batch in classifier.calls] == [6, 6, 4]  # 2 ** 4 ways to hide four regions
+    copies = np.concatenate(classifier.calls)
     assert len(np.unique(copies.reshape(16, -1), axis=0)) == 16
-    assert copies.dtype == whole.dtype == np.uint8
+    assert copies.dtype == np.uint8
+
+
+def test_repeats_share_their_predictions(classifier, quadrants):
+    repeated = explain(classifier, quadrants, seed=0, n_segments=4, n_samples=500, n_repeats=5, hide=255)
+    assert sum(map(len, classifier.calls)) == 16
+    once = explain(classifier, quadrants, seed=0, n_segments=4, n_samples=500, hide=255)
+    np.testing.assert_array_equal(repeated.weights, once.weights)
+    assert repeated.r2 == once.r2
+    assert once.stability is None
+
+
+def test_stability_is_the_mean_rank_correlation_of_the_seeds_weights(classifier, patchwork):
+    found = explain(classifier, patchwork, seed=9, n_samples=60, n_segments=12, n_repeats=3)
+    seeds = [9, derive_seed(9, "lime", 1), derive_seed(9, "lime", 2)]
+    weights = [explain(classifier, patchwork, seed=seed, n_samples=60, n_segments=12).weights for seed in seeds]
+    pairs = [spearmanr(weights[i], weights[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert found.stability == pytest.approx(np.mean(pairs))
+    assert 0 < found.stability < 1
+    np.testing.assert_allclose(found.weights, weights[0], rtol=0, atol=1e-9)
+
+
+def test_stability_is_one_where_chance_has_no_say_and_nan_where_weights_have_no_order(classifier, quadrants):
+    class Unmoved(QuadrantClassifier):
+        def predict_pixels(self, images):
+            return np.full((len(images), 2), [0.3, 0.7], np.float32)
+
+    halves = np.repeat([[0, 1]], 32, axis=0).repeat(16, axis=1)
+    assert explain(classifier, quadrants, seed=0, segmentation=halves, n_repeats=4).stability == pytest.approx(1)
+    assert np.isnan(explain(Unmoved(), quadrants, seed=0, segmentation=halves, n_repeats=2).stability)
+
+
+@pytest.mark.parametrize("hide", ["mean", 7, (10, 20, 200)])
+def test_perturbed_copies_are_those_stock_lime_makes(classifier, patchwork, hide):
+    ours = explain(classifier, patchwork, seed=5, n_samples=30, n_segments=9, hide=hide)
+    classifier.calls.clear()
+    stock(classifier.predict_pixels, patchwork, ours, seed=5, n_samples=30, hide=hide)
+    seen = np.concatenate(classifier.calls)
+    np.testing.assert_array_equal(seen[0], patchwork)
+    copies = perturbed_copies(ours, seed=5, n=12, hide=hide)
+    assert (copies.shape, copies.dtype) == ((12, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(copies, seen[1:13])
 
 
 def test_same_seed_same_weights_and_no_state_between_images(classifier, patchwork):
@@ -96,23 +161,6 @@ def test_same_seed_same_weights_and_no_state_between_images(classifier, patchwor
 def test_float_pixels_are_rounded(classifier, quadrants):
     explanation = explain(classifier, quadrants.astype(np.float32) + 0.4, seed=0, n_segments=4)
     np.testing.assert_array_equal(explanation.image, quadrants)
-
-
-@pytest.mark.parametrize("segmentation", ["slic", "quickshift", "felzenszwalb"])
-def test_regions_are_numbered_from_0_without_gaps(quadrants, segmentation):
-    regions = segment(quadrants, segmentation=segmentation, n_segments=4)
-    assert regions.shape == (32, 32)
-    assert np.unique(regions).tolist() == [0, 1, 2, 3]
-    assert len(np.unique(regions[[4, 4, 28, 28], [4, 28, 4, 28]])) == 4
-
-
-def test_merging_joins_neighbours_that_look_alike():
-    stripes = np.zeros((40, 40, 3), np.uint8)
-    for i, grey in enumerate((0, 60, 200, 250)):
-        stripes[:, 10 * i : 10 * i + 10] = grey
-    regions = segment(stripes, segmentation="felzenszwalb", n_segments=2)
-    assert regions[20, [5, 15, 25, 35]].tolist() == [regions[20, 5]] * 2 + [regions[20, 35]] * 2
-    assert regions.max() == 1
 
 
 def test_runs_quietly(classifier, quadrants, capfd):
@@ -129,11 +177,17 @@ def test_runs_quietly(classifier, quadrants, capfd):
         ({"image": np.zeros((8, 8), np.uint8)}, r"shape \(8, 8\)"),
         ({"label": 2}, "received 2; with 2 classes"),
         ({"label": "dark"}, "received 'dark'"),
-        ({"segmentation": "watershed"}, "accepted are slic, quickshift, felzenszwalb"),
+        ({"label": -1}, "received -1; with 2 classes"),
+        ({"segmentation": np.zeros((4, 4), int)}, r"shape \(4, 4\)"),
         ({"hide": 300}, "hide: received 300"),
         ({"hide": "black"}, "hide: received 'black'"),
-        ({"n_samples": 1}, "n_samples=1"),
+        ({"n_samples": 1}, "n_samples: received 1"),
+        ({"n_samples": 99.5}, "n_samples: received 99.5"),
+        ({"n_repeats": 0}, "n_repeats: received 0"),
+        ({"batch_size": 0}, "batch_size: received 0"),
+        ({"n_segments": 1}, "n_segments: received 1"),
         ({"seed": -1}, "seed: received -1"),
+        ({"seed": 0.5}, "seed: received 0.5"),
         ({"image": np.full((32, 32, 3), 90, np.uint8), "segmentation": "felzenszwalb"}, "finds a single region"),
     ],
 )
@@ -150,3 +204,19 @@ def test_a_one_column_classifier_is_refused_in_words(quadrants):
 
     with pytest.raises(InputError, match="two columns 1 - p and p"):
         explain(Sigmoid(), quadrants, seed=0)
+
+
+def test_a_classifier_that_gives_nan_is_refused_in_words(quadrants):
+    class Broken(QuadrantClassifier):
+        def predict_pixels(self, images):
+            return super().predict_pixels(images) * np.nan
+
+    with pytest.raises(InputError, match="not finite"):
+        explain(Broken(), quadrants, seed=0)
+
+
+def test_perturbed_copies_refuse_what_explain_refuses(classifier, quadrants):
+    explanation = explain(classifier, quadrants, seed=0, n_samples=20)
+    for change, words in (({"n": 0}, "n: received 0"), ({"hide": 300}, "hide"), ({"seed": -1}, "seed")):
+        with pytest.raises(InputError, match=words):
+            perturbed_copies(explanation, **({"seed": 0, "n": 2} | change))

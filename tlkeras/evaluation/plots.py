@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from tlkeras.files import atomic_write
-from tlkeras.schema import Explanation, InputError
+from tlkeras.schema import InputError
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", VERMILLION, "#000000")
@@ -150,23 +149,71 @@ def draw_validation_accuracy(histories: Mapping[str, pd.DataFrame], ax: Axes) ->
     return ax
 
 
+def draw_training_curves(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Accuracy and loss per epoch, training and validation, over all phases.
+
+    A dashed line stands where a phase starts, a ring on the epoch whose weights were kept.
+
+    Args:
+        history: the columns phase, epoch, accuracy, loss, val_accuracy, val_loss (NaN without validation) and kept.
+        axes: two, for accuracy and loss.
+    """
+    history = history.sort_values(["phase", "epoch"]).reset_index(drop=True)
+    epochs = np.arange(1, len(history) + 1)
+    starts = history.index[history["phase"].diff() != 0]
+    for ax, metric, factor, title in zip(axes, ("accuracy", "loss"), (100, 1), ("accuracy, %", "loss"), strict=True):
+        for column, label, color, style in (
+            (metric, "training", BLUE, "-"),
+            (f"val_{metric}", "validation", ORANGE, "--"),
+        ):
+            values = factor * history[column].astype(float)
+            if values.isna().all():
+                continue
+            ax.plot(epochs, values, style, color=color, marker="o", ms=3, lw=1.4, label=label)
+            kept = history["kept"].to_numpy(dtype=bool)
+            ax.plot(epochs[kept], values[kept], "o", mfc="none", mec="black", mew=1.2, ms=9, linestyle="none")
+        for start in starts:
+            ax.axvline(start + 0.5, linestyle="--", lw=0.9, color=GREY, zorder=0)
+            ax.annotate(
+                f"phase {history['phase'][start]}",
+                (start + 0.5, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -2),
+                textcoords="offset points",
+                va="top",
+                fontsize=8,
+                color=GREY,
+            )
+        ax.set(xlabel="epoch", ylabel=title)
+        ax.margins(y=0.12)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(axis="y", color="0.9", zorder=0)
+        ax.spines[["top", "right"]].set_visible(False)
+    handles, _ = axes[0].get_legend_handles_labels()
+    handles.append(Line2D([], [], marker="o", mfc="none", mec="black", mew=1.2, ms=9, linestyle="none", label="kept"))
+    axes[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
+    return axes
+
+
 def draw_confusion(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Counts of `metrics.confusion_table` with their share of the actual class, which is also the shade."""
-    counts = table.to_numpy(dtype=float)
-    if not (counts == np.rint(counts)).all():
-        raise InputError("table: received shares; accepted are counts, as confusion_table(predictions) gives them.")
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    """`metrics.confusion_table` in numbers, shaded by the share of the actual class.
+
+    Counts are written as they are, shares (of a normalised table) in per cent; a class without samples stays empty.
+    """
+    values = table.to_numpy(dtype=float)
+    normalized = table.dtypes.map(lambda dtype: dtype.kind == "f").all()
+    totals = values.sum(axis=1, keepdims=True)
+    shares = np.divide(values, totals, out=np.zeros_like(values), where=totals > 0)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
-        percent = f"\n{100 * share:.1f} %" if totals[row, 0] else ""
+        written = f"{100 * share:.1f}" if normalized else f"{values[row, column]:.0f}"
         ax.text(
             column,
             row,
-            f"{counts[row, column]:.0f}{percent}",
+            written if totals[row, 0] > 0 else "",
             ha="center",
             va="center",
-            fontsize=10 if len(table) <= 4 else 7,
+            fontsize=10 if len(table) <= 4 else 8,
             color="white" if share > 0.55 else "black",
         )
     _label_columns(ax, table.columns)
@@ -207,69 +254,9 @@ def draw_predictions_sheet(
     return axes
 
 
-def draw_explanation(explanation: Explanation, ax: Axes | None = None, *, n_regions: int = 4) -> Axes:
-    """The image with the regions that spoke most for the label (blue) and most against it (orange, dashed).
-
-    Args:
-        explanation: from `explain`.
-        ax: where to draw; None makes a figure, reached as `.figure` of what is returned.
-        n_regions: how many regions of either kind are drawn, at most.
-    """
-    if ax is None:
-        ax = new_figure(4, 4.6)[1]
-    ax.imshow(explanation.image)
-    weights = explanation.weights
-    order = np.argsort(-weights)
-    favourable = [region for region in order if weights[region] > 0][:n_regions]
-    adverse = [region for region in order[::-1] if weights[region] < 0][:n_regions]
-    # The strongest last, for neighbours share an outline.
-    for region in sorted(favourable + adverse, key=lambda region: abs(weights[region])):
-        _draw_region(ax, explanation.segments == region, weights[region], abs(weights).max())
-    title = f"{explanation.class_name}, {100 * explanation.probability:.1f} %\nr² of the local fit {explanation.r2:.2f}"
-    if explanation.stability is not None:
-        title += f", stability {explanation.stability:.2f}"
-    ax.set_title(title, fontsize=10)
-    ax.set_axis_off()
-    ax.legend(
-        handles=[
-            Line2D([], [], color=BLUE, lw=2, label="for"),
-            Line2D([], [], color=ORANGE, lw=2, ls="--", label="against"),
-        ],
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0.0),
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-    )
-    return ax
-
-
 def _label_columns(ax: Axes, names: Sequence[str]) -> None:
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(names) > 4 else {}
     ax.set_xticks(range(len(names)), names, **slanted)
-
-
-def _draw_region(ax: Axes, mask: np.ndarray, weight: float, strongest: float) -> None:
-    color, style = (BLUE, "-") if weight > 0 else (ORANGE, "--")
-    height, width = mask.shape
-    # A border of False closes the outline of regions that touch the edge.
-    padded = np.pad(mask, 1).astype(float)
-    x, y = np.arange(-1, width + 1), np.arange(-1, height + 1)
-    ax.contourf(x, y, padded, levels=[0.5, 1.5], colors=[color], alpha=0.35 * abs(weight) / strongest)
-    ax.contour(x, y, padded, levels=[0.5], colors=[color], linestyles=[style], linewidths=2)
-    rows, columns = np.nonzero(mask)
-    # The pixel nearest the centre of mass: that itself may lie outside a bent region.
-    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-    ax.text(
-        columns[nearest],
-        rows[nearest],
-        f"{weight:+.3f}",
-        ha="center",
-        va="center",
-        fontsize=8,
-        color="white",
-        path_effects=[patheffects.withStroke(linewidth=2, foreground="black")],
-    )
 
 
 def _ink(color: str) -> str:

@@ -1,23 +1,26 @@
 """LIME for one image: which regions speak for a label (Ribeiro, Singh & Guestrin, KDD 2016, arXiv:1602.04938).
 
-The weights are those of the lime package. Only the making of perturbed copies is ours: masks are built for a whole
-batch at once, and copies that hide the same regions are predicted once.
+The weights are those of the lime package. Only the making of perturbed copies is ours: they are made for a whole batch
+at once, and copies that show the same regions are predicted once.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from lime.lime_image import LimeImageExplainer
-from scipy.sparse import coo_matrix
-from skimage.segmentation import felzenszwalb, quickshift, slic
-from sklearn.cluster import AgglomerativeClustering
+from scipy.stats import rankdata
+from tqdm import tqdm
 
+from tlkeras.explain.segmentation import segment
 from tlkeras.schema import Explanation, InputError
+from tlkeras.seeds import derive_seed
 
-SEGMENTATIONS = ("slic", "quickshift", "felzenszwalb")
+# Weights that differ by less than this have no order: a classifier that does not react gets 1e-17 here, not 0.
+SAME_WEIGHT = 1e-9
 
 
 class PixelClassifier(Protocol):
@@ -35,10 +38,12 @@ def explain(
     label: int | None = None,
     n_samples: int = 1000,
     seed: int,
+    n_repeats: int = 1,
     n_segments: int = 10,
-    segmentation: str = "slic",
+    segmentation: str | np.ndarray = "slic",
     hide: str | float | tuple[float, float, float] = "mean",
     batch_size: int = 64,
+    progress: bool = True,
 ) -> Explanation:
     """Fits a linear model to what the classifier says of copies of the image with random regions hidden.
 
@@ -48,91 +53,191 @@ def explain(
         label: the class to explain; None takes the predicted one.
         n_samples: perturbed copies, the whole image among them.
         seed: lime's `random_state`: the weights are a function of classifier, image, regions and this.
-        n_segments: about how many regions slic makes, and the most that quickshift and felzenszwalb keep (further
-            ones are merged with the neighbour that looks most alike).
-        segmentation: "slic", "quickshift" or "felzenszwalb".
+        n_repeats: how many seeds to explain with, to see how far chance moves the weights. Weights and r2 are always
+            those of `seed`; the further seeds are `derive_seed(seed, "lime", k)`, k = 1..n_repeats-1.
+        n_segments: see `tlkeras.explain.segmentation.segment`.
+        segmentation: "slic", "quickshift" or "felzenszwalb", or your own regions as integers (H, W).
         hide: what a hidden region shows: "mean", its own mean colour, or a grey level or RGB colour in 0..255.
         batch_size: copies per call of the classifier.
+        progress: a bar on the terminal where predicting takes longer than two seconds.
 
     Returns:
-        Explanation, with lime's weight of every region and lime's r2.
+        Explanation, with lime's weight of every region and lime's r2. With n_repeats above 1, `stability` is the mean
+        Spearman rank correlation of the weights over all pairs of repeats, in -1..1; NaN where the weights of one
+        repeat are all equal (a classifier that does not react to what is hidden), since these have no order.
 
     Raises:
-        InputError: an argument out of range, pixels in 0..1, or an image that holds a single region.
+        InputError: an argument out of range, pixels in 0..1, an image that holds a single region, or a classifier that
+            gives anything but one finite probability per image and class.
     """
     image = _uint8(image)
-    if n_samples < 2 or batch_size < 1 or n_segments < 2:
-        raise InputError(
-            f"received n_samples={n_samples}, batch_size={batch_size}, n_segments={n_segments}; accepted are at least "
-            "2 copies, 1 per batch and 2 regions."
-        )
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed: received {seed}; accepted is a whole number in 0..2**32-1.")
-    probs = _predict(classifier, image[None])[0]
-    if label is None:
-        label = int(probs.argmax())
-    elif not isinstance(label, (int, np.integer)) or not 0 <= label < len(probs):
-        raise InputError(f"label: received {label!r}; with {len(probs)} classes accepted is 0..{len(probs) - 1}.")
+    _check_counts(n_samples=(n_samples, 2), n_repeats=(n_repeats, 1), batch_size=(batch_size, 1))
+    _check_seed(seed)
+    n_classes = len(classifier.class_names)
+    if label is not None and (not isinstance(label, int | np.integer) or not 0 <= label < n_classes):
+        raise InputError(f"label: received {label!r}; with {n_classes} classes accepted is 0..{n_classes - 1}.")
     segments = segment(image, segmentation=segmentation, n_segments=n_segments)
-    # A fresh explainer: its random state runs on from image to image.
-    fitted = _BatchedExplainer(random_state=seed).explain_instance(
-        image,
-        lambda images: _predict(classifier, images),
-        labels=(label,),
-        top_labels=None,
-        hide_color=_hide_color(hide),
-        num_samples=n_samples,
-        batch_size=batch_size,
-        segmentation_fn=lambda _: segments,
-    )
-    weights = np.zeros(segments.max() + 1)
-    for region, weight in fitted.local_exp[label]:
-        weights[region] = weight
+    copies = _Copies(image, segments, hide)
+    seeds = [seed, *(derive_seed(seed, "lime", k) for k in range(1, n_repeats))]
+    shown = np.concatenate([_draw_shown(each, n_samples, copies.n_regions) for each in seeds])
+    distinct, copy_of = np.unique(shown, axis=0, return_inverse=True)
+    copy_of = copy_of.reshape(-1)
+    probs = _predict_copies(classifier, copies, distinct, batch_size, progress)
+    whole = probs[copy_of[0]]
+    label = int(whole.argmax()) if label is None else int(label)
+    fits = [
+        _fit(image, segments, each, shown[rows], probs[copy_of[rows]], label)
+        for each, rows in zip(seeds, np.split(np.arange(len(shown)), n_repeats), strict=True)
+    ]
+    weights, r2 = fits[0]
     return Explanation(
         image=image,
         segments=segments,
         weights=weights,
         label=label,
         class_name=classifier.class_names[label],
-        probability=float(probs[label]),
-        r2=float(fitted.score),
+        probability=float(whole[label]),
+        r2=r2,
+        stability=None if n_repeats == 1 else _stability(np.stack([weights for weights, _ in fits])),
     )
 
 
-def segment(image: np.ndarray, *, segmentation: str = "slic", n_segments: int = 10) -> np.ndarray:
-    """Regions of an image: int64 (H, W), numbered 0..n-1 without gaps, as lime needs them. See `explain`."""
-    if segmentation == "slic":
-        # The defaults (compactness 10, no blur) fall to 1 to 3 regions on grass and gravel; these give 6 to 10 of 10.
-        regions = slic(image, n_segments=n_segments, compactness=20, sigma=1)
-    elif segmentation == "quickshift":
-        regions = quickshift(image, kernel_size=4, max_dist=200, ratio=0.2)
-    elif segmentation == "felzenszwalb":
-        regions = felzenszwalb(image, scale=100, sigma=0.5, min_size=50)
-    else:
-        raise InputError(f"segmentation: received {segmentation!r}; accepted are {', '.join(SEGMENTATIONS)}.")
-    regions = _renumber(regions)
-    if segmentation != "slic" and regions.max() >= n_segments:
-        regions = _merge(image, regions, n_segments)
-    if regions.max() < 1:
+def perturbed_copies(
+    explanation: Explanation, *, seed: int, n: int, hide: str | float | tuple[float, float, float] = "mean"
+) -> np.ndarray:
+    """The first perturbed copies that an explanation was fitted to, as the classifier saw them.
+
+    Args:
+        explanation: from `explain`.
+        seed: what `explain` was given.
+        n: how many copies, at least 1; beyond the n_samples - 1 of `explain` come those that more samples would add.
+        hide: what `explain` was given.
+
+    Returns:
+        uint8 (n, H, W, 3), RGB, in the order lime draws them; the whole image, which is always the first, is left out.
+
+    Raises:
+        InputError: an argument out of range.
+    """
+    _check_counts(n=(n, 1))
+    _check_seed(seed)
+    copies = _Copies(explanation.image, explanation.segments, hide)
+    return copies.showing(_draw_shown(seed, n + 1, copies.n_regions)[1:])
+
+
+def _draw_shown(seed: int, n_samples: int, n_regions: int) -> np.ndarray:
+    """uint8 (n_samples, n_regions): 1 where a copy shows a region. The same draws, in the same order, as lime's."""
+    random_state = np.random.RandomState(seed)
+    random_state.randint(0, 1000)  # lime's seed for a segmentation of its own
+    shown = random_state.randint(0, 2, n_samples * n_regions).reshape(n_samples, n_regions)
+    shown[0] = 1
+    return shown.astype(np.uint8)
+
+
+class _Copies:
+    """Copies of one image that show some of its regions."""
+
+    def __init__(self, image: np.ndarray, segments: np.ndarray, hide):
+        self.n_regions = int(segments.max()) + 1
+        self._shape = image.shape
+        self._hidden = _hidden_image(image, segments, hide).reshape(-1)
+        # Of two bytes a and b, b ^ ((a ^ b) & mask) is a for mask 255 and b for mask 0: eight times faster than
+        # np.where on pixels, whose mask has no channels.
+        self._difference = image.reshape(-1) ^ self._hidden
+        self._region_of_byte = np.repeat(segments.reshape(-1), 3)
+
+    def showing(self, shown: np.ndarray) -> np.ndarray:
+        """uint8 (b, H, W, 3) for `shown`, uint8 (b, n_regions) of 0 and 1."""
+        copies = np.take(shown * np.uint8(255), self._region_of_byte, axis=1)
+        copies &= self._difference
+        copies ^= self._hidden
+        return copies.reshape(-1, *self._shape)
+
+
+class _AnsweredExplainer(LimeImageExplainer):
+    """Stock lime, for copies that were drawn and predicted before."""
+
+    def __init__(self, seed: int, shown: np.ndarray, probs: np.ndarray):
+        super().__init__(random_state=seed)
+        self._answers = shown, probs
+
+    def data_labels(self, *_, **__):
+        return self._answers
+
+
+def _fit(image, segments, seed, shown, probs, label) -> tuple[np.ndarray, float]:
+    """Lime's weight of every region, float64 (n_regions,), and its r2."""
+    # A fresh explainer: its random state runs on from image to image.
+    fitted = _AnsweredExplainer(seed, shown.astype(np.int64), probs).explain_instance(
+        image,
+        None,
+        labels=(label,),
+        top_labels=None,
+        hide_color=0,  # lime's copies go unused; this spares it the mean colours
+        num_samples=len(shown),
+        segmentation_fn=lambda _: segments,
+    )
+    weights = np.zeros(shown.shape[1])
+    for region, weight in fitted.local_exp[label]:
+        weights[region] = weight
+    return weights, float(fitted.score)
+
+
+def _stability(weights: np.ndarray) -> float:
+    """Mean Spearman correlation over all pairs of rows of `weights`, (n_repeats, n_regions)."""
+    if (np.ptp(weights, axis=1) < SAME_WEIGHT).any():
+        return float("nan")
+    correlations = np.corrcoef(rankdata(weights, axis=1))
+    return float(correlations[np.triu_indices(len(weights), k=1)].mean())
+
+
+def _predict_copies(classifier, copies: _Copies, shown: np.ndarray, batch_size: int, progress: bool) -> np.ndarray:
+    probs = []
+    with tqdm(
+        total=len(shown), desc="explain", leave=False, delay=2, disable=not (progress and sys.stderr.isatty())
+    ) as bar:
+        for start in range(0, len(shown), batch_size):
+            images = copies.showing(shown[start : start + batch_size])
+            probs.append(_predict(classifier, images))
+            bar.update(len(images))
+    return np.concatenate(probs)
+
+
+def _predict(classifier: PixelClassifier, images: np.ndarray) -> np.ndarray:
+    probs = np.asarray(classifier.predict_pixels(images))
+    expected = (len(images), len(classifier.class_names))
+    if probs.shape != expected:
         raise InputError(
-            f"segmentation: {segmentation} finds a single region in this image, so there is nothing to compare. Take "
-            f"another one of {', '.join(SEGMENTATIONS)}; with slic, a larger n_segments also helps."
+            f"classifier: predict_pixels gave shape {probs.shape}; expected is {expected} (images, classes). "
+            "A network with one sigmoid output needs the two columns 1 - p and p."
         )
-    return regions
+    if not np.isfinite(probs).all():
+        raise InputError(
+            "classifier: predict_pixels gave values that are not finite; expected are probabilities. Its weights or "
+            "its preprocessing are broken."
+        )
+    return probs
 
 
-class _BatchedExplainer(LimeImageExplainer):
-    def data_labels(self, image, fudged_image, segments, classifier_fn, num_samples, batch_size=10):
-        n_regions = len(np.unique(segments))
-        # The draw lime makes, in the order lime makes it: the same copies for the same seed.
-        shown = self.random_state.randint(0, 2, num_samples * n_regions).reshape(num_samples, n_regions)
-        shown[0] = 1
-        distinct, copy_of = np.unique(shown, axis=0, return_inverse=True)
-        probs = [
-            classifier_fn(np.where(batch.astype(bool)[:, segments, None], image, fudged_image))  # (b, H, W, 3)
-            for batch in (distinct[i : i + batch_size] for i in range(0, len(distinct), batch_size))
-        ]
-        return shown, np.concatenate(probs)[copy_of.reshape(-1)]
+def _hidden_image(image: np.ndarray, segments: np.ndarray, hide) -> np.ndarray:
+    """uint8 (H, W, 3): what is seen where a region is hidden."""
+    if not (isinstance(hide, str) and hide == "mean"):
+        return np.broadcast_to(_hide_color(hide), image.shape).astype(np.uint8)
+    flat = segments.reshape(-1)
+    size = np.bincount(flat)
+    means = np.stack([np.bincount(flat, weights=channel) / size for channel in image.reshape(-1, 3).T], axis=1)
+    return means.astype(np.uint8)[segments]  # lime cuts the fraction off as well
+
+
+def _hide_color(hide) -> np.ndarray:
+    color = np.asarray(hide)
+    if (
+        color.shape not in ((), (3,))
+        or not np.issubdtype(color.dtype, np.number)
+        or not ((color >= 0) & (color <= 255)).all()
+    ):
+        raise InputError(f"hide: received {hide!r}; accepted are 'mean', a grey level or (red, green, blue) in 0..255.")
+    return np.rint(color)
 
 
 def _uint8(image: np.ndarray) -> np.ndarray:
@@ -150,45 +255,12 @@ def _uint8(image: np.ndarray) -> np.ndarray:
     return np.rint(image).astype(np.uint8)
 
 
-def _predict(classifier: PixelClassifier, images: np.ndarray) -> np.ndarray:
-    probs = np.asarray(classifier.predict_pixels(images))
-    expected = (len(images), len(classifier.class_names))
-    if probs.shape != expected:
-        raise InputError(
-            f"classifier: predict_pixels gave shape {probs.shape}; expected is {expected} (images, classes). "
-            "A network with one sigmoid output needs the two columns 1 - p and p."
-        )
-    return probs
+def _check_counts(**counts: tuple[int, int]) -> None:
+    for name, (received, least) in counts.items():
+        if not isinstance(received, int | np.integer) or isinstance(received, bool) or received < least:
+            raise InputError(f"{name}: received {received!r}; accepted is a whole number of at least {least}.")
 
 
-def _hide_color(hide: str | float | tuple[float, float, float]) -> np.ndarray | None:
-    if isinstance(hide, str) and hide == "mean":
-        return None
-    color = np.asarray(hide)
-    if (
-        color.shape not in ((), (3,))
-        or not np.issubdtype(color.dtype, np.number)
-        or not ((color >= 0) & (color <= 255)).all()
-    ):
-        raise InputError(f"hide: received {hide!r}; accepted are 'mean', a grey level or (red, green, blue) in 0..255.")
-    return np.rint(color).astype(np.uint8)
-
-
-def _renumber(regions: np.ndarray) -> np.ndarray:
-    return np.unique(regions, return_inverse=True)[1].reshape(regions.shape)
-
-
-def _merge(image: np.ndarray, regions: np.ndarray, n_segments: int) -> np.ndarray:
-    n, flat = regions.max() + 1, regions.reshape(-1)
-    size = np.bincount(flat)
-    color = np.stack([np.bincount(flat, weights=channel) / size for channel in image.reshape(-1, 3).T], axis=1)
-    pairs = np.concatenate(
-        [
-            np.stack([regions[:-1].reshape(-1), regions[1:].reshape(-1)]),
-            np.stack([regions[:, :-1].reshape(-1), regions[:, 1:].reshape(-1)]),
-        ],
-        axis=1,
-    )
-    touching = coo_matrix((np.ones(pairs.shape[1]), pairs), shape=(n, n))
-    merged = AgglomerativeClustering(n_clusters=n_segments, connectivity=touching + touching.T).fit_predict(color)
-    return _renumber(merged[regions])
+def _check_seed(seed: int) -> None:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InputError(f"seed: received {seed!r}; accepted is a whole number in 0..2**32-1.")
