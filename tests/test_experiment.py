@@ -11,6 +11,7 @@ import tlkeras as tl
 from tlkeras import experiment as experiment_module
 from tlkeras.cli import main
 from tlkeras.experiment import RunOptions, run_experiment
+from tlkeras.files import write_text
 from tlkeras.runs import RunFolder
 
 METHODS = {"unit_frozen": ("scaled 0..1", "frozen"), "own_frozen": ("own", "frozen")}
@@ -72,7 +73,7 @@ def test_everything_that_was_promised_is_in_the_run_folder(finished):
         "predictions.csv",
         "report_test.csv",
         "sheet_test.png",
-        "validation_accuracy.png",
+        "curves.png",
     }
     layers = pd.read_csv(cell / "layers.csv").set_index("layer")
     assert layers.loc["conv1", ["trainable_phase_1", "trainable_phase_2"]].tolist() == ["no", "yes"]
@@ -204,7 +205,7 @@ def test_ctrl_c_ends_with_130(monkeypatch, tmp_path, capsys):
 def test_the_command_of_a_run_names_no_folder_of_this_machine(finished):
     command = (
         "python experiments/toy.py --data DATA --weights WEIGHTS --protocol corrected --backbones tiny "
-        "--methods own_frozen unit_frozen --seeds 0 --smoke"
+        "--methods unit_frozen own_frozen --seeds 0 --smoke"
     )
     assert command in (finished / "table.md").read_text()
 
@@ -213,7 +214,7 @@ def test_each_cell_says_where_it_was_made(finished):
     (made,) = json.loads((finished / "environment.json").read_text())
     assert made["device"] == "CPU"
     assert made["packages"]["keras"].startswith("3.15")
-    assert made["cells"] == ["tiny/own_frozen/seed0", "tiny/unit_frozen/seed0"]
+    assert made["cells"] == ["tiny/unit_frozen/seed0", "tiny/own_frozen/seed0"]
 
 
 def test_smoke_and_real_cells_do_not_share_a_folder(finished, toy_chest_xray):
@@ -243,6 +244,24 @@ def test_a_missing_weights_file_is_known_before_anything_is_trained(toy_chest_xr
     with pytest.raises(tl.InputError, match=r"there is no file nowhere\.h5"):
         run_experiment(two, options(toy_chest_xray, tmp_path, methods=("sound", "carried")))
     assert RunFolder(tmp_path / "corrected").finished() == []
+
+
+def test_the_data_are_explored_only_where_the_experiment_says_how(toy_chest_xray, tmp_path, capsys):
+    exploring = dataclasses.replace(
+        EXPERIMENT, explore=lambda samples, folder: write_text(folder / "n.md", str(len(samples)))
+    )
+    arguments = ["--data", str(toy_chest_xray), "--out", str(tmp_path), "--smoke", "--eda"]
+    main(exploring, [*arguments, "--publish", str(tmp_path / "assets")])
+    assert (tmp_path / "assets" / "eda" / "n.md").read_text() == "60"
+    assert not (tmp_path / "corrected").exists()
+    with pytest.raises(SystemExit):
+        main(EXPERIMENT, arguments)
+    assert "unrecognized arguments: --eda" in capsys.readouterr().err
+
+
+def test_the_protocols_of_a_run_folder_stand_side_by_side(finished):
+    page = (finished.parent / "protocols.md").read_text()
+    assert "| corrected | unit_frozen | tiny     | 1 " in page
 
 
 def test_a_table_with_holes_is_refused_when_it_is_declared():

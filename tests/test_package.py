@@ -9,11 +9,12 @@ import tlkeras
 
 ROOT = Path(tlkeras.__file__).parent
 REPOSITORY = ROOT.parent
-TENSORFLOW_ROOMS = {"data/images.py", "data/pipeline.py", "data/warp.py"}
+TENSORFLOW_ROOMS = {"data/images.py", "data/pipeline.py", "data/warp.py", "explain/heatmap.py"}
 # A module may import from its own room and from those below it.
 LEVELS = {
     "schema": 0,
     "seeds": 0,
+    "machine": 0,
     "files": 1,
     "data": 2,
     "models": 2,
@@ -22,8 +23,10 @@ LEVELS = {
     "training": 3,
     "explain": 4,
     "experiment": 5,
-    "results": 6,
-    "cli": 7,
+    "page": 6,
+    "explanations": 6,
+    "results": 7,
+    "cli": 8,
 }
 
 

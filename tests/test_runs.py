@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 
 import tlkeras as tl
-from tlkeras.files import write_json, write_text
-from tlkeras.runs import CellKey, RunFolder, describe, environment, publish, write_csv
+from tlkeras.files import write_csv, write_json, write_text
+from tlkeras.runs import (
+    CellKey,
+    RunFolder,
+    describe,
+    environment,
+    publish,
+    read_explanation,
+    write_explanation,
+)
 
 KEY = CellKey("mobilenetv2_035", "frozen", 3)
 
@@ -94,8 +102,30 @@ def test_unfinished_cells_and_sheets_are_not_published(tmp_path):
 
 
 def test_nothing_is_published_from_an_empty_folder(tmp_path):
-    with pytest.raises(tl.InputError, match="no finished cell"):
+    with pytest.raises(tl.InputError, match="holds no finished run"):
         publish(tmp_path, tmp_path / "assets")
+
+
+def test_an_explanation_comes_back_from_its_file(tmp_path):
+    explanation = tl.Explanation(
+        image=np.arange(48, dtype=np.uint8).reshape(4, 4, 3),
+        segments=np.repeat([[0, 0, 1, 1]], 4, axis=0),
+        weights=np.array([0.25, -0.5]),
+        label=1,
+        class_name="mel",
+        probability=0.75,
+        r2=0.5,
+        stability=None,
+    )
+    back = read_explanation(write_explanation(explanation, tmp_path / "new" / "explanation.npz"))
+    for name, value in vars(explanation).items():
+        np.testing.assert_array_equal(getattr(back, name), value)
+    assert isinstance(back.label, int)
+    (tmp_path / "foreign.npz").write_bytes(b"PK nothing")
+    np.savez(tmp_path / "other.npz", a=1)
+    for name in ("foreign.npz", "other.npz", "none.npz"):
+        with pytest.raises(tl.InputError, match=name):
+            read_explanation(tmp_path / name)
 
 
 def test_recipes_are_described_as_plain_values():

@@ -70,6 +70,13 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="one run of every cell for each (default: 0)")
     add("--skip-unreadable", action="store_true", help="leave unreadable images out and list them, instead of stopping")
     add("--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?")
+    if experiment.explore is not None:
+        add("--eda", action="store_true", help="explore the data set: figures and their numbers, no training")
+    add(
+        "--explain",
+        action="store_true",
+        help="then LIME and Grad-CAM of one test image of each class, for every chosen cell",
+    )
     add("--report-only", action="store_true", help="tables and figures again, of all that is in the run folder")
     add(
         "--publish", type=Path, metavar="DIR", help="then copy the run folder there without models, fit to be committed"
@@ -81,9 +88,13 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
     protocol = experiment.protocols[given.protocol]
     default = experiment.smoke_backbones if given.smoke else experiment.default_backbones
     out = given.out or Path("runs") / (f"{experiment.name}-smoke" if given.smoke else experiment.name)
-    if given.report_only:
-        folder = RunFolder(out / given.protocol)
-    else:
+    if experiment.explore is not None and given.eda:
+        _explore(experiment, given, out / "eda")
+        return
+    folder = RunFolder(out / given.protocol)
+    backbones = choose("--backbones", given.backbones, protocol.backbones, default)
+    methods = choose("--methods", given.methods, protocol.methods, protocol.methods)
+    if not given.report_only:
         folder = run_experiment(
             experiment,
             RunOptions(
@@ -91,20 +102,38 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
                 out=out,
                 weights=given.weights,
                 protocol=given.protocol,
-                backbones=choose("--backbones", given.backbones, protocol.backbones, default),
-                methods=choose("--methods", given.methods, protocol.methods, protocol.methods),
+                backbones=backbones,
+                methods=methods,
                 seeds=tuple(dict.fromkeys(given.seeds)),
                 smoke=given.smoke,
                 skip_unreadable=given.skip_unreadable,
             ),
         )
-    from tlkeras.results import report_experiment
+    if given.explain:
+        from tlkeras.explanations import explain_cells
+
+        chosen = [
+            k for k in folder.finished() if k.backbone in backbones and k.method in methods and k.seed in given.seeds
+        ]
+        explain_cells(folder, chosen, dataset=experiment.dataset, data=given.data, smoke=given.smoke)
+    from tlkeras.results import compare_protocols, report_experiment
 
     report_experiment(experiment, folder, given.protocol)
+    compare_protocols(experiment, out)
     print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
     print(f"table, scores and figures are in {folder.root}")
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
+        compare_protocols(experiment, given.publish)
+
+
+def _explore(experiment: Experiment, given: argparse.Namespace, folder: Path) -> None:
+    from tlkeras.data.datasets import load_dataset
+
+    experiment.explore(load_dataset(experiment.dataset, given.data, check_counts=not given.smoke), folder)
+    print(f"figures and numbers are in {folder}")
+    if given.publish is not None:
+        print(f"published to {publish(folder, given.publish / folder.name)}")
 
 
 def _exit_message(code: int, message: str) -> int:

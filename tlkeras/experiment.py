@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkeras.data.datasets import DATASETS, load_dataset
+from tlkeras.files import locked, write_csv, write_json
+from tlkeras.machine import peak_memory_mb, reset_peak_memory
 from tlkeras.models.backbones import get_backbone
-from tlkeras.runs import CellKey, RunFolder, describe, environment, write_csv
+from tlkeras.runs import CellKey, RunFolder, describe, environment
 from tlkeras.schema import InputError, Samples, Splits
 from tlkeras.seeds import generator
 
@@ -77,12 +78,16 @@ class Experiment:
         paper: the document.
         dataset: a name of `tl.DATASETS`.
         protocols: {name: Protocol}; the first is the default.
-        reported: {((method, backbone), part, metric): value in per cent} as printed in the document.
+        reported: {((method, backbone), part, metric): value} as printed in the document, accuracy in per cent; "train"
+            and "model" are parts too, see `evaluation.tables.results_table`.
         default_backbones: what runs when none is named.
         smoke_backbones: what a smoke run takes when none is named: small ones.
         positive_class: the class that sensitivity and precision speak of, or None.
         stated: settings the document gives.
         assumed: settings it does not give, and what was taken.
+        names: {(method, backbone): what the document calls it}.
+        common: {setting: value} as the document prints them for all its trainings; the settings of `tlkeras.page`.
+        explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
     """
 
     name: str
@@ -95,6 +100,9 @@ class Experiment:
     positive_class: str | None = None
     stated: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    common: dict[str, str] = field(default_factory=dict)
+    explore: Callable[[Samples, Path], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +133,6 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
     Raises:
         InputError: data or weights that cannot be used, or a cell made with other settings in the same folder.
     """
-    from tlkeras.files import locked, write_json
-
     protocol = experiment.protocols[options.protocol]
     folder = RunFolder(options.out / options.protocol)
     with locked(folder.root):
@@ -196,6 +202,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     for note in splits.notes:
         print(f"split: {note}")
     start = time.perf_counter()
+    reset_peak_memory()
     classifier = cell.recipe.fit(splits.train, splits.val, seed=cell.key.seed, weights_folder=options.weights)
     trained = time.perf_counter() - start
     target = folder.cell(cell.key)
@@ -208,7 +215,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     classifier.save(target)
     facts = {
         "seconds": {"fit": round(trained, 1), "all": round(time.perf_counter() - start, 1)},
-        "process_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_memory_mb(),
         "parameters": classifier.model.count_params(),
         "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
         "split_notes": list(splits.notes),
@@ -218,9 +225,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     }
     folder.write_cell(cell.key, cell.settings, facts)
     accuracy = {part: f"{predictions.correct.mean():.4f}" for part, predictions in scored.items()}
-    print(
-        f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, process peak {facts['process_peak_mb']} MB", flush=True
-    )
+    print(f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
     # Layer names and graphs of one cell must not reach the next.
     keras.utils.clear_session()
 

@@ -11,18 +11,23 @@ from tlkeras.evaluation.metrics import classification_report_table, confusion_ta
 from tlkeras.evaluation.plots import (
     draw_accuracy_bars,
     draw_confusion,
+    draw_training_curves,
     draw_validation_accuracy,
     new_figure,
+    new_grid,
     save_figure,
 )
 from tlkeras.evaluation.statistics import accuracy_interval
-from tlkeras.evaluation.tables import accuracy_table, format_accuracy_table, grid_table, to_markdown
-from tlkeras.files import read_json, write_json, write_text
-from tlkeras.runs import CellKey, RunFolder, write_csv
-from tlkeras.schema import MissingInputError
+from tlkeras.evaluation.tables import accuracy_table, metrics_table, to_markdown
+from tlkeras.files import read_json, write_csv, write_json, write_text
+from tlkeras.page import build_page
+from tlkeras.runs import CellKey, RunFolder
+from tlkeras.schema import InputError, MissingInputError
 
 if TYPE_CHECKING:
-    from tlkeras.experiment import Experiment
+    from pathlib import Path
+
+    from tlkeras.experiment import Experiment, Protocol
 
 
 def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) -> pd.DataFrame:
@@ -31,7 +36,8 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     Raises:
         MissingInputError: the folder holds no finished cell.
     """
-    keys = folder.finished()
+    declared = experiment.protocols[protocol]
+    keys = sorted(folder.finished(), key=lambda key: _declared_order(key, declared))
     if not keys:
         raise MissingInputError(
             f"{folder.root} holds no finished cell; run the experiment first, without --report-only."
@@ -41,7 +47,6 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     scores = pd.concat(
         [_cell_scores(folder, key, protocol, experiment.positive_class) for key in keys], ignore_index=True
     )
-    declared = experiment.protocols[protocol]
     # What the document reports stays, as "not run", beside the rows that were run.
     published = {backbone for (method, backbone), _, _ in experiment.reported if method in declared.methods}
     rows = {key.backbone for key in keys} | published
@@ -55,33 +60,70 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
             backbones=backbones,
             part=part,
         )
-        for part in sorted(set(scores["part"]) - {"val"})
+        for part in sorted(set(scores["part"]) - {"train", "val", "model"})
     }
     write_csv(scores, folder.root / "scores.csv")
     for part, table in tables.items():
         suffix = "" if len(tables) == 1 else f"_{part}"
         write_csv(_flat(table), folder.root / f"accuracy{suffix}.csv")
         _draw_bars(table, folder, suffix)
-    _draw_histories(folder, sorted(keys, key=lambda key: declared.methods.index(key.method)))
+    _draw_histories(folder, keys)
     for key in keys:
         _write_errors(folder, key)
-    _write_environments(folder, keys)
-    write_text(folder.root / "table.md", _page(experiment, folder, protocol, keys, scores, tables))
+    cells = {key: _read_cell(folder, key) for key in keys}
+    _write_environments(folder, cells)
+    write_text(folder.root / "table.md", build_page(experiment, protocol, cells=cells, scores=scores, tables=tables))
     return next(iter(tables.values()))
 
 
+def compare_protocols(experiment: Experiment, out: Path) -> Path:
+    """Writes <out>/protocols.md: the test scores of every protocol that has been reported there, side by side."""
+    found = [out / name / "scores.csv" for name in experiment.protocols if (out / name / "scores.csv").is_file()]
+    scores = pd.concat([pd.read_csv(file) for file in found], ignore_index=True)
+    lines = [f"# {experiment.name}: all protocols", ""]
+    for part in sorted(set(scores["part"]) - {"train", "val", "model"}):
+        lines += [f"## On {part}", "", to_markdown(metrics_table(scores, part=part))]
+    lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
+    return write_text(out / "protocols.md", "\n".join(lines) + "\n")
+
+
+def _declared_order(key: CellKey, declared: Protocol) -> tuple[int, int, int]:
+    if (key.method, key.backbone) not in declared.cells:
+        raise InputError(f"{key}: the protocol declares no such cell. Remove its folder, or name another with --out.")
+    return declared.backbones.index(key.backbone), declared.methods.index(key.method), key.seed
+
+
 def _cell_scores(folder: RunFolder, key: CellKey, protocol: str, positive_class: str | None) -> pd.DataFrame:
-    rows = []
+    figures = {"model": _model_figures(folder, key), "train": _training_figures(folder, key)}
     for part, predictions in folder.read_predictions(key).items():
         low, high = accuracy_interval(predictions)
-        figures = {**score(predictions, positive_class), "accuracy_low": low, "accuracy_high": high}
-        figures["majority_class"] = max(predictions.samples.class_counts().values()) / len(predictions)
-        for metric, value in figures.items():
-            row = (protocol, key.method, key.backbone, part, key.seed, metric, value)
-            rows.append(
-                dict(zip(("protocol", "method", "backbone", "part", "seed", "metric", "value"), row, strict=True))
-            )
-    return pd.DataFrame(rows)
+        figures[part] = {**score(predictions, positive_class), "accuracy_low": low, "accuracy_high": high}
+        figures[part]["majority_class"] = max(predictions.samples.class_counts().values()) / len(predictions)
+    rows = [
+        (protocol, key.method, key.backbone, part, key.seed, metric, value)
+        for part, of_part in figures.items()
+        for metric, value in of_part.items()
+    ]
+    return pd.DataFrame(rows, columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"])
+
+
+def _model_figures(folder: RunFolder, key: CellKey) -> dict[str, float]:
+    facts, layers = _read_cell(folder, key)["facts"], pd.read_csv(folder.cell(key) / "layers.csv")
+    return {
+        "parameters": facts["parameters"],
+        "trainable_parameters": layers["trainable_parameters_phase_1"].sum(),
+        "seconds": facts["seconds"]["fit"],
+        "peak_mb": facts["peak_mb"],
+    }
+
+
+def _training_figures(folder: RunFolder, key: CellKey) -> dict[str, float]:
+    history = pd.read_csv(folder.cell(key) / "history.csv")
+    return history.loc[history["kept"], ["accuracy", "loss"]].iloc[0].to_dict()
+
+
+def _read_cell(folder: RunFolder, key: CellKey) -> dict:
+    return read_json(folder.cell(key) / "cell.json")
 
 
 def _flat(table: pd.DataFrame) -> pd.DataFrame:
@@ -98,11 +140,12 @@ def _draw_bars(table: pd.DataFrame, folder: RunFolder, suffix: str) -> None:
 
 def _draw_histories(folder: RunFolder, keys: list[CellKey]) -> None:
     histories = {key: pd.read_csv(folder.cell(key) / "history.csv") for key in keys}
+    for key, history in histories.items():
+        figure, axes = new_grid(1, 2, side=4.4)
+        draw_training_curves(history, axes[0])
+        figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+        save_figure(figure, folder.cell(key) / "curves.png")
     with_val = {key: history for key, history in histories.items() if history["val_accuracy"].notna().any()}
-    for key, history in with_val.items():
-        figure, ax = new_figure(6.4, 4.0)
-        draw_validation_accuracy({f"{key.method}, {key.backbone}": history}, ax)
-        save_figure(figure, folder.cell(key) / "validation_accuracy.png")
     for backbone in dict.fromkeys(key.backbone for key in with_val):
         first_seed = min(key.seed for key in with_val if key.backbone == backbone)
         of_backbone = {k.method: h for k, h in with_val.items() if k.backbone == backbone and k.seed == first_seed}
@@ -117,107 +160,19 @@ def _write_errors(folder: RunFolder, key: CellKey) -> None:
         if part != "val":
             report = classification_report_table(predictions)
             write_csv(report.reset_index(), folder.cell(key) / f"report_{part}.csv")
-            figure, ax = new_figure(4.8, 4.2)
-            draw_confusion(confusion_table(predictions), ax)
-            ax.set_title(f"{key.method}, {key.backbone}, {part}")
+            figure, axes = new_grid(1, 2, side=4.6)
+            draw_confusion(confusion_table(predictions), axes[0, 0])
+            draw_confusion(confusion_table(predictions, normalize=True), axes[0, 1])
+            axes[0, 0].set_title("images")
+            axes[0, 1].set_title("share of the actual class, %")
+            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
             save_figure(figure, folder.cell(key) / f"confusion_{part}.png")
 
 
-def _page(experiment, folder, protocol, keys, scores, tables) -> str:
-    settings, declared = folder.settings_of(keys[0]), experiment.protocols[protocol]
-    seeds = sorted({key.seed for key in keys})
-    lines = [
-        f"# {experiment.name}: protocol {protocol}",
-        "",
-        f"{experiment.paper.authors}, {experiment.paper.title}",
-        "",
-    ]
-    if settings["smoke"]:
-        lines += [
-            "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**",
-            "",
-        ]
-    for part, table in tables.items():
-        counts = scores[(scores["part"] == part) & (scores["metric"] == "n")]["value"]
-        baseline = scores[(scores["part"] == part) & (scores["metric"] == "majority_class")]["value"].iloc[0]
-        lines += [f"## Accuracy on {part} ({int(counts.iloc[0])} images), per cent", ""]
-        lines += [to_markdown(format_accuracy_table(table))]
-        lines += [f"Always answering the commonest class gives {100 * baseline:.1f}.", ""]
-        for backbone in dict.fromkeys(key.backbone for key in keys) if declared.grid else ():
-            grid = grid_table(scores, declared.grid, backbone=backbone, part=part)
-            lines += [f"### {backbone}", "", to_markdown(grid)]
-    lines += [
-        "In brackets: 95 % percentile bootstrap interval over the test images, drawn by patient or lesion where "
-        f"these are known; the mean over seeds where there are several. Seeds: {', '.join(map(str, seeds))}. "
-        "`not run` says so; nothing is filled in.",
-        "",
-        "## What differs from the document",
-        "",
-        *[f"- {line}" for line in declared.deviations],
-        *[f"- {line}" for line in _weights_notes(folder, keys)],
-        "",
-        "## Stated by the document",
-        "",
-        *[f"- {line}" for line in experiment.stated],
-        "",
-        "## Assumed, for the document does not say",
-        "",
-        *[f"- {line}" for line in experiment.assumed],
-        "",
-        "## Made with",
-        "",
-        f"    {_command(experiment, protocol, keys, settings)}",
-        "",
-        to_markdown(_cost_table(folder, keys)),
-    ]
-    return "\n".join(lines)
-
-
-def _command(experiment: Experiment, protocol: str, keys: list[CellKey], settings: dict) -> str:
-    """The one command that makes these cells, DATA and WEIGHTS in place of folders, however many made them."""
-    named = {"--backbones": "backbone", "--methods": "method", "--seeds": "seed"}
-    words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {protocol}"]
-    for option, field in named.items():
-        words += [option, *dict.fromkeys(str(getattr(key, field)) for key in keys)]
-    words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]
-    return " ".join(words)
-
-
-def _write_environments(folder: RunFolder, keys: list[CellKey]) -> None:
+def _write_environments(folder: RunFolder, cells: dict[CellKey, dict]) -> None:
     """environment.json: each environment that cells were made in, and which."""
     environments = {}
-    for key in keys:
-        facts = _facts(folder, key)
-        found = {"device": facts["device"], **facts["environment"]}
+    for key, cell in cells.items():
+        found = {"device": cell["facts"]["device"], **cell["facts"]["environment"]}
         environments.setdefault(json.dumps(found), (found, []))[1].append(str(key))
     write_json(folder.root / "environment.json", [{**found, "cells": cells} for found, cells in environments.values()])
-
-
-def _facts(folder: RunFolder, key: CellKey) -> dict:
-    return read_json(folder.cell(key) / "cell.json")["facts"]
-
-
-def _weights_notes(folder: RunFolder, keys: list[CellKey]) -> list[str]:
-    notes = {}
-    for key in keys:
-        weights = _facts(folder, key)["weights"]
-        if weights is not None and weights["note"]:
-            notes[f"{key.backbone}: {weights['path']}: {weights['note']}"] = None
-    return list(notes)
-
-
-def _cost_table(folder: RunFolder, keys: list[CellKey]) -> pd.DataFrame:
-    rows = []
-    for key in keys:
-        facts = _facts(folder, key)
-        rows.append(
-            {
-                "backbone": key.backbone,
-                "method": key.method,
-                "seed": key.seed,
-                "seconds": f"{facts['seconds']['all']:.0f}",
-                "process peak, MB": facts["process_peak_mb"],
-                "parameters": f"{facts['parameters']:,}",
-            }
-        )
-    return pd.DataFrame(rows).set_index("backbone")

@@ -14,16 +14,20 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tlkeras import __version__
 from tlkeras.files import atomic_write, read_json, write_json
-from tlkeras.schema import InputError, MissingInputError, Predictions
+from tlkeras.machine import n_cores
+from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 PACKAGES = (
     "tensorflow",
@@ -113,11 +117,28 @@ class RunFolder:
         raise MissingInputError(f"{folder} holds no predictions.csv; remove its cell.json, and the cell is run again.")
 
 
-def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
-    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back, any file name."""
-    with atomic_write(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="surrogateescape")
+def write_explanation(explanation: Explanation, path: str | os.PathLike) -> Path:
+    """Writes an explanation as .npz, so that a report can draw it without the model; without pickled objects."""
+    fields = {name: value for name, value in vars(explanation).items() if value is not None}
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **fields)
     return Path(path)
+
+
+def read_explanation(path: str | os.PathLike) -> Explanation:
+    """What `write_explanation` wrote.
+
+    Raises:
+        InputError: the file is not one of those.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {name: file[name] if file[name].ndim else file[name].item() for name in file.files}
+        return Explanation(**fields)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"there is no file {path}.") from error
+    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not an explanation as a run writes it ({error}).") from error
 
 
 def describe(value: object) -> object:
@@ -141,7 +162,7 @@ def environment() -> dict:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": n_cores(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -152,13 +173,14 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     Models stay out, and so do the sheets: they show images of the data set.
 
     Raises:
-        MissingInputError: `source` holds no finished cell.
+        MissingInputError: `source` holds nothing of the kind.
     """
     source, target = Path(source), Path(target)
     finished = {file.parent for file in source.rglob("cell.json")}
-    if not finished:
-        raise MissingInputError(f"{source} holds no finished cell, so there is nothing to publish.")
-    for file in sorted(file for folder in {source, *finished} for file in folder.iterdir()):
+    files = sorted(file for folder in {source, *finished} if folder.is_dir() for file in folder.iterdir())
+    if not files:
+        raise MissingInputError(f"{source} holds no finished run, so there is nothing to publish.")
+    for file in files:
         destination = target / file.relative_to(source)
         if file.name == "predictions.csv":
             _compress(file, destination.with_name("predictions.csv.gz"))

@@ -12,6 +12,20 @@ from tlkeras.schema import InputError
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")
 FIGURES = ("ours", "sd", "low", "high", "published")
 NOT_RUN = "not run"
+NOT_DEFINED = "not defined"
+# What stands in a column: its title, the factor on the score, the format.
+METRICS = {
+    "accuracy": ("accuracy, %", 100, ".1f"),
+    "balanced_accuracy": ("balanced accuracy, %", 100, ".1f"),
+    "macro_f1": ("macro F1", 1, ".3f"),
+    "roc_auc": ("ROC AUC", 1, ".3f"),
+    "log_loss": ("log loss", 1, ".3f"),
+    "loss": ("loss", 1, ".3f"),
+    "trainable_parameters": ("trainable parameters, phase 1", 1, ",.0f"),
+    "parameters": ("parameters", 1, ",.0f"),
+    "seconds": ("run time, s", 1, ".0f"),
+    "peak_mb": ("peak memory, MB", 1, ".0f"),
+}
 
 
 def accuracy_table(
@@ -73,8 +87,9 @@ def format_accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
         figures = table[method]
         columns[method] = [_format_ours(row) for _, row in figures.iterrows()]
         if figures["published"].notna().any():
-            # The digits that were printed, none added, none rounded away.
-            columns[f"{method} published"] = ["" if np.isnan(value) else f"{value:g}" for value in figures["published"]]
+            columns[f"{method} published"] = [
+                _as_printed(None if np.isnan(value) else value, "accuracy") for value in figures["published"]
+            ]
     return pd.DataFrame(columns, index=table.index)
 
 
@@ -97,8 +112,100 @@ def grid_table(
     for method, place in grid.items():
         values = percent[percent.index == method]
         if len(values):
-            table.loc[place] = f"{values.mean():.1f}" + (f" ± {values.std():.1f}" if len(values) > 1 else "")
+            table.loc[place] = _mean_and_spread(values, ".1f")
     return table
+
+
+def metrics_table(
+    scores: pd.DataFrame,
+    *,
+    part: str = "test",
+    metrics: Sequence[str] = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"),
+) -> pd.DataFrame:
+    """Several metrics of each cell for the eye: "70.9 ± 1.2 [68.7, 73.0]", means over seeds, in the order of `scores`.
+
+    Args:
+        scores: tidy, of one or more protocols; see `accuracy_table`.
+        part: the part whose scores are shown.
+        metrics: names in `METRICS`; accuracy has its interval behind it.
+
+    Returns:
+        str, index (protocol, method, backbone), columns seeds and the titles of the metrics. A metric that the samples
+        leave undefined says so.
+    """
+    _check_scores(scores)
+    chosen = scores[scores["part"] == part].astype({"value": float})
+    rows, index = [], []
+    for cell, of_cell in chosen.groupby(["protocol", "method", "backbone"], sort=False):
+        by_metric = of_cell.groupby("metric")["value"]
+        row = {"seeds": str(of_cell["seed"].nunique())}
+        for metric in metrics:
+            title, factor, form = METRICS[metric]
+            values = factor * by_metric.get_group(metric)
+            # One seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
+            row[title] = NOT_DEFINED if values.isna().any() else _mean_and_spread(values, form)
+            if metric == "accuracy":
+                low, high = (factor * by_metric.get_group(f"accuracy_{end}").mean() for end in ("low", "high"))
+                row[title] += f" [{low:{form}}, {high:{form}}]"
+        rows.append(row)
+        index.append(cell)
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=["protocol", "method", "backbone"]))
+
+
+def results_table(
+    scores: pd.DataFrame,
+    reported: Mapping[tuple[tuple[str, str], str, str], float],
+    *,
+    names: Mapping[tuple[str, str], str],
+    test: str = "test",
+) -> pd.DataFrame:
+    """What a document tells of each training, ours above what was published, for the eye.
+
+    Args:
+        scores: tidy, of one protocol; part "model" holds parameters, trainable_parameters, seconds and peak_mb, part
+            "train" accuracy and loss of the epoch that was kept.
+        reported: {((method, backbone), part, metric): as printed}, accuracy in %.
+        names: {(method, backbone): what the document calls it}.
+        test: the test part.
+
+    Returns:
+        str, index (name, method, backbone, whose), one column per figure. What was not published is empty. A cell that
+        was published and not run is there where more than its accuracy was published, which `accuracy_table` shows.
+    """
+    _check_scores(scores)
+    figures = [
+        ("model", "trainable_parameters"),
+        ("model", "parameters"),
+        ("train", "accuracy"),
+        ("train", "loss"),
+        ("val", "accuracy"),
+        ("val", "log_loss"),
+        (test, "accuracy"),
+        (test, "log_loss"),
+        ("model", "seconds"),
+        ("model", "peak_mb"),
+    ]
+    titles = [METRICS[m][0] if part == "model" else f"{part} {METRICS[m][0]}" for part, m in figures]
+    values = scores.astype({"value": float}).groupby(["method", "backbone", "part", "metric"])["value"]
+    groups = dict(iter(values))
+    run = list(dict.fromkeys(zip(scores["method"], scores["backbone"], strict=True)))
+    columns_of = {cell: {key[1:] for key in reported if key[0] == cell} for cell, _, _ in reported}
+    not_run = [cell for cell, columns in columns_of.items() if cell not in run and columns != {(test, "accuracy")}]
+    rows, index = [], []
+    for cell in [*run, *not_run]:
+        label = (names.get(cell, ""), *cell)
+        if cell in run:
+            rows.append([_cell_text(groups.get((*cell, *figure)), figure[1]) for figure in figures])
+            index.append((*label, "ours"))
+        published = [_as_printed(reported.get((cell, *figure)), figure[1]) for figure in figures]
+        if any(published):
+            rows.append(published)
+            index.append((*label, "published" if cell in run else "published; not run"))
+    return pd.DataFrame(
+        rows,
+        index=pd.MultiIndex.from_tuples(index, names=["document", "method", "backbone", ""]),
+        columns=titles,
+    )
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -130,6 +237,26 @@ def _check_scores(scores: pd.DataFrame) -> None:
     if len(twice):
         first = dict(twice.iloc[0][list(KEYS)])
         raise InputError(f"scores: {len(twice)} rows are there twice, the first {first}; keep one of each.")
+
+
+def _mean_and_spread(values: pd.Series, form: str) -> str:
+    return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if len(values) > 1 else "")
+
+
+def _cell_text(values: pd.Series | None, metric: str) -> str:
+    if values is None:
+        return ""
+    _, factor, form = METRICS[metric]
+    # Parameters are counted, not measured: they have no spread.
+    counted = metric in ("parameters", "trainable_parameters") and values.nunique() == 1
+    return f"{values.iloc[0]:{form}}" if counted else _mean_and_spread(factor * values, form)
+
+
+def _as_printed(value: float | None, metric: str) -> str:
+    """The digits of a published figure, none added, none rounded away."""
+    if value is None:
+        return ""
+    return f"{value:,}" if metric in ("parameters", "trainable_parameters") else f"{value:g}"
 
 
 def _format_ours(figures: pd.Series) -> str:

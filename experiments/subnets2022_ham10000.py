@@ -1,0 +1,220 @@
+"""Seven kinds of skin lesion, two phases: a head on a frozen network, then the whole network at a very low rate.
+
+Paper
+    Coursework report on transfer learning with CNN "subnets", 2022; the copy at hand bears neither title nor author.
+    Four experiments on HAM10000, a "Tuner" that wraps a pretrained network, and LIME on a correctly predicted image.
+Data
+    Tschandl, Rosendahl and Kittler 2018, HAM10000, CC BY-NC 4.0: 10,015 dermatoscopic images of 7,470 lesions, 7
+    classes. Put the metadata and the two image folders into a folder `ham10000` below --data.
+Commands
+    python experiments/subnets2022_ham10000.py --data DATA --eda                        (the data, no training)
+    python experiments/subnets2022_ham10000.py --data DATA --weights WEIGHTS --explain  (all four experiments)
+    python experiments/subnets2022_ham10000.py --data DATA --weights WEIGHTS --protocol imbalance --backbones NAME
+    python experiments/subnets2022_ham10000.py --report-only                            (tables and figures again)
+Experiments
+    Exp 1  --backbones mobilenetv2 --methods hidden_128
+    Exp 2  --backbones mobilenetv3large mobilenetv3small --methods hidden_128
+    Exp 3  --backbones densenet201 --methods hidden_128
+    Exp 4  --backbones densenet201 --methods hidden_512_128
+Cost and expected result
+    The README's row of this experiment: what was run, on what, how long it took, what came out.
+Protocols
+    corrected    lesions never cross, each network's own preprocessing, BatchNorm frozen.
+    paper        as we read the document, faults included: images of one lesion on both sides of the split, division by
+                 255 in front of every network, BatchNorm trained in the second phase.
+    image_level  the corrected settings on the split by image: what is left is the effect of leakage.
+    imbalance    the corrected settings, four answers to unequal class sizes.
+    longer       the corrected protocol carried on: a second phase at a rate that changes the network, with flips. Three
+                 variants; the one to report is chosen by validation accuracy.
+Deviations
+    COMMON_DEVIATIONS and each protocol's own; every table.md lists them.
+Stated and assumed
+    EXPERIMENT.stated and EXPERIMENT.assumed; the document names neither rates, optimizer, dropout nor activation.
+"""
+
+import tlkeras as tl
+from tlkeras.cli import main
+
+DOCUMENT_BACKBONES = ("mobilenetv2", "mobilenetv3large", "mobilenetv3small", "densenet201")
+BACKBONES = (*DOCUMENT_BACKBONES, "mobilenetv2_050", "mobilenetv2_035", "mobilenet_025")
+HEADS = {"hidden_128": (128,), "hidden_512_128": (512, 128)}
+
+BY_LESION = tl.Holdout(val=0.2, test=0.2)
+BY_IMAGE = tl.Holdout(val=0.2, test=0.2, respect_groups=False)
+FLIPS = tl.Augmentation(horizontal_flip=True, vertical_flip=True)
+
+
+def tuner(backbone, *, hidden=(128,), pooling="flatten", phases, **settings):
+    """What every cell shares."""
+    head = tl.Head(hidden=hidden, dropout=0.5, input_dropout=0.5, pooling=pooling, batch_norm=True)
+    return tl.Tuner(backbone, image_size=(128, 128), head=head, phases=phases, batch_size=128, **settings)
+
+
+def two_phases(batch_norm):
+    """Ten epochs of the head alone, ten of everything at a hundredth of the rate."""
+    return (
+        tl.Phase(epochs=10, learning_rate=1e-3),
+        tl.Phase(epochs=10, learning_rate=1e-5, unfreeze="all", batch_norm=batch_norm),
+    )
+
+
+def cells(*, batch_norm, **settings):
+    """Both heads on every network, with class weights."""
+    return {
+        (method, backbone): tuner(
+            backbone, hidden=hidden, phases=two_phases(batch_norm), imbalance="class_weights", **settings
+        )
+        for method, hidden in HEADS.items()
+        for backbone in BACKBONES
+    }
+
+
+IMBALANCE = {
+    "none": {},
+    "class_weights": {"imbalance": "class_weights"},
+    "oversample": {"imbalance": "oversample"},
+    "class_weights_augmented": {"imbalance": "class_weights", "augmentation": FLIPS},
+}
+
+
+def imbalance_cells():
+    """The corrected settings under four answers to unequal class sizes."""
+    return {
+        (method, backbone): tuner(backbone, phases=two_phases("frozen"), **answer)
+        for method, answer in IMBALANCE.items()
+        for backbone in BACKBONES
+    }
+
+
+LONGER = {
+    "flatten": {},
+    "flatten_class_weights": {"imbalance": "class_weights"},
+    "average": {"pooling": "avg"},
+}
+
+
+def longer_cells():
+    """A second phase at a rate that changes the network: 3e-4 falling to 0, with flips."""
+    phases = (
+        tl.Phase(epochs=3, learning_rate=1e-3),
+        tl.Phase(epochs=12, learning_rate=3e-4, unfreeze="all", schedule="cosine"),
+    )
+    return {
+        (method, backbone): tuner(backbone, phases=phases, augmentation=FLIPS, **settings)
+        for method, settings in LONGER.items()
+        for backbone in BACKBONES
+    }
+
+
+COMMON_DEVIATIONS = (
+    "the document's first runs had test images in training; it ran Exp 1 and Exp 3 again without, and so do we",
+    "rows of other MobileNets, which the document does not have; those and mobilenetv2 start from weights trained at "
+    "224 pixels, used at 128",
+)
+CORRECTED_SETTINGS = (
+    "each network's own preprocessing in place of a division by 255 (which the Keras graph of MobileNetV3 repeats "
+    "inside)",
+    "the backbone's BatchNorm frozen in the second phase",
+)
+
+
+def reported():
+    """The document's Table 2: accuracies in per cent, losses and counts as printed."""
+    columns = (
+        ("model", "trainable_parameters"),
+        ("model", "parameters"),
+        ("train", "accuracy"),
+        ("train", "loss"),
+        ("val", "accuracy"),
+        ("val", "log_loss"),
+        ("test", "accuracy"),
+        ("test", "log_loss"),
+    )
+    table = {
+        ("hidden_128", "mobilenetv2"): (2_622_727, 4_880_967, 62.3, 0.696, 70.8, 0.902, 70.4, 0.900),
+        ("hidden_128", "densenet201"): (3_933_447, 22_255_687, 77.8, 0.387, 74.1, 0.739, 74.1, 0.751),
+    }
+    return {(cell, *column): value for cell, row in table.items() for column, value in zip(columns, row, strict=True)}
+
+
+def explore(samples, folder):
+    """The document's exploratory analysis: figures 1, 2 and 4 to 7, and the numbers behind them."""
+    from tlkeras.evaluation.eda_page import write_eda
+
+    row = tl.DATASETS["ham10000"]
+    write_eda(samples, folder, read_image=tl.read_pixels, citation=row.citation, licence=row.licence)
+
+
+EXPERIMENT = tl.Experiment(
+    name="subnets2022_ham10000",
+    paper=tl.Paper(
+        title="Transfer learning with CNN subnets on HAM10000 (our words: the copy bears no title)",
+        authors="unnamed",
+        venue="coursework report, 2022",
+    ),
+    dataset="ham10000",
+    default_backbones=DOCUMENT_BACKBONES,
+    smoke_backbones=("mobilenet_025",),
+    protocols={
+        "corrected": tl.Protocol(
+            split=BY_LESION,
+            cells=cells(batch_norm="frozen"),
+            deviations=(*COMMON_DEVIATIONS, *CORRECTED_SETTINGS, "60/20/20 by lesion in place of by image"),
+        ),
+        "paper": tl.Protocol(
+            split=BY_IMAGE, cells=cells(batch_norm="train", preprocessing="unit"), deviations=COMMON_DEVIATIONS
+        ),
+        "image_level": tl.Protocol(
+            split=BY_IMAGE, cells=cells(batch_norm="frozen"), deviations=(*COMMON_DEVIATIONS, *CORRECTED_SETTINGS)
+        ),
+        "imbalance": tl.Protocol(
+            split=BY_LESION,
+            cells=imbalance_cells(),
+            deviations=(
+                *COMMON_DEVIATIONS,
+                *CORRECTED_SETTINGS,
+                "60/20/20 by lesion in place of by image",
+                "a comparison the document names and does not make",
+            ),
+        ),
+        "longer": tl.Protocol(
+            split=BY_LESION,
+            cells=longer_cells(),
+            deviations=(
+                *COMMON_DEVIATIONS,
+                *CORRECTED_SETTINGS,
+                "60/20/20 by lesion in place of by image",
+                "a second phase the document does not have: 12 epochs from 3e-4 down along half a cosine, flips",
+            ),
+        ),
+    },
+    reported=reported(),
+    names={
+        ("hidden_128", "mobilenetv2"): "Exp 1",
+        ("hidden_128", "mobilenetv3large"): "Exp 2",
+        ("hidden_128", "mobilenetv3small"): "Exp 2, small",
+        ("hidden_128", "densenet201"): "Exp 3",
+        ("hidden_512_128", "densenet201"): "Exp 4",
+    },
+    common={"epochs per phase": "10", "batch size": "128", "weights": "ImageNet"},
+    explore=explore,
+    stated=(
+        "128x128 pixels, divided by 255",
+        "60/20/20 training, validation and test",
+        "10 epochs per phase, batches of 128, ImageNet weights (Table 1)",
+        "flatten, dropout, dense layers with BatchNorm, softmax over 7 classes",
+        "first the network frozen, then all of it at a very low rate; the weights of the least loss over both phases",
+        "class weights",
+    ),
+    assumed=(
+        "Adam, 1e-3 for the head (validation loss was lower than at 1e-4), 1e-5 for the second phase",
+        "dropout 0.5 before the hidden layers and after each",
+        "ReLU in the hidden layers",
+        "class weights: inverse frequency, mean 1 over the training images",
+        "paper: BatchNorm of the unfrozen network learns, as it does in Keras by default",
+        "the loss that decides which weights are kept is the validation loss",
+    ),
+)
+
+if __name__ == "__main__":
+    main(EXPERIMENT)

@@ -1,0 +1,100 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import tlkeras as tl
+from tlkeras.cli import main
+
+SCRIPT = Path(tl.__file__).parent.parent / "experiments" / "subnets2022_ham10000.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def cell(script):
+    """The recipe of one cell of one protocol, on MobileNetV2."""
+    return lambda protocol, method="hidden_128": script.EXPERIMENT.protocols[protocol].cells[method, "mobilenetv2"]
+
+
+def test_the_four_experiments_are_declared(script):
+    named = {name: cell for cell, name in script.EXPERIMENT.names.items()}
+    assert named["Exp 1"] == ("hidden_128", "mobilenetv2")
+    assert named["Exp 4"] == ("hidden_512_128", "densenet201")
+    for protocol in ("corrected", "paper", "image_level"):
+        cells = script.EXPERIMENT.protocols[protocol].cells
+        assert {cells[named[name]].head.hidden for name in ("Exp 1", "Exp 2", "Exp 2, small", "Exp 3")} == {(128,)}
+        assert cells[named["Exp 4"]].head.hidden == (512, 128)
+        assert {cell.image_size for cell in cells.values()} == {(128, 128)}
+        assert {cell.batch_size for cell in cells.values()} == {128}
+        assert {tuple(phase.epochs for phase in cell.phases) for cell in cells.values()} == {(10, 10)}
+
+
+def test_the_paper_protocol_has_the_faults_and_the_corrected_one_has_not(script, cell):
+    paper, corrected = cell("paper"), cell("corrected")
+    assert (paper.preprocessing, corrected.preprocessing) == ("unit", "backbone")
+    assert (paper.phases[1].batch_norm, corrected.phases[1].batch_norm) == ("train", "frozen")
+    respects = {name: protocol.split.respect_groups for name, protocol in script.EXPERIMENT.protocols.items()}
+    assert respects == {"corrected": True, "paper": False, "image_level": False, "imbalance": True, "longer": True}
+    assert paper.imbalance == corrected.imbalance == "class_weights"
+
+
+def test_the_image_level_row_differs_in_the_split_alone(cell):
+    assert cell("image_level") == cell("corrected")
+
+
+def test_the_answers_to_imbalance_differ_in_nothing_else(cell):
+    answers = {method: cell("imbalance", method) for method in ("none", "class_weights", "oversample")}
+    assert {method: answer.imbalance for method, answer in answers.items()} == {
+        "none": None,
+        "class_weights": "class_weights",
+        "oversample": "oversample",
+    }
+    assert cell("imbalance", "class_weights") == cell("corrected")
+    augmented = cell("imbalance", "class_weights_augmented")
+    assert (augmented.imbalance, augmented.augmentation is None) == ("class_weights", False)
+    assert len({(answer.head, answer.phases) for answer in (*answers.values(), augmented)}) == 1
+
+
+def test_table_2_is_as_printed(script):
+    reported = script.EXPERIMENT.reported
+    assert len(reported) == 16
+    assert reported[("hidden_128", "mobilenetv2"), "model", "trainable_parameters"] == 2_622_727
+    assert reported[("hidden_128", "densenet201"), "test", "log_loss"] == 0.751
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "total", "trainable"), [("mobilenetv2", 4_880_967, 2_622_727), ("densenet201", 22_255_687, 3_933_447)]
+)
+def test_parameter_counts_equal_the_documents_to_the_digit(script, backbone, total, trainable):
+    from tlkeras.models.freezing import set_trainable
+
+    recipe = script.EXPERIMENT.protocols["paper"].cells["hidden_128", backbone]
+    model = tl.build_classifier(
+        backbone, n_classes=7, image_size=recipe.image_size, weights=None, head=recipe.head, preprocessing="unit"
+    )
+    summary = set_trainable(model, tl.BACKBONES[backbone], unfreeze=recipe.phases[0].unfreeze)
+    assert (summary.parameters, summary.parameters_trainable) == (total, trainable)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_smoke_run_on_the_real_data_makes_every_table_and_figure(script, real_data, tmp_path):
+    arguments = ["--data", real_data, "--out", str(tmp_path), "--smoke"]
+    main(script.EXPERIMENT, [*arguments, "--methods", "hidden_128", "--explain"])
+    cell = tmp_path / "corrected" / "mobilenet_025" / "hidden_128" / "seed0"
+    assert {"curves.png", "confusion_test.png", "explanations_test.png", "report_test.csv"} <= {
+        path.name for path in cell.iterdir()
+    }
+    assert len(list(cell.glob("explanation_test_*.npz"))) == 7
+    page = (tmp_path / "corrected" / "table.md").read_text()
+    assert "2,622,727" in page
+    main(script.EXPERIMENT, [*arguments, "--eda"])
+    assert "57 ages are not recorded" in (tmp_path / "eda" / "eda.md").read_text()

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from test_experiment import EXPERIMENT
+
+import tlkeras as tl
+from tlkeras.cli import main
+from tlkeras.explanations import _choose, explain_cells
+from tlkeras.runs import RunFolder, read_explanation
+
+
+@pytest.fixture(scope="module")
+def finished(toy_chest_xray, tmp_path_factory):
+    """The run folder of one smoke cell, explained by the command line."""
+    out = tmp_path_factory.mktemp("out")
+    main(
+        EXPERIMENT,
+        ["--data", str(toy_chest_xray), "--out", str(out), "--smoke", "--methods", "own_frozen", "--explain"],
+    )
+    return RunFolder(out / "corrected")
+
+
+def test_one_image_of_each_class_is_explained_and_drawn(finished):
+    (key,) = finished.finished()
+    cell = finished.cell(key)
+    assert (cell / "explanations_test.png").read_bytes().startswith(b"\x89PNG")
+    predictions = finished.read_predictions(key)["test"]
+    for label, name in enumerate(predictions.samples.class_names):
+        explanation = read_explanation(cell / f"explanation_test_{name}.npz")
+        assert (explanation.label, explanation.class_name) == (label, name)
+        assert explanation.stability is not None
+        row = _choose(predictions, label, key.seed)
+        assert explanation.probability == pytest.approx(predictions.probs[row, label], abs=1e-5)
+
+
+def test_a_correct_image_is_taken_where_there_is_one_else_the_most_probable():
+    samples = tl.Samples(images=tuple("abcd"), labels=np.array([0, 0, 1, 1]), class_names=("p", "q", "r"))
+    probs = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1]], np.float32)
+    predictions = tl.Predictions(samples, probs)
+    assert [_choose(predictions, label, seed=0) for label in range(3)] == [0, 3, None]
+
+
+def test_what_cannot_be_explained_is_said(finished, toy_chest_xray, tmp_path):
+    with pytest.raises(tl.InputError, match="nothing to explain"):
+        explain_cells(finished, [], dataset="chest_xray", data=toy_chest_xray, smoke=True)
+    (key,) = finished.finished()
+    from conftest import write_chest_xray
+
+    other = write_chest_xray(tmp_path, patients=(8, 3, 1))
+    with pytest.raises(tl.InputError, match="is not in the data set given with --data"):
+        explain_cells(finished, [key], dataset="chest_xray", data=other, smoke=True, n_samples=10, n_repeats=1)
