@@ -37,6 +37,8 @@ _HOME = {
     "TunedClassifier": "training.tuned_classifier",
     "load": "training.saved_classifier",
     "score": "evaluation.metrics",
+    "classification_report_table": "evaluation.metrics",
+    "confusion_table": "evaluation.metrics",
     "explain": "explain",
     "grad_cam": "explain.heatmap",
     "draw_explanation": "evaluation.explanation_plots",

@@ -192,12 +192,12 @@ def test_another_networks_file_and_a_cut_one_are_refused(tmp_path, suffix):
         other.save_weights(path)
     with pytest.raises(InputError, match="tiny"):
         build_encoder(TINY, image_size=(32, 32), weights=path)
-    whole = path.read_bytes()
+    whole, said = path.read_bytes(), "cannot be read" if suffix == ".keras" else "does not load into tiny"
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="does not load into tiny"):
+    with pytest.raises(InputError, match=said):
         build_encoder(TINY, image_size=(32, 32), weights=path)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(InputError, match="does not load into tiny"):
+    with pytest.raises(InputError, match=said):
         build_encoder(TINY, image_size=(32, 32), weights=path)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlkeras.data.sources import _visible, few, label_numbers
+from tlkeras.data.sources import few, label_numbers, visible
 from tlkeras.schema import InputError, MissingInputError, Samples
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ def load_ham10000(folder: str) -> Samples:
     if problems:
         kind = MissingInputError if all(problem.missing for problem in problems) else InputError
         lines = "".join(f"\n  - {problem.line}" for problem in problems)
-        raise kind(f"{folder} cannot be used as it is. Nothing was changed or left out; to be put right:{lines}")
+        raise kind(
+            f"{folder} cannot be used as it is, and nothing was changed or left out. To be put right (rows are of "
+            f"{METADATA}, 1 the first below the header):{lines}"
+        )
     labels, class_names = label_numbers(rows["dx"].tolist(), None, METADATA)
     return Samples(
         images=tuple(paths[image_id] for image_id in rows["image_id"]),
@@ -87,7 +90,7 @@ def _find_images(folder: str) -> tuple[dict[str, str], list[_Problem]]:
     for part in IMAGE_FOLDERS:
         if not os.path.isdir(os.path.join(folder, part)):
             continue  # its images may lie in the other folder; where they do not, their rows are told
-        folders, names = _visible(os.path.join(folder, part))
+        folders, names = visible(os.path.join(folder, part))
         strange += [f"{part}/{_shown(name)}" for name in folders]
         for name in names:
             image_id, suffix = os.path.splitext(name)
@@ -167,7 +170,7 @@ def _id_problems(ids: list[str], paths: dict[str, str], folder: str) -> Iterator
         rows_of.setdefault(image_id, []).append(row)
     empty = [f"row {row}" for row in rows_of.pop("", [])]
     if empty:
-        yield _Problem(_told("rows with an empty image_id", empty, "Fill or remove them; row 1 follows the header."))
+        yield _Problem(_told("rows with an empty image_id", empty, "Fill or remove them."))
     repeated = [
         f"{_shown(each)} (rows {few([str(row) for row in rows])})" for each, rows in rows_of.items() if len(rows) > 1
     ]

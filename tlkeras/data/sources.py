@@ -44,7 +44,7 @@ def from_folders(
     root = os.path.abspath(os.fsdecode(root))
     if not os.path.isdir(root):
         raise MissingInputError(f"root: there is no folder {root}. Accepted is {_FOLDERS_ACCEPTED}.")
-    folders = _visible(root)[0] if parts is None else list(parts)
+    folders = visible(root)[0] if parts is None else list(parts)
     part_of = {folder: _part_name(folder) for folder in folders}
     if parts is None and not all(_is_part(part) for part in part_of.values()):
         folders, part_of = [""], None
@@ -125,7 +125,7 @@ def from_dataframe(
     return _from_table(frame, "frame", path, label, group, part, root, os.getcwd(), class_names)
 
 
-def _visible(folder: str) -> tuple[list[str], list[str]]:
+def visible(folder: str) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files in `folder`, sorted, without the hidden ones."""
     with os.scandir(folder) as scan:
         entries = [entry for entry in scan if not entry.name.startswith(".") and entry.name.lower() not in _HIDDEN]
@@ -137,7 +137,7 @@ def _class_files(folder: str) -> dict[str, list[str]]:
     """{class name: names of its images} for the class folders in `folder`."""
     if not os.path.isdir(folder):
         raise MissingInputError(f"there is no folder {folder}. Accepted is {_FOLDERS_ACCEPTED}.")
-    classes, outside = _visible(folder)
+    classes, outside = visible(folder)
     outside = [name for name in outside if _is_image(name)]
     if outside:
         raise InputError(f"{folder}: {few(outside)} lie outside the class folders. Accepted is {_FOLDERS_ACCEPTED}.")
@@ -145,7 +145,7 @@ def _class_files(folder: str) -> dict[str, list[str]]:
         raise InputError(f"{folder} holds no class folders. Accepted is {_FOLDERS_ACCEPTED}.")
     files = {}
     for class_name in classes:
-        nested, names = _visible(os.path.join(folder, class_name))
+        nested, names = visible(os.path.join(folder, class_name))
         if nested:
             raise InputError(
                 f"{os.path.join(folder, class_name)} holds folders: {few(nested)}. Accepted is {_FOLDERS_ACCEPTED}; "

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 
 from tlkeras.files import atomic_write, read_json, sha256_of
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
+from tlkeras.models.model_file import read_model
 from tlkeras.schema import InputError, MissingInputError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
     if path.is_dir():
         path, source = path / "model.keras", "run"
         card = path.with_name("classifier.json")
-        folded = card.is_file() and bool((read_json(card).get("weights") or {}).get("batch_norm_folded"))
+        folded = card.is_file() and _says_folded(read_json(card))
     if not path.is_file():
         raise MissingInputError(
             f'weights: there is no file {path}; accepted: "imagenet", None, a .h5 or .weights.h5 file of '
@@ -135,6 +136,11 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
         note=_FOLDED_NOTE if folded else "",
         batch_norm_folded=folded,
     )
+
+
+def _says_folded(card: object) -> bool:
+    weights = card.get("weights") if isinstance(card, dict) else None
+    return isinstance(weights, dict) and bool(weights.get("batch_norm_folded"))
 
 
 def _checked(path: Path, published: PublishedWeights, source: str) -> WeightsFile:
@@ -192,9 +198,7 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
 
 
 def _copy_backbone(path: Path, model: keras.Model) -> None:
-    import keras
-
-    source = keras.saving.load_model(path, compile=False, safe_mode=True)
+    source = read_model(path)
     given, wanted = ([layer for layer in backbone_layers(each) if layer.weights] for each in (source, model))
     shapes = [[[tuple(weight.shape) for weight in layer.weights] for layer in layers] for layers in (given, wanted)]
     if shapes[0] != shapes[1]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import textwrap
 import warnings
-import zipfile
-from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import NoneType
@@ -18,14 +14,12 @@ import keras
 import numpy as np
 
 from tlkeras.files import read_json, sha256_of
+from tlkeras.models.model_file import read_model, reading
 from tlkeras.models.weights import WeightsFile
 from tlkeras.schema import EpochLog, InputError, MissingInputError
 from tlkeras.training.tuned_classifier import CARD, MODEL, TunedClassifier
 
 FINGERPRINT_TOLERANCE = 1e-3  # in probability; the same file on another machine's float32 kernels differs by far less
-ARCHIVE = {"metadata.json", "config.json", "model.weights.h5"}  # what Keras writes for a model without vocabularies
-LARGEST_CONFIG = 64 * 2**20  # bytes; MobileNetV2's takes 167 kB
-RUNS_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper"}  # their code comes out of the file
 
 
 def load(folder: str | os.PathLike) -> TunedClassifier:
@@ -55,9 +49,7 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
             f"{file} is not the file that {CARD} was written for (sha256 differs): damaged, or from another "
             "classifier. Copy both files again from where they were saved."
         )
-    with _reading(file):
-        _refuse_foreign_layers(file, _read_config(file))
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    model = read_model(file)
     _require_fit(file, model, card)
     classifier = TunedClassifier(
         model=model,
@@ -68,7 +60,7 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         if card["weights"] is None
         else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
     )
-    with _reading(file):
+    with reading(file):
         difference = np.abs(np.subtract(classifier.fingerprint(), card["fingerprint"])).max()
     if not difference <= FINGERPRINT_TOLERANCE:
         warnings.warn(
@@ -97,24 +89,9 @@ def _saved_folder(folder: str | os.PathLike) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Says of whatever is raised inside that `file` is what cannot be read."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # what a foreign file makes json, zipfile, h5py and Keras raise has no common type
-        reason = textwrap.shorten(str(error), 300) or "no reason given"
-        raise InputError(
-            f"{file} cannot be read as part of a saved classifier ({type(error).__name__}: {reason}). If it is damaged "
-            "or foreign, copy the folder again from where it was saved, or save it again with TunedClassifier.save."
-        ) from error
-
-
 def _read_card(file: Path) -> dict:
     """What classifier.json says, every value that `load` uses of the type it needs."""
-    with _reading(file):
+    with reading(file):
         card = read_json(file)
     if not isinstance(card, dict):
         raise InputError(f"{file} holds {_kind(card)}; accepted is what TunedClassifier.save writes, a JSON object.")
@@ -182,48 +159,6 @@ _ACCEPTED = {
 def _kind(value: object) -> str:
     names = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", NoneType: "null"}
     return names[type(value)]
-
-
-def _read_config(file: Path) -> object:
-    """The description of the layers in a .keras archive."""
-    with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
-        if sorted(names) != sorted(ARCHIVE):
-            raise InputError(
-                f"{file} holds {textwrap.shorten(', '.join(names), 200) or 'nothing'}; accepted is a .keras archive of "
-                f"exactly {', '.join(sorted(ARCHIVE))}. Save the classifier again with TunedClassifier.save."
-            )
-        if archive.getinfo("config.json").file_size > LARGEST_CONFIG:
-            raise InputError(
-                f"{file}: its config.json unpacks to more than {LARGEST_CONFIG:,} bytes; no network's does."
-            )
-        return json.loads(archive.read("config.json"))
-
-
-def _refuse_foreign_layers(file: Path, config: object) -> None:
-    """Refuses layers and functions whose code is in the file, or is neither Keras' own nor registered."""
-    pending = [config]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, list):
-            pending += node
-        elif isinstance(node, dict):
-            pending += node.values()
-            if "class_name" not in node:
-                continue
-            name, module = str(node["class_name"]), str(node.get("module") or "keras")
-            if name in RUNS_CODE:
-                raise InputError(
-                    f"{file} holds a {name.strip('_')}, whose code would come out of the file; it is never loaded. "
-                    "Put layers of Keras in its place (Tuner's `preprocessing` scales pixels), and save again."
-                )
-            registered = str(node.get("registered_name") or name)
-            ours = module == "builtins" or module.split(".")[0] == "keras"  # Keras looks its own names up by itself
-            if not ours and keras.saving.get_registered_object(registered) is None:
-                raise InputError(
-                    f"{file} holds {registered} of the module {module}, which is not known here. Import the module "
-                    "that registers it with keras.saving.register_keras_serializable, then load again."
-                )
 
 
 def _require_fit(file: Path, model: object, card: dict) -> None:
