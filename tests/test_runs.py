@@ -95,6 +95,7 @@ def test_cells_of_another_kind_are_refused_in_the_same_folder(tmp_path):
 def test_unfinished_cells_and_sheets_are_not_published(tmp_path):
     folder = finished_run(tmp_path / "run")
     write_text(folder.cell(KEY) / "sheet_test.png", "images")
+    write_text(folder.cell(KEY) / "explanations_test.png", "images")
     write_text(folder.cell(CellKey("vgg16", "frozen", 0)) / "predictions.csv", "half a cell")
     publish(tmp_path / "run", tmp_path / "assets")
     names = {path.name for path in (tmp_path / "assets").rglob("*") if path.is_file()}

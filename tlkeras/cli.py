@@ -109,6 +109,12 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
                 skip_unreadable=given.skip_unreadable,
             ),
         )
+    from tlkeras.results import compare_protocols, report_experiment
+
+    report_experiment(experiment, folder, given.protocol)
+    compare_protocols(experiment, out)
+    print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
+    print(f"table, scores and figures are in {folder.root}")
     if given.explain:
         from tlkeras.explanations import explain_cells
 
@@ -116,12 +122,6 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
             k for k in folder.finished() if k.backbone in backbones and k.method in methods and k.seed in given.seeds
         ]
         explain_cells(folder, chosen, dataset=experiment.dataset, data=given.data, smoke=given.smoke)
-    from tlkeras.results import compare_protocols, report_experiment
-
-    report_experiment(experiment, folder, given.protocol)
-    compare_protocols(experiment, out)
-    print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
-    print(f"table, scores and figures are in {folder.root}")
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
         compare_protocols(experiment, given.publish)

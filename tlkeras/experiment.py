@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,12 +46,14 @@ class Protocol:
         split: an object with `split(samples, seed=...) -> Splits`.
         cells: {(method, backbone): recipe}.
         deviations: what differs from the document, in words.
+        assumed: settings the document does not give, where they are this protocol's alone.
         grid: {method: (row label, column label)} where the methods are the cells of a two-way table, or None.
     """
 
     split: object
     cells: dict[tuple[str, str], Tuner]
     deviations: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
     grid: dict[str, tuple[str, str]] | None = None
 
     def __post_init__(self):
@@ -86,6 +89,8 @@ class Experiment:
         stated: settings the document gives.
         assumed: settings it does not give, and what was taken.
         names: {(method, backbone): what the document calls it}.
+        printed: {(method, backbone): {column: text}}, the words of its table of results, for the columns hidden layers,
+            regularization and epochs.
         common: {setting: value} as the document prints them for all its trainings; the settings of `tlkeras.page`.
         explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
     """
@@ -101,6 +106,7 @@ class Experiment:
     stated: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     names: dict[tuple[str, str], str] = field(default_factory=dict)
+    printed: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     common: dict[str, str] = field(default_factory=dict)
     explore: Callable[[Samples, Path], object] | None = None
 
@@ -157,6 +163,8 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
 
 
 def _run_cells(folder: RunFolder, todo: list[_Cell], protocol: Protocol, samples: Samples, options: RunOptions) -> None:
+    import keras
+
     seeds = {cell.key.seed for cell in todo}
     splits = {seed: protocol.split.split(samples, seed=seed) for seed in seeds}
     failed = []
@@ -167,6 +175,8 @@ def _run_cells(folder: RunFolder, todo: list[_Cell], protocol: Protocol, samples
         except InputError as error:  # a diverging cell must not keep the others from running
             print(f"not finished: {error}", flush=True)
             failed.append(f"{cell.key}: {error}")
+        finally:
+            keras.utils.clear_session()  # layer names and graphs of one cell must not reach the next
     if failed:
         raise InputError(
             f"{len(failed)} of {len(todo)} cells did not finish; --report-only shows the others:\n" + "\n".join(failed)
@@ -194,18 +204,19 @@ def _plan(protocol: Protocol, options: RunOptions, shared: dict) -> list[_Cell]:
 
 
 def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOptions) -> None:
-    import keras
     import pandas as pd
 
     from tlkeras.training.loop import device_name
 
     for note in splits.notes:
         print(f"split: {note}")
+    target = folder.cell(cell.key)
+    # What an earlier, unfinished or removed run of this cell left is not this one's.
+    shutil.rmtree(target, ignore_errors=True)
     start = time.perf_counter()
     reset_peak_memory()
     classifier = cell.recipe.fit(splits.train, splits.val, seed=cell.key.seed, weights_folder=options.weights)
     trained = time.perf_counter() - start
-    target = folder.cell(cell.key)
     scored = {part: classifier.predict(samples) for part, samples in splits.parts().items() if part != "train"}
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
     write_csv(classifier.history, target / "history.csv")
@@ -226,8 +237,6 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     folder.write_cell(cell.key, cell.settings, facts)
     accuracy = {part: f"{predictions.correct.mean():.4f}" for part, predictions in scored.items()}
     print(f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
-    # Layer names and graphs of one cell must not reach the next.
-    keras.utils.clear_session()
 
 
 def _draw_sheet(predictions, cell: _Cell, path: Path) -> None:

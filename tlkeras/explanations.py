@@ -83,7 +83,7 @@ def _draw_sheet(
     names = predictions.samples.class_names
     chosen = {label: _choose(predictions, label, key.seed) for label in range(len(names))}
     chosen = {label: row for label, row in chosen.items() if row is not None}
-    figure, axes = new_grid(len(chosen), 4 + N_COPIES)
+    figure, axes = new_grid(len(chosen), 4 + N_COPIES, side=1.5)
     for axes_row, (label, row) in zip(axes, chosen.items(), strict=True):
         sample_id = predictions.samples.sample_ids[row]
         if sample_id not in image_of:

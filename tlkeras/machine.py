@@ -23,8 +23,9 @@ def peak_memory_mb() -> int:
     """The largest resident set since `reset_peak_memory`, in MiB; what the process held before counts while it holds
     it."""
     status = Path("/proc/self/status")
-    if status.is_file():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 1024
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    if found:
+        return int(found[1]) // 1024
     import resource
     import sys
 

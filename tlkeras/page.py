@@ -15,12 +15,17 @@ from tlkeras.evaluation.tables import (
     results_table,
     to_markdown,
 )
+from tlkeras.runs import CellKey, describe
 
 if TYPE_CHECKING:
-    from tlkeras.experiment import Experiment
-    from tlkeras.runs import CellKey
+    from tlkeras.experiment import Experiment, Protocol
 
 _SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**"
+# What another seed changes.
+_SEEDED = {
+    "Holdout": "each draws its own parts, so ± holds other test images as well as other initial weights",
+    "Predefined": "the test part is the data set's own",
+}
 _INTERVALS = (
     "In brackets: 95 % percentile bootstrap interval over the test images, drawn by patient or lesion where these are "
     "known; the mean over seeds where there are several; ± is the standard deviation over seeds. `not run` says so; "
@@ -60,20 +65,22 @@ def build_page(
                 to_markdown(grid_table(scores, declared.grid, backbone=backbone, part=part)),
             ]
         lines += ["### Every metric", "", to_markdown(metrics_table(scores, part=part).droplevel("protocol"))]
-        lines += ["### Every training", "", to_markdown(_results(experiment, scores, declared.methods, part))]
+        lines += ["### Every training", "", to_markdown(_results(experiment, declared, scores, part))]
     lines += [
         "Training accuracy and loss are those of the training log in the epoch that was kept: with dropout, and with "
-        "class weights or augmentation where they are used. Validation and test are unweighted. Peak memory is the "
-        "process's.",
+        "class weights, oversampling or augmentation where they are used. Validation and test are as they are. Peak "
+        "memory is the process's.",
         "",
-        f"{_INTERVALS} Seeds: {', '.join(map(str, sorted({key.seed for key in cells})))}.",
+        f"{_INTERVALS} Seeds: {', '.join(map(str, sorted({key.seed for key in cells})))}; "
+        f"{_SEEDED[settings['split']['type']]}.",
         "",
+        *_list("The split", _split_notes(cells)),
         "## Settings",
         "",
         to_markdown(settings_table([cell["settings"]["recipe"] for cell in cells.values()], experiment.common)),
         *_list("What differs from the document", [*declared.deviations, *_weights_notes(cells)]),
         *_list("Stated by the document", experiment.stated),
-        *_list("Assumed, for the document does not say", experiment.assumed),
+        *_list("Assumed, for the document does not say", [*experiment.assumed, *declared.assumed]),
         "## Made with",
         "",
         f"    {_command(experiment, protocol, cells, settings)}",
@@ -94,8 +101,10 @@ def settings_table(recipes: Iterable[dict], published: Mapping[str, str]) -> pd.
     for recipe in recipes:
         for name, value in _settings(recipe).items():
             ours.setdefault(name, {})[value] = None
-    rows = {name: {"document": published.get(name, ""), "ours": " / ".join(values)} for name, values in ours.items()}
-    return pd.DataFrame(rows.values(), index=pd.Index(rows, name="setting"))
+    rows = {name: (published.get(name, ""), " / ".join(values)) for name, values in ours.items()}
+    return pd.DataFrame(
+        rows.values(), index=pd.Index(rows, name="setting"), columns=["printed in the document", "ours"]
+    )
 
 
 def _settings(recipe: dict) -> dict[str, str]:
@@ -129,16 +138,14 @@ def _settings(recipe: dict) -> dict[str, str]:
 
 
 def _word(value: object) -> str:
+    if value is None or isinstance(value, bool):  # before the numbers: True equals 1
+        return {None: "none", True: "yes", False: "no"}[value]
     if isinstance(value, dict):  # a schedule or an augmentation: its name, and what is not at its default
-        given = {name: item for name, item in value.items() if name != "type" and item not in (0, 0.0, False, None)}
+        given = {name: item for name, item in value.items() if name != "type" and item not in (0, None)}
         return ", ".join(f"{name}={_word(item)}" for name, item in given.items()) or value["type"]
     if isinstance(value, list):
         return "[" + ", ".join(map(_word, value)) + "]"
-    return (
-        {None: "none", True: "yes", False: "no"}.get(value, str(value))
-        if not isinstance(value, float)
-        else f"{value:g}"
-    )
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _unfrozen(phase: dict) -> str:
@@ -147,10 +154,10 @@ def _unfrozen(phase: dict) -> str:
 
 def _accuracy_section(part: str, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     of_part = scores[scores["part"] == part]
-    count = of_part.loc[of_part["metric"] == "n", "value"].iloc[0]
+    counts = sorted({f"{count:,.0f}" for count in of_part.loc[of_part["metric"] == "n", "value"]})
     baseline = 100 * of_part.loc[of_part["metric"] == "majority_class", "value"].mean()
     return [
-        f"## Accuracy on {part} ({int(count)} images), per cent",
+        f"## Accuracy on {part} ({' or '.join(counts)} images), per cent",
         "",
         to_markdown(format_accuracy_table(table)),
         f"Always answering the commonest class gives {baseline:.1f}.",
@@ -158,9 +165,34 @@ def _accuracy_section(part: str, table: pd.DataFrame, scores: pd.DataFrame) -> l
     ]
 
 
-def _results(experiment: Experiment, scores: pd.DataFrame, methods: tuple[str, ...], part: str) -> pd.DataFrame:
-    reported = {key: value for key, value in experiment.reported.items() if key[0][0] in methods}
-    return results_table(scores, reported, names=experiment.names, test=part)
+def _results(experiment: Experiment, protocol: Protocol, scores: pd.DataFrame, part: str) -> pd.DataFrame:
+    reported = {key: value for key, value in experiment.reported.items() if key[0] in protocol.cells}
+    table = results_table(scores, reported, names=experiment.names, test=part)
+    for place, column in enumerate(("hidden layers", "regularization", "epochs")):
+        words = [
+            _trained(describe(protocol.cells[method, backbone]))[column]
+            if whose == "ours"
+            else experiment.printed.get((method, backbone), {}).get(column, "")
+            for _, method, backbone, whose in table.index
+        ]
+        table.insert(place, column, words)
+    return table
+
+
+def _trained(recipe: dict) -> dict[str, str]:
+    """What a document's table of results says of a training beside its figures."""
+    head = recipe["head"]
+    dropout = [f"dropout {rate}" for rate in dict.fromkeys((head["input_dropout"], head["dropout"])) if rate]
+    return {
+        "hidden layers": _word(head["hidden"]),
+        "regularization": ", ".join([*dropout, *["BatchNorm"] * head["batch_norm"]]) or "none",
+        "epochs": " + ".join(str(phase["epochs"]) for phase in recipe["phases"]),
+    }
+
+
+def _split_notes(cells: Mapping[CellKey, dict]) -> list[str]:
+    notes = {f"seed {key.seed}: {note}": None for key, cell in cells.items() for note in cell["facts"]["split_notes"]}
+    return list(notes) or ["no group is on two sides; part sizes and class shares are as wanted"]
 
 
 def _list(title: str, items: Iterable[str]) -> list[str]:
@@ -168,7 +200,8 @@ def _list(title: str, items: Iterable[str]) -> list[str]:
 
 
 def _command(experiment: Experiment, protocol: str, cells: Iterable[CellKey], settings: dict) -> str:
-    """The one command that makes these cells, DATA and WEIGHTS in place of folders, however many made them."""
+    """A command that makes these cells, DATA and WEIGHTS in place of folders; it names full rows of a grid, so that
+    where seeds differ between cells it makes more."""
     named = {"--backbones": "backbone", "--methods": "method", "--seeds": "seed"}
     words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {protocol}"]
     for option, field in named.items():
@@ -195,9 +228,8 @@ def _cost_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
                 "backbone": key.backbone,
                 "method": key.method,
                 "seed": key.seed,
-                "seconds": f"{facts['seconds']['all']:.0f}",
+                "run time, s": f"{facts['seconds']['fit']:.0f}",
                 "cores": facts["environment"]["cores"],
-                "peak, MB": facts["peak_mb"],
             }
         )
     return pd.DataFrame(rows).set_index("backbone")

@@ -78,9 +78,11 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
 
 def compare_protocols(experiment: Experiment, out: Path) -> Path:
     """Writes <out>/protocols.md: the test scores of every protocol that has been reported there, side by side."""
-    found = [out / name / "scores.csv" for name in experiment.protocols if (out / name / "scores.csv").is_file()]
-    scores = pd.concat([pd.read_csv(file) for file in found], ignore_index=True)
+    folders = [RunFolder(out / name) for name in experiment.protocols if (out / name / "scores.csv").is_file()]
+    scores = pd.concat([pd.read_csv(folder.root / "scores.csv") for folder in folders], ignore_index=True)
+    smoke = [folder.root.name for folder in folders if folder.settings_of(folder.finished()[0])["smoke"]]
     lines = [f"# {experiment.name}: all protocols", ""]
+    lines += [f"**Smoke runs, which say no more than that the code runs: {', '.join(smoke)}.**", ""] if smoke else []
     for part in sorted(set(scores["part"]) - {"train", "val", "model"}):
         lines += [f"## On {part}", "", to_markdown(metrics_table(scores, part=part))]
     lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
@@ -113,12 +115,14 @@ def _model_figures(folder: RunFolder, key: CellKey) -> dict[str, float]:
         "parameters": facts["parameters"],
         "trainable_parameters": layers["trainable_parameters_phase_1"].sum(),
         "seconds": facts["seconds"]["fit"],
-        "peak_mb": facts["peak_mb"],
+        "peak_mb": facts["peak_mb"],  # None where it was not measured
     }
 
 
 def _training_figures(folder: RunFolder, key: CellKey) -> dict[str, float]:
     history = pd.read_csv(folder.cell(key) / "history.csv")
+    if "kept" not in history:
+        raise InputError(f"{folder.cell(key)} was made by an earlier version of tlkeras; remove it, and run it again.")
     return history.loc[history["kept"], ["accuracy", "loss"]].iloc[0].to_dict()
 
 

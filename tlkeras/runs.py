@@ -13,11 +13,11 @@ import gzip
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from tlkeras import __version__
 from tlkeras.files import atomic_write, read_json, write_json
 from tlkeras.machine import n_cores
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
-
-if TYPE_CHECKING:
-    pass
 
 PACKAGES = (
     "tensorflow",
@@ -43,6 +40,7 @@ PACKAGES = (
     "scikit-image",
 )
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
+NOT_PUBLISHED = (".", "sheet_", "explanations_", "classifier.json")  # how the names begin
 
 
 @dataclass(frozen=True, order=True)
@@ -77,7 +75,8 @@ class RunFolder:
         keys = []
         for file in self.root.glob("*/*/seed*/cell.json"):
             backbone, method, seed = file.parent.relative_to(self.root).parts
-            keys.append(CellKey(backbone, method, int(seed.removeprefix("seed"))))
+            if re.fullmatch(r"seed-?\d+", seed):  # a copy beside it, say seed0.bak, is not a cell
+                keys.append(CellKey(backbone, method, int(seed.removeprefix("seed"))))
         return sorted(keys)
 
     def is_finished(self, key: CellKey, settings: dict) -> bool:
@@ -170,7 +169,7 @@ def environment() -> dict:
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     """Copies a run folder, small enough to commit, enough to report again: finished cells, predictions compressed.
 
-    Models stay out, and so do the sheets: they show images of the data set.
+    Models stay out, and so do the sheets and explanations: they show images of the data set.
 
     Raises:
         MissingInputError: `source` holds nothing of the kind.
@@ -184,7 +183,7 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
         destination = target / file.relative_to(source)
         if file.name == "predictions.csv":
             _compress(file, destination.with_name("predictions.csv.gz"))
-        elif file.suffix in PUBLISHED_SUFFIXES and not file.name.startswith((".", "sheet_", "classifier.json")):
+        elif file.suffix in PUBLISHED_SUFFIXES and not file.name.startswith(NOT_PUBLISHED):
             with atomic_write(destination) as temporary:
                 shutil.copyfile(file, temporary)
     return target

@@ -69,21 +69,6 @@ def test_table_2_is_as_printed(script):
     assert reported[("hidden_128", "densenet201"), "test", "log_loss"] == 0.751
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("backbone", "total", "trainable"), [("mobilenetv2", 4_880_967, 2_622_727), ("densenet201", 22_255_687, 3_933_447)]
-)
-def test_parameter_counts_equal_the_documents_to_the_digit(script, backbone, total, trainable):
-    from tlkeras.models.freezing import set_trainable
-
-    recipe = script.EXPERIMENT.protocols["paper"].cells["hidden_128", backbone]
-    model = tl.build_classifier(
-        backbone, n_classes=7, image_size=recipe.image_size, weights=None, head=recipe.head, preprocessing="unit"
-    )
-    summary = set_trainable(model, tl.BACKBONES[backbone], unfreeze=recipe.phases[0].unfreeze)
-    assert (summary.parameters, summary.parameters_trainable) == (total, trainable)
-
-
 @pytest.mark.real
 @pytest.mark.slow
 def test_a_smoke_run_on_the_real_data_makes_every_table_and_figure(script, real_data, tmp_path):

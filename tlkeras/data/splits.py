@@ -252,7 +252,12 @@ def _splits(
 ) -> Splits:
     crossing = _crossing(groups, parts)
     if crossing:
-        notes = [*notes, f"groups were not respected: {_few(crossing)} lie in more than one part"]
+        known = np.isin(groups[~np.isin(parts, ("train", "val"))], groups[parts == "train"]).mean()
+        notes = [
+            *notes,
+            f"groups were not respected: {_few(crossing)} lie in more than one part; {known:.1%} of the test images "
+            "have another of their group in train",
+        ]
     tests = sorted(set(parts) - {"train", "val"})
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "val", *tests)}
     notes = [*notes, *_drift(samples, {part: index for part, index in rows.items() if len(index)}, shares)]

@@ -1,4 +1,4 @@
-"""Figures and page of the exploratory analysis of HAM10000: drawn from `eda.eda_table`, the numbers written on them."""
+"""Figures of the exploratory analysis of HAM10000: drawn from `eda.eda_table`, the numbers written on them."""
 
 from __future__ import annotations
 

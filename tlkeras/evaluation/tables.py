@@ -146,7 +146,7 @@ def metrics_table(
             row[title] = NOT_DEFINED if values.isna().any() else _mean_and_spread(values, form)
             if metric == "accuracy":
                 low, high = (factor * by_metric.get_group(f"accuracy_{end}").mean() for end in ("low", "high"))
-                row[title] += f" [{low:{form}}, {high:{form}}]"
+                row[title] += "" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
         rows.append(row)
         index.append(cell)
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=["protocol", "method", "backbone"]))
@@ -244,7 +244,7 @@ def _mean_and_spread(values: pd.Series, form: str) -> str:
 
 
 def _cell_text(values: pd.Series | None, metric: str) -> str:
-    if values is None:
+    if values is None or values.isna().any():
         return ""
     _, factor, form = METRICS[metric]
     # Parameters are counted, not measured: they have no spread.
@@ -256,7 +256,9 @@ def _as_printed(value: float | None, metric: str) -> str:
     """The digits of a published figure, none added, none rounded away."""
     if value is None:
         return ""
-    return f"{value:,}" if metric in ("parameters", "trainable_parameters") else f"{value:g}"
+    if metric in ("parameters", "trainable_parameters"):
+        return f"{value:,}"
+    return max(f"{value:g}", f"{value:{METRICS[metric][2]}}", key=len)
 
 
 def _format_ours(figures: pd.Series) -> str:

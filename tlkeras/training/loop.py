@@ -136,7 +136,8 @@ def _run_phase(model, job: _Job, phase: Phase, number: int, best: _Best, say) ->
     if phase.keep == "best" and best.weights is not None:
         model.set_weights(best.weights)
     elif phase.keep == "best":
-        say("no validation samples: the weights of the last epoch are kept")
+        reason = "no validation samples" if job.val is None else f"{phase.monitor} was never a number"
+        say(f"{reason}: the weights of the last epoch are kept")
     return history
 
 

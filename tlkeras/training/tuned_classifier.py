@@ -51,7 +51,7 @@ class TunedClassifier:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per epoch: phase, epoch, seconds, loss, accuracy, val_loss, val_accuracy."""
+        """One row per epoch: phase, epoch, seconds, loss, accuracy, val_loss, val_accuracy, kept."""
         import pandas as pd
 
         return pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
