@@ -188,7 +188,7 @@ def _stability(weights: np.ndarray) -> float:
     if (np.ptp(weights, axis=1) < SAME_WEIGHT).any():
         return float("nan")
     correlations = np.corrcoef(rankdata(weights, axis=1))
-    return float(correlations[np.triu_indices(len(weights), k=0)].mean())
+    return float(correlations[np.triu_indices(len(weights), k=1)].mean())
 
 
 def _predict_copies(classifier, copies: _Copies, shown: np.ndarray, batch_size: int, progress: bool) -> np.ndarray:

@@ -66,6 +66,7 @@ def _own_regions(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
             f"segmentation: received dtype {regions.dtype}, shape {regions.shape}; accepted are "
             f"{', '.join(SEGMENTATIONS)}, or your own regions as integers of shape ({height}, {width}), the image's."
         )
+    regions = _renumber(regions)
     if regions.max() < 1:
         raise InputError("segmentation: these regions are all one, so there is nothing to compare; give at least two.")
     return regions
