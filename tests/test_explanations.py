@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from test_experiment import EXPERIMENT
 
@@ -23,11 +24,14 @@ def test_one_image_of_each_class_is_explained_and_drawn(finished):
     (key,) = finished.finished()
     cell = finished.cell(key)
     assert (cell / "explanations_test.png").read_bytes().startswith(b"\x89PNG")
+    table = pd.read_csv(cell / "explanations_test.csv").set_index("class")
     predictions = finished.read_predictions(key)["test"]
     for label, name in enumerate(predictions.samples.class_names):
         explanation = read_explanation(cell / f"explanation_test_{name}.npz")
         assert (explanation.label, explanation.class_name) == (label, name)
-        assert explanation.stability is not None
+        assert table.loc[name, ["r2", "stability"]].tolist() == pytest.approx(
+            [explanation.r2, explanation.stability], nan_ok=True
+        )
         row = _choose(predictions, label, key.seed)
         assert explanation.probability == pytest.approx(predictions.probs[row, label], abs=1e-5)
 

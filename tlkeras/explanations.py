@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tlkeras.data.datasets import DATASETS, load_dataset
 from tlkeras.data.images import read_pixels
@@ -14,6 +15,7 @@ from tlkeras.evaluation.explanation_plots import draw_evidence
 from tlkeras.evaluation.plots import new_grid, save_figure
 from tlkeras.explain.heatmap import grad_cam
 from tlkeras.explain.lime import explain, perturbed_copies
+from tlkeras.files import write_csv
 from tlkeras.runs import CellKey, RunFolder, write_explanation
 from tlkeras.schema import InputError, Predictions
 from tlkeras.seeds import derive_seed, generator
@@ -37,7 +39,7 @@ def explain_cells(
     n_samples: int = 1000,
     n_repeats: int = 5,
 ) -> None:
-    """Writes explanations_<part>.png and one .npz per class into the folder of each cell.
+    """Writes explanations_<part>.png, explanations_<part>.csv and one .npz per class into the folder of each cell.
 
     Of each class one image that the cell predicts correctly is drawn by the cell's seed; where there is none, the one
     whose right class got the highest probability, and its row says so.
@@ -64,14 +66,15 @@ def explain_cells(
         for part, predictions in folder.read_predictions(key).items():
             if part == "val":
                 continue
-            figure = _draw_sheet(
+            figure, table = _explain_part(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
             )
+            write_csv(table, folder.cell(key) / f"explanations_{part}.csv")
             figure.supxlabel(f"Images: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
             save_figure(figure, folder.cell(key) / f"explanations_{part}.png")
 
 
-def _draw_sheet(
+def _explain_part(
     folder: RunFolder,
     key: CellKey,
     classifier: TunedClassifier,
@@ -79,11 +82,12 @@ def _draw_sheet(
     image_of: dict[str, str],
     part: str,
     **options: int,
-) -> Figure:
+) -> tuple[Figure, pd.DataFrame]:
     names = predictions.samples.class_names
     chosen = {label: _choose(predictions, label, key.seed) for label in range(len(names))}
     chosen = {label: row for label, row in chosen.items() if row is not None}
     figure, axes = new_grid(len(chosen), 4 + N_COPIES, side=1.5)
+    rows = []
     for axes_row, (label, row) in zip(axes, chosen.items(), strict=True):
         sample_id = predictions.samples.sample_ids[row]
         if sample_id not in image_of:
@@ -94,10 +98,14 @@ def _draw_sheet(
         seed = derive_seed(key.seed, "explain", label)
         explanation = explain(classifier, image, label=label, seed=seed, **options)
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)
-        note = "" if predictions.predicted[row] == label else f"predicted {names[predictions.predicted[row]]}"
+        predicted = names[predictions.predicted[row]]
+        note = "" if predicted == names[label] else f"predicted {predicted}"
         draw_evidence(explanation, grad_cam(classifier, image, label=label), copies, axes_row, note=note)
         write_explanation(explanation, folder.cell(key) / f"explanation_{part}_{names[label]}.npz")
-    return figure
+        figures = (explanation.probability, explanation.r2, explanation.stability)
+        rows.append((names[label], sample_id, predicted, *figures))
+    columns = ["class", "sample_id", "predicted", "probability", "r2", "stability"]
+    return figure, pd.DataFrame(rows, columns=columns)
 
 
 def _choose(predictions: Predictions, label: int, seed: int) -> int | None:

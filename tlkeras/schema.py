@@ -271,7 +271,8 @@ class Explanation:
         label: the class explained (int).
         class_name: its name.
         probability: what the classifier gave this label on the whole image.
-        r2: the local linear model's coefficient of determination on the perturbed copies: 1 fits, 0 says nothing.
+        r2: the local linear model's coefficient of determination on the perturbed copies: 1 fits, 0 says nothing. It
+            means nothing where no weight differs from 0: a constant is fitted by a constant.
         stability: mean rank correlation of the weights over repeated seeds, or None where it was not repeated.
     """
 

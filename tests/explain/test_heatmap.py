@@ -30,7 +30,7 @@ def small_classifier(*ends, channels=2, side=8):
     model = keras.Model(pixels, x)
     rng = np.random.default_rng(3)
     model.set_weights([rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()])
-    return TunedClassifier(model=model, class_names=NAMES, image_size=(side, side))
+    return TunedClassifier(model=model, class_names=NAMES[: model.output_shape[-1]], image_size=(side, side))
 
 
 def dense(activation="softmax", **options):

@@ -78,7 +78,7 @@ def stock(predict, image, ours, *, seed, n_samples, hide="mean"):
     return fitted, [weights[region] for region in range(len(weights))]
 
 
-@pytest.mark.parametrize("hide", ["mean", 0, (10, 20, 200)])
+@pytest.mark.parametrize("hide", ["mean", 0, 127.6, (10, 20, 200)])
 @pytest.mark.parametrize("n_segments", [6, 40])
 def test_weights_and_r2_are_those_of_stock_lime(classifier, patchwork, n_segments, hide):
     ours = explain(classifier, patchwork, seed=7, n_samples=150, n_segments=n_segments, hide=hide)
@@ -181,6 +181,9 @@ def test_runs_quietly(classifier, quadrants, capfd):
         ({"segmentation": np.zeros((4, 4), int)}, r"shape \(4, 4\)"),
         ({"hide": 300}, "hide: received 300"),
         ({"hide": "black"}, "hide: received 'black'"),
+        ({"hide": [1, [2, 3]]}, "hide: received"),
+        ({"segmentation": [[1], [2, 3]]}, "segmentation: received"),
+        ({"n_segments": "10"}, "n_segments: received '10'"),
         ({"n_samples": 1}, "n_samples: received 1"),
         ({"n_samples": 99.5}, "n_samples: received 99.5"),
         ({"n_repeats": 0}, "n_repeats: received 0"),
@@ -220,3 +223,8 @@ def test_perturbed_copies_refuse_what_explain_refuses(classifier, quadrants):
     for change, words in (({"n": 0}, "n: received 0"), ({"hide": 300}, "hide"), ({"seed": -1}, "seed")):
         with pytest.raises(InputError, match=words):
             perturbed_copies(explanation, **({"seed": 0, "n": 2} | change))
+
+
+def test_what_is_no_classifier_is_refused_in_words(quadrants):
+    with pytest.raises(InputError, match="received object, which has no predict_pixels and no class_names"):
+        explain(object(), quadrants, seed=0)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
 
 from tlkeras.explain.segmentation import segment
 from tlkeras.schema import InputError
@@ -38,6 +40,12 @@ def test_a_uniform_image_is_cut_into_about_ten_by_slic(side):
     regions = segment(np.full((side, side, 3), 90, np.uint8))
     assert 7 <= regions.max() + 1 <= 12
     assert np.unique(regions).tolist() == list(range(regions.max() + 1))
+
+
+@pytest.mark.parametrize("name", ["grass", "gravel", "brick", "coffee"])
+def test_slic_cuts_textures_and_photographs_into_six_to_ten(name):
+    pixels = Image.fromarray(getattr(data, name)()).convert("RGB").resize((128, 128), Image.Resampling.LANCZOS)
+    assert 6 <= segment(np.asarray(pixels)).max() + 1 <= 10
 
 
 def test_regions_of_ones_own_are_kept_and_renumbered_in_ascending_order(quadrants):

@@ -93,3 +93,13 @@ def test_samples_without_labels_take_the_classifiers_class_names(classifier, toy
     turned = tl.Samples(toy_pixels[0], None, ("bright", "dark"))  # would swap every name
     with pytest.raises(tl.InputError, match="are not those trained on"):
         classifier.predict(turned)
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", ""), ("a", "b", "c")])
+def test_class_names_that_could_not_be_loaded_again_are_refused_at_once(names):
+    pixels = keras.Input((32, 32, 3))
+    model = keras.Model(pixels, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(pixels)))
+    with pytest.raises(tl.InputError, match="class_names: received"):
+        tl.TunedClassifier(model=model, class_names=names, image_size=(32, 32))
+    with pytest.raises(tl.InputError, match="image_size"):
+        tl.TunedClassifier(model=model, class_names=("a", "b"), image_size=(32,))

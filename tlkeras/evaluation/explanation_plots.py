@@ -18,6 +18,7 @@ from scipy.ndimage import distance_transform_edt
 from tlkeras.evaluation.plots import BLUE, ORANGE, new_figure
 from tlkeras.schema import Explanation, Heatmap, InputError
 
+NO_WEIGHT = 1e-9  # a region that does not matter gets 1e-17, not 0
 HEAT = "inferno"  # perceptually uniform, and its lightness rises all the way
 OPACITY = 0.6  # the same everywhere: equal steps of heat stay equal steps of colour
 OUTLINED = [patheffects.withStroke(linewidth=2, foreground="black")]
@@ -169,10 +170,11 @@ def _draw_heat(heatmap: Heatmap, ax: Axes) -> AxesImage:
 
 def _draw_regions(explanation: Explanation, ax: Axes, n_regions: int, fontsize: float) -> None:
     _draw_image(ax, explanation.image)
+    limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     weights = explanation.weights
     order = np.argsort(-weights)
-    favourable = [region for region in order if weights[region] > 0][:n_regions]
-    adverse = [region for region in order[::-1] if weights[region] < 0][:n_regions]
+    favourable = [region for region in order if weights[region] > NO_WEIGHT][:n_regions]
+    adverse = [region for region in order[::-1] if weights[region] < -NO_WEIGHT][:n_regions]
     for region in favourable + adverse:
         mask, weight = explanation.segments == region, weights[region]
         color, halo, style = (BLUE, "white", "-") if weight > 0 else (ORANGE, "black", "--")
@@ -187,6 +189,7 @@ def _draw_regions(explanation: Explanation, ax: Axes, n_regions: int, fontsize: 
         outline = ax.contour(x, y, depth, levels=[inset], colors=[color], linestyles=[style], linewidths=fontsize / 5)
         outline.set_path_effects([patheffects.withStroke(linewidth=fontsize / 5 + 1, foreground=halo)])
         _write_in(ax, mask, f"{weight:+.3f}", fontsize)
+    ax.set(**limits)  # the contours reach one pixel beyond the image
 
 
 def _write_in(ax: Axes, mask: np.ndarray, text: str, fontsize: float) -> None:
@@ -215,5 +218,7 @@ def _answer(of: Explanation | Heatmap) -> str:
 
 
 def _trust(explanation: Explanation, separator: str) -> str:
+    if np.abs(explanation.weights).max() < NO_WEIGHT:
+        return "no region moves the answer"
     told = f"r² of the local fit {explanation.r2:.2f}"
     return told if explanation.stability is None else f"{told}{separator}stability {explanation.stability:.2f}"

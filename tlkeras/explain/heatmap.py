@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.explain.pixels import predict_probs, uint8_image
 from tlkeras.models.backbones import backbone_layers
 from tlkeras.schema import Heatmap, InputError
 
@@ -43,19 +44,16 @@ def grad_cam(
         InputError: an argument out of range, a layer that is not there or has no positions, a classifier without a
             Keras model, or one that ends otherwise.
     """
-    # Here, for lime and scikit-image load with it.
-    from tlkeras.explain.lime import _predict, _uint8
-
     model = getattr(classifier, "model", None)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise InputError(
             f"classifier: received {type(classifier).__name__}, whose `.model` is not a functional keras.Model to take "
             "gradients of; accepted is a TunedClassifier. tl.explain works with every classifier."
         )
-    image = _uint8(image)
+    image = uint8_image(image)
     maps = _find_layer(model, layer)
     features, score_of = _before_activation(model)
-    probs = _predict(classifier, image[None])[0]
+    probs = predict_probs(classifier, image[None])[0]
     if label is None:
         label = int(probs.argmax())
     elif not isinstance(label, int | np.integer) or not 0 <= label < len(probs):

@@ -7,28 +7,19 @@ at once, and copies that show the same regions are predicted once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from lime.lime_image import LimeImageExplainer
 from scipy.stats import rankdata
 from tqdm import tqdm
 
+from tlkeras.explain.pixels import PixelClassifier, check_classifier, predict_probs, uint8_image
 from tlkeras.explain.segmentation import segment
 from tlkeras.schema import Explanation, InputError
 from tlkeras.seeds import derive_seed
 
-# Weights that differ by less than this have no order: a classifier that does not react gets 1e-17 here, not 0.
-SAME_WEIGHT = 1e-9
-
-
-class PixelClassifier(Protocol):
-    """What can be explained: uint8 images (n, H, W, 3) in, probabilities (n, k) out, and the names of the k classes."""
-
-    class_names: Sequence[str]
-
-    def predict_pixels(self, images: np.ndarray) -> np.ndarray: ...  # noqa: D102
+# Decimals at which weights are ranked: a region that does not matter gets 1e-17, and such noise has no order.
+SAME_DIGITS = 9
 
 
 def explain(
@@ -63,14 +54,16 @@ def explain(
 
     Returns:
         Explanation, with lime's weight of every region and lime's r2. With n_repeats above 1, `stability` is the mean
-        Spearman rank correlation of the weights over all pairs of repeats, in -1..1; NaN where the weights of one
-        repeat are all equal (a classifier that does not react to what is hidden), since these have no order.
+        Spearman rank correlation of the weights over all pairs of repeats, in -1..1. It is about the order of all
+        regions: where one decides and the others hardly matter, it is low although the one is certain. NaN where the
+        weights of one repeat are equal to 9 decimals (the classifier does not react to what is hidden).
 
     Raises:
         InputError: an argument out of range, pixels in 0..1, an image that holds a single region, or a classifier that
             gives anything but one finite probability per image and class.
     """
-    image = _uint8(image)
+    check_classifier(classifier)
+    image = uint8_image(image)
     _check_counts(n_samples=(n_samples, 2), n_repeats=(n_repeats, 1), batch_size=(batch_size, 1))
     _check_seed(seed)
     n_classes = len(classifier.class_names)
@@ -185,7 +178,8 @@ def _fit(image, segments, seed, shown, probs, label) -> tuple[np.ndarray, float]
 
 def _stability(weights: np.ndarray) -> float:
     """Mean Spearman correlation over all pairs of rows of `weights`, (n_repeats, n_regions)."""
-    if (np.ptp(weights, axis=1) < SAME_WEIGHT).any():
+    weights = np.round(weights, SAME_DIGITS)
+    if (np.ptp(weights, axis=1) == 0).any():
         return float("nan")
     correlations = np.corrcoef(rankdata(weights, axis=1))
     return float(correlations[np.triu_indices(len(weights), k=1)].mean())
@@ -198,25 +192,9 @@ def _predict_copies(classifier, copies: _Copies, shown: np.ndarray, batch_size: 
     ) as bar:
         for start in range(0, len(shown), batch_size):
             images = copies.showing(shown[start : start + batch_size])
-            probs.append(_predict(classifier, images))
+            probs.append(predict_probs(classifier, images))
             bar.update(len(images))
     return np.concatenate(probs)
-
-
-def _predict(classifier: PixelClassifier, images: np.ndarray) -> np.ndarray:
-    probs = np.asarray(classifier.predict_pixels(images))
-    expected = (len(images), len(classifier.class_names))
-    if probs.shape != expected:
-        raise InputError(
-            f"classifier: predict_pixels gave shape {probs.shape}; expected is {expected} (images, classes). "
-            "A network with one sigmoid output needs the two columns 1 - p and p."
-        )
-    if not np.isfinite(probs).all():
-        raise InputError(
-            "classifier: predict_pixels gave values that are not finite; expected are probabilities. Its weights or "
-            "its preprocessing are broken."
-        )
-    return probs
 
 
 def _hidden_image(image: np.ndarray, segments: np.ndarray, hide) -> np.ndarray:
@@ -230,29 +208,14 @@ def _hidden_image(image: np.ndarray, segments: np.ndarray, hide) -> np.ndarray:
 
 
 def _hide_color(hide) -> np.ndarray:
-    color = np.asarray(hide)
-    if (
-        color.shape not in ((), (3,))
-        or not np.issubdtype(color.dtype, np.number)
-        or not ((color >= 0) & (color <= 255)).all()
-    ):
+    try:
+        color = np.asarray(hide)
+    except ValueError:  # lists of unequal lengths
+        color = np.array(None)
+    real = np.issubdtype(color.dtype, np.floating) or np.issubdtype(color.dtype, np.integer)
+    if color.shape not in ((), (3,)) or not real or not ((color >= 0) & (color <= 255)).all():
         raise InputError(f"hide: received {hide!r}; accepted are 'mean', a grey level or (red, green, blue) in 0..255.")
-    return np.rint(color)
-
-
-def _uint8(image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    received = f"image: received dtype {image.dtype}, shape {image.shape}"
-    accepted = "accepted is (H, W, 3), RGB in 0..255, uint8 or float."
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise InputError(f"{received}; {accepted}")
-    if image.dtype == np.uint8:
-        return image
-    if not np.issubdtype(image.dtype, np.number) or not (image.min() >= 0 and image.max() <= 255):
-        raise InputError(f"{received} with values outside 0..255; {accepted}")
-    if np.issubdtype(image.dtype, np.floating) and image.max() <= 1:
-        raise InputError(f"{received} with values in 0..{image.max():g}: scaled to 0..1? {accepted} Give 255 * image.")
-    return np.rint(image).astype(np.uint8)
+    return np.trunc(color)  # as lime does
 
 
 def _check_counts(**counts: tuple[int, int]) -> None:

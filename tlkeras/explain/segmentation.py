@@ -20,7 +20,8 @@ def segment(image: np.ndarray, *, segmentation: str | np.ndarray = "slic", n_seg
         segmentation: "slic", "quickshift" or "felzenszwalb" (what scikit-image calls so), or regions of your own as
             integers (H, W), any numbers, which are replaced by 0..n-1 in ascending order.
         n_segments: about how many regions slic makes, and the most that quickshift and felzenszwalb keep (further
-            ones are merged with the neighbour that looks most alike). Regions of your own are all kept.
+            ones are merged with a neighbour, step by step those whose union varies least in colour). Regions of your
+            own are all kept.
 
     Returns:
         int64 (H, W), region numbers 0..n-1 without gaps, n at least 2.
@@ -28,8 +29,8 @@ def segment(image: np.ndarray, *, segmentation: str | np.ndarray = "slic", n_seg
     Raises:
         InputError: an unknown name, regions of another shape or type, fewer than two asked for, or a single region.
     """
-    if n_segments < 2:
-        raise InputError(f"n_segments: received {n_segments}; accepted are at least 2 regions.")
+    if not isinstance(n_segments, int | np.integer) or n_segments < 2:
+        raise InputError(f"n_segments: received {n_segments!r}; accepted is a whole number of at least 2 regions.")
     if not isinstance(segmentation, str):
         return _own_regions(image, segmentation)
     if segmentation == "slic":
@@ -59,7 +60,10 @@ def segment(image: np.ndarray, *, segmentation: str | np.ndarray = "slic", n_seg
 
 
 def _own_regions(image: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    regions = np.asarray(regions)
+    try:
+        regions = np.asarray(regions)
+    except ValueError:  # lists of unequal lengths
+        regions = np.array(None)
     height, width = image.shape[:2]
     if regions.shape != (height, width) or not np.issubdtype(regions.dtype, np.integer):
         raise InputError(

@@ -44,7 +44,9 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
     """
     folder = _saved_folder(folder)
     card, file = _read_card(folder / CARD), folder / MODEL
-    if sha256_of(file) != card["sha256"]:
+    with reading(file):
+        sha256 = sha256_of(file)
+    if sha256 != card["sha256"]:
         raise InputError(
             f"{file} is not the file that {CARD} was written for (sha256 differs): damaged, or from another "
             "classifier. Copy both files again from where they were saved."

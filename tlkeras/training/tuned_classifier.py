@@ -15,7 +15,7 @@ from tlkeras.data.images import require_readable
 from tlkeras.data.pipeline import pixel_batches
 from tlkeras.files import atomic_write, sha256_of, write_json
 from tlkeras.models.weights import WeightsFile
-from tlkeras.schema import EpochLog, InputError, Predictions, Samples
+from tlkeras.schema import EpochLog, InputError, Predictions, Samples, check_image_size
 from tlkeras.seeds import generator
 
 if TYPE_CHECKING:
@@ -46,8 +46,15 @@ class TunedClassifier:
     weights: WeightsFile | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
-        object.__setattr__(self, "image_size", tuple(self.image_size))
+        names = tuple(str(name) for name in self.class_names)
+        shape = getattr(self.model, "output_shape", None)  # a subclassed model has none
+        if len(set(names)) != len(names) or "" in names or (isinstance(shape, tuple) and shape[-1] != len(names)):
+            raise InputError(
+                f"class_names: received {list(names)} for a model that gives {shape}; accepted are different names, "
+                "none empty, one for each probability."
+            )
+        object.__setattr__(self, "class_names", names)
+        object.__setattr__(self, "image_size", check_image_size(self.image_size))
 
     @property
     def history(self) -> pd.DataFrame:
