@@ -144,3 +144,10 @@ def test_real_chest_x_rays_agree_with_pillow():
     for path, pixels in zip(paths, decode_all(samples, (64, 64)), strict=True):
         expected = Image.open(path).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
         assert np.abs(pixels.astype(int) - np.asarray(expected)).max() <= 2
+
+
+def test_no_dataset_has_a_tuning_thread_that_its_end_waits_for():
+    pixels = np.zeros((4, 8, 8, 3), np.uint8)
+    samples = Samples(images=pixels, labels=None, class_names=())
+    for dataset in (epoch_batches(pixels, np.arange(4), batch_size=2), pixel_batches(samples, (8, 8), 2)):
+        assert dataset.options().autotune.enabled is False

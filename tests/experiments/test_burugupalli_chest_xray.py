@@ -1,25 +1,14 @@
-import importlib.util
-from pathlib import Path
-
 import pandas as pd
 import pytest
+from scripts import load_script
 
 import tlkeras as tl
 from tlkeras.cli import main
 
-SCRIPT = Path(tl.__file__).parent.parent / "experiments" / "burugupalli_chest_xray.py"
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture(scope="module")
 def script():
-    return load_script()
+    return load_script("burugupalli_chest_xray")
 
 
 def test_every_protocol_has_every_network_of_the_table(script):

@@ -1,6 +1,5 @@
 """The quickstart: tiles of different parts share no pixel, and its smoke run leaves what a newcomer is promised."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,17 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import load_script
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "quickstart.py"
 
 
 @pytest.fixture(scope="module")
 def quickstart():
-    spec = importlib.util.spec_from_file_location("quickstart", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["quickstart"] = module  # its dataclass looks its own module up
-    spec.loader.exec_module(module)
-    yield module
+    yield load_script("quickstart")
     del sys.modules["quickstart"]
 
 

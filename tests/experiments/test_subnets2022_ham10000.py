@@ -1,20 +1,12 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
+from scripts import load_script
 
-import tlkeras as tl
 from tlkeras.cli import main
-
-SCRIPT = Path(tl.__file__).parent.parent / "experiments" / "subnets2022_ham10000.py"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("subnets2022_ham10000")
 
 
 @pytest.fixture(scope="module")
