@@ -24,7 +24,7 @@ def test_one_image_of_each_class_is_explained_and_drawn(finished):
     (key,) = finished.finished()
     cell = finished.cell(key)
     assert (cell / "explanations_test.png").read_bytes().startswith(b"\x89PNG")
-    table = pd.read_csv(cell / "explanations_test.csv").set_index("class")
+    table = pd.read_csv(cell / "explained_test.csv").set_index("class")
     predictions = finished.read_predictions(key)["test"]
     for label, name in enumerate(predictions.samples.class_names):
         explanation = read_explanation(cell / f"explanation_test_{name}.npz")

@@ -39,7 +39,7 @@ def explain_cells(
     n_samples: int = 1000,
     n_repeats: int = 5,
 ) -> None:
-    """Writes explanations_<part>.png, explanations_<part>.csv and one .npz per class into the folder of each cell.
+    """Writes explanations_<part>.png, explained_<part>.csv and one .npz per class into the folder of each cell.
 
     Of each class one image that the cell predicts correctly is drawn by the cell's seed; where there is none, the one
     whose right class got the highest probability, and its row says so.
@@ -69,7 +69,7 @@ def explain_cells(
             figure, table = _explain_part(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
             )
-            write_csv(table, folder.cell(key) / f"explanations_{part}.csv")
+            write_csv(table, folder.cell(key) / f"explained_{part}.csv")
             figure.supxlabel(f"Images: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
             save_figure(figure, folder.cell(key) / f"explanations_{part}.png")
 
