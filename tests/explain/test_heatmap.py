@@ -257,3 +257,14 @@ def test_a_gradient_beyond_half_precision_is_named():
     last.set_weights([kernel * 1e7, bias])
     with pytest.raises(InputError, match="gradient at conv is not finite"):
         grad_cam(classifier, noise(8))
+
+
+def test_without_a_name_a_layer_of_a_single_position_is_passed_over():
+    x = pixels = keras.Input((8, 8, 3))
+    for name in ("two", "one"):
+        x = keras.layers.Conv2D(4, 4, strides=4 if name == "two" else 2, padding="same", name=name)(x)
+    model = keras.Model(pixels, dense()(keras.layers.Flatten(name="head_flatten")(x)))
+    classifier = TunedClassifier(model=model, class_names=NAMES, image_size=(8, 8))
+    assert grad_cam(classifier, noise(8)).layer == "two"
+    with pytest.raises(InputError, match="one puts out 1x1"):
+        grad_cam(classifier, noise(8), layer="one")

@@ -35,7 +35,8 @@ def grad_cam(
         image: (H, W, 3), RGB, 0..255, uint8 or float (rounded to whole grey levels), of the classifier's image size.
         label: the class to explain; None takes the predicted one.
         layer: the name of a layer of `classifier.model` whose output is (B, h, w, channels); None takes the last one
-            before the head. An earlier one shows finer detail that means less to the class.
+            before the head that has more than one position. An earlier one shows finer detail that means less to the
+            class.
 
     Returns:
         Heatmap.
@@ -103,7 +104,8 @@ def _find_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
                 "classifier: what is looked for is the last output (B, h, w, channels) before the head of its model, "
                 f"but {found}. Build it flat, as tl.build_classifier does, or name a layer."
             )
-        return mapped[-1]
+        # Of a small image the last layers may have a single position left, which shows nothing.
+        return next((layer for layer in reversed(mapped) if layer.output.shape[1:3] != (1, 1)), mapped[-1])
     layers = {layer.name: layer for layer in model.layers}
     if name not in layers:
         near = get_close_matches(str(name), layers, n=3)
