@@ -259,6 +259,11 @@ def test_the_data_are_explored_only_where_the_experiment_says_how(toy_chest_xray
     assert "unrecognized arguments: --eda" in capsys.readouterr().err
 
 
+def test_the_page_tells_the_epochs_that_were_run_not_those_declared(finished):
+    (row, *_) = [line for line in (finished / "table.md").read_text().splitlines() if "| ours" in line]
+    assert "| 1 + 1 " in row  # declared are 2 + 2, a smoke run trains one epoch of each
+
+
 def test_the_protocols_of_a_run_folder_stand_side_by_side(finished):
     page = (finished.parent / "protocols.md").read_text()
     assert "| corrected | unit_frozen | tiny     | 1 " in page

@@ -15,10 +15,10 @@ from tlkeras.evaluation.tables import (
     results_table,
     to_markdown,
 )
-from tlkeras.runs import CellKey, describe
 
 if TYPE_CHECKING:
     from tlkeras.experiment import Experiment, Protocol
+    from tlkeras.runs import CellKey
 
 _SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**"
 # What another seed changes.
@@ -65,7 +65,7 @@ def build_page(
                 to_markdown(grid_table(scores, declared.grid, backbone=backbone, part=part)),
             ]
         lines += ["### Every metric", "", to_markdown(metrics_table(scores, part=part).droplevel("protocol"))]
-        lines += ["### Every training", "", to_markdown(_results(experiment, declared, scores, part))]
+        lines += ["### Every training", "", to_markdown(_results(experiment, declared, cells, scores, part))]
     lines += [
         "Training accuracy and loss are those of the training log in the epoch that was kept: with dropout, and with "
         "class weights, oversampling or augmentation where they are used. Validation and test are as they are. Peak "
@@ -165,12 +165,16 @@ def _accuracy_section(part: str, table: pd.DataFrame, scores: pd.DataFrame) -> l
     ]
 
 
-def _results(experiment: Experiment, protocol: Protocol, scores: pd.DataFrame, part: str) -> pd.DataFrame:
+def _results(
+    experiment: Experiment, protocol: Protocol, cells: Mapping[CellKey, dict], scores: pd.DataFrame, part: str
+) -> pd.DataFrame:
     reported = {key: value for key, value in experiment.reported.items() if key[0] in protocol.cells}
+    # What a cell was made with, not what is declared: a smoke run trains for one epoch.
+    recipes = {(key.method, key.backbone): cell["settings"]["recipe"] for key, cell in cells.items()}
     table = results_table(scores, reported, names=experiment.names, test=part)
     for place, column in enumerate(("hidden layers", "regularization", "epochs")):
         words = [
-            _trained(describe(protocol.cells[method, backbone]))[column]
+            _trained(recipes[method, backbone])[column]
             if whose == "ours"
             else experiment.printed.get((method, backbone), {}).get(column, "")
             for _, method, backbone, whose in table.index

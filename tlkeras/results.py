@@ -60,7 +60,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
             backbones=backbones,
             part=part,
         )
-        for part in sorted(set(scores["part"]) - {"train", "val", "model"})
+        for part in _test_parts(scores)
     }
     write_csv(scores, folder.root / "scores.csv")
     for part, table in tables.items():
@@ -83,10 +83,14 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
     smoke = [folder.root.name for folder in folders if folder.settings_of(folder.finished()[0])["smoke"]]
     lines = [f"# {experiment.name}: all protocols", ""]
     lines += [f"**Smoke runs, which say no more than that the code runs: {', '.join(smoke)}.**", ""] if smoke else []
-    for part in sorted(set(scores["part"]) - {"train", "val", "model"}):
+    for part in _test_parts(scores):
         lines += [f"## On {part}", "", to_markdown(metrics_table(scores, part=part))]
     lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
     return write_text(out / "protocols.md", "\n".join(lines) + "\n")
+
+
+def _test_parts(scores: pd.DataFrame) -> list[str]:
+    return sorted(set(scores["part"]) - {"train", "val", "model"})
 
 
 def _declared_order(key: CellKey, declared: Protocol) -> tuple[int, int, int]:
