@@ -2,10 +2,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
-from tlkeras.files import atomic_write, locked, read_json, sha256_of, write_json, write_text
+from tlkeras.files import (
+    atomic_write,
+    holding,
+    locked,
+    read_json,
+    remove_folder,
+    scratch_file,
+    sha256_of,
+    write_at,
+    write_json,
+    write_text,
+)
 from tlkeras.schema import InputError
 
 
@@ -48,21 +62,117 @@ def test_sha256_is_the_published_one_of_abc(tmp_path):
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
+@contextmanager
+def another_process_in(context, path):
+    """Another process is in `context`, a function of tlkeras.files, until it is killed at the end of the block."""
     code = (
-        "import sys, time\nfrom tlkeras.files import locked\n"
-        "with locked(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)"
+        f"import sys, time\nfrom tlkeras.files import {context}\n"
+        f"with {context}(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="another process"), locked(tmp_path):
-            pass
+        yield
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
         holder.stdout.close()
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
+    with (
+        another_process_in("locked", tmp_path),
+        pytest.raises(InputError, match="another process"),
+        locked(tmp_path),
+    ):
+        pass
     (tmp_path / "cell").mkdir()
     (tmp_path / "cell" / ".writing-abc.keras").write_text("what a killed holder left")
     with locked(tmp_path):
         assert [path.name for path in (tmp_path / "cell").iterdir()] == []
+
+
+def test_a_lock_that_another_process_holds_is_told_at_once_and_free_when_it_is_killed(tmp_path):
+    lock = tmp_path / "locks" / "table"
+    with another_process_in("holding", lock):
+        for _ in range(2):  # asking changes nothing
+            with holding(lock) as held:
+                assert held is False
+        with holding(tmp_path / "locks" / "other") as held:
+            assert held is True
+    with holding(lock) as held:
+        assert held is True
+    assert lock.is_file()
+
+
+def test_who_waits_for_a_lock_is_told_once_and_then_holds_it(tmp_path):
+    events, waiting = [], threading.Event()
+
+    def wait():
+        with holding(tmp_path / "lock", lambda: events.append("waits") or waiting.set()) as held:
+            events.append(f"held {held}")
+
+    with holding(tmp_path / "lock", lambda: events.append("never")) as held:
+        assert held is True
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        assert waiting.wait(30)
+        events.append("released")
+    waiter.join(30)
+    assert events == ["waits", "released", "held True"]
+
+
+def test_a_lock_is_free_after_an_error(tmp_path):
+    with pytest.raises(KeyError), holding(tmp_path / "lock"):
+        raise KeyError
+    with holding(tmp_path / "lock") as held:
+        assert held is True
+
+
+@pytest.mark.parametrize(
+    ("before", "offset", "pieces", "after"),
+    [
+        (None, 0, [b"abc", b"", memoryview(b"de")], b"abcde"),  # makes the file
+        (b"abc", 3, [b"de"], b"abcde"),
+        (b"abc what a killed writer left", 3, [b"d"], b"abcd"),
+        (b"abc what a killed writer left", 3, [], b"abc"),
+        (b"abc", 0, [np.array([1, 2], "<u2"), np.array([[3]], "<u2")], b"\1\0\2\0\3\0"),
+    ],
+)
+def test_pieces_become_the_end_of_a_file(tmp_path, before, offset, pieces, after):
+    if before is not None:
+        (tmp_path / "rows").write_bytes(before)
+    write_at(tmp_path / "rows", offset, iter(pieces))
+    assert (tmp_path / "rows").read_bytes() == after
+
+
+def test_a_scratch_file_has_no_name_and_can_be_mapped(tmp_path):
+    with scratch_file(tmp_path / "new" / "folder", 1000) as file:
+        mapped = np.memmap(file, np.uint8, mode="r+", shape=(1000,))
+        assert os.fstat(file.fileno()).st_dev == tmp_path.stat().st_dev
+        assert list((tmp_path / "new" / "folder").iterdir()) == []
+    mapped[:] = 7
+    assert int(mapped.sum()) == 7000
+
+
+def test_a_removed_folder_leaves_nothing_and_is_never_half_there(tmp_path, monkeypatch):
+    folder = tmp_path / "table"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "rows").write_text("many")
+    (tmp_path / "neighbour").write_text("stays")
+    moved, replace = [], os.replace
+
+    def replaced(source, target):
+        replace(source, target)
+        moved.append((folder.exists(), target.parent.name.startswith(".writing-"), (target / "deep" / "rows").exists()))
+
+    monkeypatch.setattr(os, "replace", replaced)
+    remove_folder(folder)
+    assert moved == [(False, True, True)]  # still whole, under a name that nobody looks for
+    assert [path.name for path in tmp_path.iterdir()] == ["neighbour"]
+
+
+def test_a_scratch_file_that_finds_no_room_says_so_at_once(tmp_path):
+    with pytest.raises(OSError, match=r"No space|too large"):
+        scratch_file(tmp_path, 2**50)
+    assert list(tmp_path.iterdir()) == []

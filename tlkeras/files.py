@@ -8,14 +8,16 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tlkeras.schema import InputError, MissingInputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    Buffer = bytes | memoryview  # or an array
 
 TEMPORARY_PREFIX = ".writing-"
 
@@ -90,6 +92,65 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
         for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
             unfinished.unlink()
         yield
+
+
+@contextlib.contextmanager
+def holding(path: str | os.PathLike, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Holds the lock file `path`, which stays behind; a killed holder's lock is free again.
+
+    Args:
+        path: made where it is missing.
+        on_wait: called once where another process holds it, which is then waited for. Without it there is no waiting.
+
+    Yields:
+        Whether it is held: False only without `on_wait`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if on_wait is None:
+                yield False
+                return
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield True
+
+
+def write_at(path: str | os.PathLike, offset: int, pieces: Iterable[Buffer]) -> None:
+    """Makes `pieces`, one behind the other, the end of a file from byte `offset` on: on the disk when it returns.
+
+    What a killed writer left behind `offset` is gone. Who keeps elsewhere how many bytes are whole, and writes that
+    afterwards, never takes half a write for a whole one.
+    """
+    with open(path, "r+b" if os.path.exists(path) else "w+b") as file:
+        file.truncate(offset)
+        file.seek(offset)
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def scratch_file(folder: str | os.PathLike, size: int) -> BinaryIO:
+    """An open file of `size` bytes in `folder`, without a name: its room is free again when it is closed, or its
+    process killed. All of it is taken at once: a mapped file that finds the disk full later ends the process."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (handed over open)
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def remove_folder(folder: str | os.PathLike) -> None:
+    """Removes a folder whole: under a name that nobody looks for first, so that half of it is never found."""
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=TEMPORARY_PREFIX) as grave:
+        os.replace(folder, Path(grave) / folder.name)
 
 
 def sha256_of(path: str | os.PathLike) -> str:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 from pathlib import Path
+
+_CONTAINER_LIMITS = (  # folder, limit, use
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 
 
 def n_cores() -> int:
     """How many cores this process may use; it can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
 
 
 def reset_peak_memory() -> None:
@@ -31,3 +47,31 @@ def peak_memory_mb() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def anonymous_memory_mb(pid: int | str = "self") -> int | None:
+    """MiB of memory that a process holds now, mapped files apart; None where the process has ended, or the system
+    does not tell (it is Linux that does)."""
+    try:
+        found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) // 1024 if found else None
+
+
+def available_memory() -> int:
+    """Bytes that can still be taken without swapping: what the system reports, or less where a container sets a
+    limit."""
+    meminfo = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
+    # Elsewhere half of what is built in: there is no telling what other programs hold.
+    available = int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    for folder, limit, use in _CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no container of this kind, or "max"
+            left = int(Path(f"{folder}/{limit}").read_text()) - int(Path(f"{folder}/{use}").read_text())
+            # What files left in memory counts as used, and is given back where it is needed.
+            kept = re.search(
+                r"^(?:total_)?inactive_file (\d+)$", Path(f"{folder}/memory.stat").read_text(), re.MULTILINE
+            )
+            available = min(available, left + (int(kept[1]) if kept else 0))
+    return max(available, 0)

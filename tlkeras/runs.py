@@ -23,7 +23,7 @@ import numpy as np
 
 from tlkeras import __version__
 from tlkeras.files import atomic_write, read_json, write_json
-from tlkeras.machine import n_cores
+from tlkeras.machine import n_cores, processor
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
 
 PACKAGES = (
@@ -160,7 +160,7 @@ def environment() -> dict:
         "tlkeras": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": n_cores(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
@@ -221,12 +221,3 @@ def _compress(source: Path, target: Path) -> None:
     # No time inside: the same predictions give the same bytes.
     with atomic_write(target) as temporary:
         temporary.write_bytes(gzip.compress(source.read_bytes(), mtime=0))
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()

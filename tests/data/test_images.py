@@ -86,6 +86,11 @@ def exif(orientation: int, endian: str = "<") -> bytes:
     return tags.tobytes()
 
 
+def enlarged(image: np.ndarray | Image.Image) -> Image.Image:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    return image.resize((571, 429), Image.Resampling.NEAREST)  # 4 times 2H and 2W are 384 and 512
+
+
 def cmyk() -> Image.Image:
     return Image.fromarray(COLOURS).convert("CMYK")
 
@@ -111,6 +116,10 @@ FILES = {
     "jpeg cmyk": (pillow(cmyk(), "JPEG", quality=95), COLOURS, LOSSY),
     "jpeg upright exif": (pillow(COLOURS, "JPEG", quality=95, exif=exif(1)), COLOURS, LOSSY),
     "jpeg trailing bytes": (pillow(COLOURS, "JPEG", quality=95) + b"\0" * 99, COLOURS, LOSSY),
+    "jpeg large": (pillow(enlarged(COLOURS), "JPEG", quality=95), COLOURS, LOSSY),
+    "jpeg large progressive": (pillow(enlarged(COLOURS), "JPEG", quality=95, progressive=True), COLOURS, LOSSY),
+    "jpeg large grey": (pillow(enlarged(GREYS), "JPEG", quality=95), GREYS_RGB, LOSSY),
+    "jpeg large cmyk": (pillow(enlarged(cmyk()), "JPEG", quality=95), COLOURS, LOSSY),
     "png": (pillow(COLOURS, "PNG"), COLOURS, 0),
     "png grey": (pillow(GREYS, "PNG"), GREYS_RGB, 0),
     "png bilevel": (pillow(GREYS > 100, "PNG"), np.where(GREYS_RGB > 100, 255, 0), 0),
@@ -162,7 +171,7 @@ FILES["gif transparent"] = (
     1,
 )
 ORIENTATIONS = {f"jpeg orientation {n}{e}": (n, e) for n in range(1, 9) for e in "<>"}
-SIZES = [(H, W), (24, 20), (1, 1), (100, 77)]
+SIZES = [(H, W), (24, 20), (12, 16), (1, 1), (100, 77)]
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +263,45 @@ def test_resize_agrees_with_pillow():
     assert difference.max() <= 1
 
 
+def detailed_jpeg(sides: tuple[int, int], detail: int) -> bytes:
+    height, width = sides
+    levels = np.random.default_rng(0).integers(0, 256, (height // detail, width // detail, 3), dtype=np.uint8)
+    return pillow(Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC), "JPEG", quality=95)
+
+
+def by_pillow(contents: bytes, image_size: tuple[int, int], ratio: int) -> np.ndarray:
+    image = Image.open(io.BytesIO(contents))
+    width, height = image.size
+    image.draft("RGB", (width // ratio, height // ratio))
+    assert image.size == (-(-width // ratio), -(-height // ratio))
+    box = (0, 0, width / ratio, height / ratio)
+    return np.asarray(image.resize(image_size[::-1], Image.Resampling.BILINEAR, box)).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sides"),
+    [  # twice 10x12 at the ratio, one pixel less on either side; odd; landscape; portrait
+        *[(2, (40, 48)), (1, (39, 48)), (1, (40, 47)), (2, (41, 49)), (1, (39, 500)), (1, (500, 47))],
+        *[(4, (80, 96)), (2, (79, 96)), (2, (80, 95)), (4, (83, 99)), (2, (79, 500)), (2, (500, 95))],
+        *[(8, (160, 192)), (4, (159, 192)), (4, (160, 191)), (8, (161, 193)), (8, (167, 999)), (8, (999, 199))],
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_leaves_twice_the_asked_sides(tmp_path, ratio, sides):
+    (tmp_path / "a").write_bytes(contents := detailed_jpeg(sides, detail=3))
+    pixels = read_pixels(tmp_path / "a", (10, 12))
+    difference = {r: np.abs(pixels - by_pillow(contents, (10, 12), r)).mean() for r in (1, 2, 4, 8)}
+    assert min(difference, key=difference.get) == ratio
+    assert difference[ratio] < 0.25  # both round
+
+
+@pytest.mark.parametrize("sides", [(1200, 1600), (1025, 2055), (2049, 1031)])
+def test_a_much_larger_jpeg_agrees_with_its_full_decode(tmp_path, sides):
+    (tmp_path / "a").write_bytes(contents := detailed_jpeg(sides, detail=8))
+    difference = np.abs(read_pixels(tmp_path / "a", (64, 64)) - by_pillow(contents, (64, 64), ratio=1))
+    assert difference.mean() < 1.5
+    assert difference.max() <= 16
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_plain_files_are_decoded_as_pillow_does(tmp_path, kind):
     noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
@@ -289,6 +337,9 @@ BAD = {
     "truncated": FILES["jpeg"][0][:-500],
     "truncated: no end of image": FILES["jpeg"][0][:-2],
     "truncated: half an end of image": FILES["jpeg"][0][:-1],
+    "truncated: large jpeg": FILES["jpeg large"][0][:-500],
+    "truncated: large jpeg, no end of image": FILES["jpeg large"][0][:-2],
+    "truncated: large progressive jpeg": FILES["jpeg large progressive"][0][:-500],
     "truncated: png": FILES["png"][0][:-40],
     "truncated: png without its end": FILES["png"][0][:-12],
     "truncated: turned jpeg": pillow(COLOURS, "JPEG", exif=exif(6))[:-2],

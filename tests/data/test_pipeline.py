@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tlkeras.data.images import read_pixels
-from tlkeras.data.pipeline import cpu_tensor, decode_all, epoch_batches, pixel_batches
+from tlkeras.data.pipeline import cpu_tensor, decode_all, decoded_batches, epoch_batches, pixel_batches
 from tlkeras.schema import InputError, Samples
 
 N, H, W = 10, 6, 8
@@ -49,6 +49,16 @@ def test_files_and_arrays_give_the_same_pixels_in_order(files, arrays, image_siz
         np.testing.assert_array_equal(streamed, from_files)
 
 
+@pytest.mark.parametrize("given", ["files", "arrays"])
+def test_pixels_mapped_from_a_scratch_file_are_those_in_memory_and_leave_no_name(given, request, tmp_path):
+    samples, scratch = request.getfixturevalue(given), tmp_path / "made" / "for it"
+    mapped = decode_all(samples, (3, 5), scratch=scratch, progress=False)
+    assert isinstance(mapped, np.memmap)
+    np.testing.assert_array_equal(mapped, decode_all(samples, (3, 5), progress=False))
+    assert list(scratch.iterdir()) == []
+    assert decode_all(samples.take([]), (3, 5), scratch=scratch).shape == (0, 3, 5, 3)
+
+
 def test_native_size_is_bit_identical(files):
     np.testing.assert_array_equal(decode_all(files, (H, W)), PIXELS)
 
@@ -58,18 +68,34 @@ def test_no_sample_is_dropped_and_no_batch_is_padded(files):
     assert [len(batch) for batch in epoch_batches(PIXELS, ORDER, batch_size=3)] == [3, 3, 1]
 
 
+def test_streamed_samples_come_in_order_as_they_are_asked_for(files, arrays):
+    for samples in (files, arrays):
+        batches = list(decoded_batches(samples, (3, 5), 4))
+        assert [(len(batch), batch.dtype) for batch in batches] == [(4, np.uint8), (4, np.uint8), (2, np.uint8)]
+        np.testing.assert_array_equal(np.concatenate(batches), decode_all(samples, (3, 5), progress=False))
+    os.remove(files.images[9])
+    assert len(next(decoded_batches(files, (3, 5), 2))) == 2  # the last file is not looked at yet
+
+
 def test_no_samples_no_pixels(files):
     assert decode_all(files.take([]), (H, W)).shape == (0, H, W, 3)
     assert list(pixel_batches(files.take([]), (H, W), 4)) == []
     assert list(epoch_batches(PIXELS, np.arange(0), batch_size=4)) == []
 
 
-def test_a_file_lost_under_way_is_named_without_a_tensorflow_traceback(files):
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda samples: decode_all(samples, (H, W), progress=False),
+        lambda samples: list(decoded_batches(samples, (H, W), 4)),
+    ],
+)
+def test_a_file_lost_under_way_is_named_without_a_tensorflow_traceback(files, read):
     os.remove(files.images[3])
     with open(files.images[5], "wb"):
         pass
     with pytest.raises(InputError) as caught:
-        decode_all(files, (H, W), progress=False)
+        read(files)
     assert f"{files.images[3]!r}: missing" in str(caught.value)
     assert f"{files.images[5]!r}: empty file" in str(caught.value)
     assert caught.value.__context__ is None
@@ -84,6 +110,61 @@ def test_an_epoch_follows_its_order(held):
     np.testing.assert_array_equal(pixels, PIXELS[ORDER])
     np.testing.assert_array_equal(labels, LABELS[ORDER])
     np.testing.assert_array_equal(weights, WEIGHTS[ORDER].astype(np.float32))
+
+
+@pytest.mark.parametrize("n_rows", [4, 25])
+@pytest.mark.parametrize("held", [lambda inputs: inputs, cpu_tensor])
+def test_inputs_follow_the_rows_while_labels_and_weights_follow_the_order(held, n_rows):
+    """Fewer inputs than samples where images are equal, more where a table of features holds other images too."""
+    features = np.random.default_rng(1).normal(size=(n_rows, 2, 3)).astype(np.float32)
+    row_of_sample = np.random.default_rng(2).integers(0, n_rows, N)
+    rows = row_of_sample[ORDER]
+    shown, labels, weights = collect(
+        epoch_batches(held(features), ORDER, rows=rows, labels=LABELS, weights=WEIGHTS, batch_size=3)
+    )
+    np.testing.assert_array_equal(shown, features[rows])
+    np.testing.assert_array_equal(labels, LABELS[ORDER])
+    np.testing.assert_array_equal(weights, WEIGHTS[ORDER].astype(np.float32))
+    (alone,) = collect(epoch_batches(held(features), ORDER, rows=rows, batch_size=3))
+    np.testing.assert_array_equal(alone, features[rows])
+
+
+def test_features_in_float16_are_shown_in_float32():
+    features = np.linspace(-3, 3, 20).astype(np.float16).reshape(10, 2)
+    (shown,) = collect(epoch_batches(features, ORDER, rows=ORDER[::-1], batch_size=3))
+    assert shown.dtype == np.float32
+    np.testing.assert_array_equal(shown, features[ORDER[::-1]])
+
+
+def _shares_memory(array: np.ndarray) -> bool:
+    tensor = cpu_tensor(array)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    return np.from_dlpack(tensor).ctypes.data == array.ctypes.data
+
+
+def test_a_tensor_shares_the_memory_of_decoded_pixels_and_mapped_rows(arrays, tmp_path):
+    for scratch in (None, tmp_path):
+        for image_size in ((H, W), (3, 5), (13, 9)):
+            assert _shares_memory(decode_all(arrays, image_size, scratch=scratch))
+    rows = np.arange(30, dtype=np.float32).reshape(10, 3)
+    (tmp_path / "rows").write_bytes(rows.tobytes())
+    assert _shares_memory(np.memmap(tmp_path / "rows", np.float32, mode="c", shape=(10, 3)))
+
+
+def test_what_cannot_be_shared_is_copied_whole(tmp_path):
+    pixels = decode_all(Samples(PIXELS, None, ()), (64, 64))  # begins where TensorFlow wants it
+    (tmp_path / "rows").write_bytes(pixels.tobytes())
+    read_only = pixels.copy()
+    read_only.flags.writeable = False
+    for array in (
+        pixels.reshape(-1)[1:-2].reshape(-1, 3),  # begins one byte later
+        pixels[:, ::2],
+        pixels[..., ::-1],
+        read_only,
+        np.memmap(tmp_path / "rows", np.uint8, mode="r", shape=pixels.shape),
+    ):
+        assert not _shares_memory(array)
+    assert cpu_tensor(pixels[:0]).shape == (0, 64, 64, 3)
 
 
 def test_an_epoch_without_labels_gives_pixels_only():
@@ -109,7 +190,16 @@ def test_each_position_is_warped_with_its_own_seed():
     [
         ({"order": [0, N]}, "order"),
         ({"order": [-1]}, "order"),
+        ({"order": [[0, 1]]}, "order"),
         ({"labels": LABELS[:-1]}, "labels"),
+        ({"rows": np.arange(3)}, "rows: received 3 for an order of 7"),
+        ({"rows": np.full(len(ORDER), N)}, r"rows: accepted are row numbers \(m,\) in 0\.\.9"),
+        ({"rows": np.full(len(ORDER), -1)}, "rows: accepted"),
+        ({"rows": np.zeros((len(ORDER), 1), int)}, "rows: accepted"),
+        # With rows it is the labels that say how many samples there are: ORDER names sample 9.
+        ({"rows": ORDER[::-1], "labels": np.zeros(9)}, r"order: accepted are row numbers \(m,\) in 0\.\.8"),
+        ({"rows": ORDER[::-1], "order": ORDER - 1}, "order: accepted"),
+        ({"rows": ORDER[::-1], "labels": LABELS, "weights": WEIGHTS[:-1]}, "weights: received 9 rows for 10"),
         ({"labels": LABELS, "weights": WEIGHTS[:-1]}, "weights"),
         ({"weights": WEIGHTS}, "weights"),
         ({"warp": lambda images, seeds: images}, "example_seeds"),

@@ -1,44 +1,88 @@
-"""From samples to batches of raw pixels: decoded once into an array, or streamed from disk, by the one function."""
+"""From samples to batches of raw pixels, decoded once into an array or streamed from the disk, or of features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import os
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from tlkeras.data.images import encode_path, read_image, require_readable, resize_pixels
+from tlkeras.files import scratch_file
 from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples, check_image_size
+from tlkeras.sizes import format_size
 
 _CHUNK = 64  # images handed over at a time while decoding
+_ALIGNMENT = 64  # bytes; TensorFlow computes on no memory that begins elsewhere
+_DECODED_AHEAD = 64 * 10**6  # bytes of images decoded in advance: while the network that takes them is compiled
 _AHEAD = 2  # batches made while the last one is computed
 
 
-def decode_all(samples: Samples, image_size: tuple[int, int], *, progress: bool = True) -> np.ndarray:
-    """All samples as pixels in memory.
+def decode_all(
+    samples: Samples, image_size: tuple[int, int], *, scratch: str | os.PathLike | None = None, progress: bool = True
+) -> np.ndarray:
+    """All samples as pixels, decoded once.
 
     Args:
         samples: n images, files or an array.
         image_size: (height, width).
+        scratch: None holds them in memory. A folder takes them to a nameless file there, mapped into memory: for more
+            pixels than memory; the file goes when nobody holds the array any more.
         progress: whether long work shows a bar.
 
     Returns:
-        uint8 (n, H, W, 3), RGB; row i belongs to sample i.
+        uint8 (n, H, W, 3), RGB; row i belongs to sample i. Aligned, so that `cpu_tensor` needs no copy.
 
     Raises:
         InputError: lists the files that cannot be read, with the reasons.
     """
-    height, width = check_image_size(image_size)
-    pixels = np.empty((len(samples), height, width, 3), np.uint8)
-    try:
-        _fill(pixels, samples, progress)
-    except tf.errors.OpError as error:
-        failure = error
-    else:
-        return pixels
-    require_readable(samples, progress=progress)  # out here, so that its list is not chained to TensorFlow's traceback
+    shape = (len(samples), *check_image_size(image_size), 3)
+    pixels = _aligned(shape) if scratch is None else _mapped(shape, scratch)
+    silent = not progress or len(samples) < 500
+    start = 0
+    with tqdm(total=len(samples), desc="reading images", unit="image", disable=silent or None) as bar:
+        for chunk in decoded_batches(samples, image_size, _CHUNK):
+            pixels[start : start + len(chunk)] = chunk
+            start += len(chunk)
+            bar.update(len(chunk))
+    return pixels
+
+
+def decoded_batches(
+    samples: Samples, image_size: tuple[int, int], batch_size: int, *, rows: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """The samples in order, or those of `rows` (m,), read as they are asked for.
+
+    Yields:
+        uint8 (b, H, W, 3), RGB, the last batch smaller.
+
+    Raises:
+        InputError: lists the files that cannot be read, with the reasons.
+    """
+    rows = np.arange(len(samples)) if rows is None else rows
+    if isinstance(samples.images, np.ndarray):
+        image_size = check_image_size(image_size)
+        for start in range(0, len(rows), batch_size):
+            with tf.device("CPU:0"):
+                yield resize_pixels(samples.images[rows[start : start + batch_size]], image_size).numpy()
+        return
+    samples = samples.take(rows)
+    ahead = _DECODED_AHEAD // (batch_size * math.prod(check_image_size(image_size)) * 3)
+    batches = iter(_ahead(_decoded(samples, image_size).batch(batch_size), max(ahead, _AHEAD)))
+    while True:
+        try:
+            batch = next(batches, None)
+        except tf.errors.OpError as error:
+            failure = error
+            break
+        if batch is None:
+            return
+        yield batch.numpy()
+    require_readable(samples, progress=False)  # out here, so that its list is not chained to TensorFlow's traceback
     raise failure
 
 
@@ -53,49 +97,58 @@ def pixel_batches(samples: Samples, image_size: tuple[int, int], batch_size: int
     return _ahead(batches.map(lambda batch: tf.cast(batch, tf.float32)))
 
 
-def cpu_tensor(pixels: np.ndarray | tf.Tensor) -> tf.Tensor:
-    """The array as a tensor in main memory: made once, it spares `epoch_batches` a copy of all pixels per epoch."""
+def cpu_tensor(array: np.ndarray | tf.Tensor) -> tf.Tensor:
+    """The array as a tensor in main memory, sharing its memory where it can: nobody may write to it afterwards."""
+    shared = isinstance(array, np.ndarray) and array.flags.writeable and array.flags.c_contiguous and array.size
+    if shared and array.ctypes.data % _ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(np.asarray(array).__dlpack__())
     with tf.device("CPU:0"):
-        return tf.convert_to_tensor(pixels)
+        return tf.convert_to_tensor(array)
 
 
 def epoch_batches(
-    pixels: np.ndarray | tf.Tensor,
+    inputs: np.ndarray | tf.Tensor,
     order: np.ndarray,
     *,
+    rows: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     batch_size: int,
     warp: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     example_seeds: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """One epoch over pixels in memory, in a given order. No sample is dropped: the last batch may be smaller.
+    """One epoch over samples whose inputs lie in memory, or are mapped into it, in a given order.
+
+    No sample is dropped: the last batch may be smaller.
 
     Args:
-        pixels: uint8 (n, H, W, 3), an array or `cpu_tensor` of one.
-        order: int (m,); position i of the epoch shows row order[i] of `pixels`, and repeats are allowed.
-        labels: (n, ...), row by row with `pixels`.
-        weights: float (n,), row by row with `pixels`; they need labels.
+        inputs: pixels, uint8 (n, H, W, 3), or features (r, ...); an array or `cpu_tensor` of one.
+        order: int (m,); position i of the epoch shows sample order[i], and repeats are allowed.
+        rows: int (m,): where in `inputs` position i finds its sample; None where sample and row are the same number.
+        labels: (n, ...), one per sample.
+        weights: float (n,), one per sample; they need labels.
         batch_size: b.
         warp: (float32 (b, H, W, 3), int32 (b, 2)) -> float32 (b, H, W, 3): augments a batch, given a seed per image.
         example_seeds: int32 (m, 2), the seed of position i; `warp` needs them.
 
     Returns:
-        Batches of float32 pixels (b, H, W, 3), of (pixels, labels), or of (pixels, labels, weights).
+        Batches of float32 inputs (b, ...), of (inputs, labels), or of (inputs, labels, weights).
 
     Raises:
-        InputError: where the lengths do not fit together, or `order` points outside of `pixels`.
+        InputError: where the lengths do not fit together, or `order` or `rows` point outside.
     """
     order = np.asarray(order, dtype=np.int64)
-    _check_epoch(len(pixels), order, labels, weights, warp, example_seeds)
-    pixels = cpu_tensor(pixels)
-    columns = {"row": order}
+    rows = None if rows is None else np.asarray(rows, dtype=np.int64)
+    _check_epoch(len(inputs), order, rows, labels, weights, warp, example_seeds)
+    rows = order if rows is None else rows
+    inputs = cpu_tensor(inputs)
+    columns = {"row": rows}
     columns |= {} if labels is None else {"label": np.asarray(labels)[order]}
     columns |= {} if weights is None else {"weight": np.asarray(weights, dtype=np.float32)[order]}
     columns |= {} if warp is None else {"seed": np.asarray(example_seeds, dtype=np.int32)}
 
     def gather(batch: dict[str, tf.Tensor]):
-        images = tf.cast(tf.gather(pixels, batch["row"]), tf.float32)
+        images = tf.cast(tf.gather(inputs, batch["row"]), tf.float32)
         if warp is not None:
             images = warp(images, batch["seed"])
         targets = [batch[name] for name in ("label", "weight") if name in batch]
@@ -105,24 +158,35 @@ def epoch_batches(
     return _ahead(batches.map(gather, num_parallel_calls=_AHEAD, deterministic=True))
 
 
-def _ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+def _ahead(batches: tf.data.Dataset, number: int = _AHEAD) -> tf.data.Dataset:
     """The batches, a few made in advance."""
     options = tf.data.Options()
     # The tuning thread sleeps for 10 ms, then twice as long each time, and whoever ends the iteration waits for it: an
     # epoch of 26 s took 41 (TensorFlow 2.21). Our numbers are fixed, there is nothing to tune.
     options.autotune.enabled = False
-    return batches.prefetch(_AHEAD).with_options(options)
+    # Rewriting the graph copies every tensor it holds, so all pixels or features, at the start of every epoch.
+    options.experimental_optimization.apply_default_optimizations = False
+    return batches.prefetch(number).with_options(options)
 
 
-def _fill(pixels: np.ndarray, samples: Samples, progress: bool) -> None:
-    chunks = _decoded(samples, pixels.shape[1:3]).batch(_CHUNK)
-    silent = not progress or len(samples) < 500
-    start = 0
-    with tqdm(total=len(samples), desc="reading images", unit="image", disable=silent or None) as bar:
-        for chunk in _ahead(chunks):
-            pixels[start : start + len(chunk)] = chunk.numpy()
-            start += len(chunk)
-            bar.update(len(chunk))
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    size = math.prod(shape)
+    buffer = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[start : start + size].reshape(shape)
+
+
+def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
+    if not math.prod(shape):
+        return np.empty(shape, np.uint8)
+    try:
+        with scratch_file(folder, math.prod(shape)) as file:  # the mapping keeps it
+            return np.memmap(file, np.uint8, mode="r+", shape=shape)
+    except OSError as error:
+        raise InputError(
+            f"decoded images take {format_size(math.prod(shape))}, more than the memory budget, and cannot go to a "
+            f"file in {os.fspath(folder)}: {error}. Free some room there, or raise the budget (--memory-budget)."
+        ) from error
 
 
 def _decoded(samples: Samples, image_size: tuple[int, int]) -> tf.data.Dataset:
@@ -138,12 +202,22 @@ def _decoded(samples: Samples, image_size: tuple[int, int]) -> tf.data.Dataset:
     )
 
 
-def _check_epoch(n, order, labels, weights, warp, example_seeds) -> None:
-    if order.ndim != 1 or (len(order) and not (order.min() >= 0 and order.max() < n)):
-        raise InputError(f"order: accepted are row numbers (m,) in 0..{n - 1}; received shape {order.shape}, {order}.")
+def _check_epoch(n, order, rows, labels, weights, warp, example_seeds) -> None:
+    n_samples = n
+    if rows is not None:  # samples and inputs are counted apart
+        n_samples = max(order, default=-1) + 1 if labels is None else len(labels)
+    for name, numbers, limit in (("order", order, n_samples), ("rows", order if rows is None else rows, n)):
+        if numbers.ndim != 1 or (len(numbers) and not (numbers.min() >= 0 and numbers.max() < limit)):
+            raise InputError(
+                f"{name}: accepted are row numbers (m,) in 0..{limit - 1}; received shape {numbers.shape}, {numbers}."
+            )
+    if rows is not None and len(rows) != len(order):
+        raise InputError(f"rows: received {len(rows)} for an order of {len(order)}; each position needs exactly one.")
     for name, values in (("labels", labels), ("weights", weights)):
-        if values is not None and len(values) != n:
-            raise InputError(f"{name}: received {len(values)} rows for {n} images; each image needs exactly one.")
+        if values is not None and len(values) != n_samples:
+            raise InputError(
+                f"{name}: received {len(values)} rows for {n_samples} images; each image needs exactly one."
+            )
     if weights is not None and labels is None:
         raise InputError("weights: received without labels; give labels too, or leave the weights out.")
     if (warp is None) != (example_seeds is None):

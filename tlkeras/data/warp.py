@@ -17,6 +17,9 @@ import tensorflow as tf
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.schema import check_image_size
 
+# Raise it when some image comes out otherwise than before: features that are kept of such images are then made again.
+WARP = 1
+
 
 class WarpParameters(NamedTuple):
     """What was drawn for b images, each float64 (b,) or bool (b,)."""
