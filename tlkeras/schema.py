@@ -189,6 +189,23 @@ class EpochLog:
     kept: bool = False  # whether the classifier has the weights of this epoch's end
 
 
+@dataclass(frozen=True)
+class Precision:
+    """What a network computes in, and what that was measured to gain and cost.
+
+    Attributes:
+        name: "float32", "bfloat16" or "float16".
+        milliseconds: {precision: forward pass per image}, where they were timed to choose.
+        val_accuracy: of the trained network on the validation samples, 0..1, where it is compared.
+        val_accuracy_float32: the same weights computing in float32.
+    """
+
+    name: str = "float32"
+    milliseconds: dict[str, float] | None = None
+    val_accuracy: float | None = None
+    val_accuracy_float32: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What a classifier said about samples.

@@ -15,6 +15,7 @@ from tlkeras.models.backbones import (
     get_backbone,
 )
 from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
+from tlkeras.models.precision import PRECISIONS, computing_in
 from tlkeras.models.weights import WeightsFile, find_weights, load_weights
 from tlkeras.schema import InputError, check_image_size
 from tlkeras.seeds import derive_seed
@@ -37,6 +38,7 @@ def build_classifier(
     weights: str | os.PathLike | WeightsFile | None = None,
     head: Head = Head(),  # noqa: B008 (frozen)
     preprocessing: str = "backbone",
+    precision: str = "float32",
     seed: int = 0,
     weights_folder: str | os.PathLike | None = None,
 ) -> keras.Model:
@@ -48,7 +50,9 @@ def build_classifier(
         image_size: (height, width) in pixels.
         weights: None for random ones, "imagenet", a path, or what `find_weights` returned.
         head: what is put on the backbone.
-        preprocessing: see `tlkeras.models.backbones.preprocess`.
+        preprocessing: see `tlkeras.models.classifier.preprocess`.
+        precision: "float32", "bfloat16" or "float16": what backbone and head compute in. Preprocessing, softmax and the
+            weights themselves stay float32.
         seed: random weights and dropout are functions of it; no global generator matters.
         weights_folder: searched first for "imagenet".
 
@@ -61,8 +65,9 @@ def build_classifier(
     if not isinstance(n_classes, int) or n_classes < 2:
         raise InputError(f"n_classes: received {n_classes!r}; accepted is an integer of at least 2.")
     backbone = get_backbone(backbone)
-    body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
-    return keras.Model(body.input, build_head(body.output, head, n_classes, seed), name=backbone.name)
+    with _checked_precision(precision):
+        body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
+        return keras.Model(body.input, build_head(body.output, head, n_classes, seed), name=backbone.name)
 
 
 def build_encoder(
@@ -72,19 +77,21 @@ def build_encoder(
     weights: str | os.PathLike | WeightsFile | None = None,
     pooling: str = "avg",
     preprocessing: str = "backbone",
+    precision: str = "float32",
     seed: int = 0,
     weights_folder: str | os.PathLike | None = None,
 ) -> keras.Model:
     """The backbone as a feature extractor; arguments as in `build_classifier`.
 
     Returns:
-        keras.Model, float32 (B, H, W, 3) RGB in [0, 255] -> features (B, d): d channels for pooling "avg" and "max",
-        h * w * channels for "flatten".
+        keras.Model, float32 (B, H, W, 3) RGB in [0, 255] -> features float32 (B, d), whatever the precision: d
+        channels for pooling "avg" and "max", h * w * channels for "flatten".
     """
     check_pooling("pooling", pooling)
     backbone = get_backbone(backbone)
-    body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
-    return keras.Model(body.input, build_pooling(body.output, pooling), name=backbone.name)
+    with _checked_precision(precision):
+        body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
+        return keras.Model(body.input, build_pooling(body.output, pooling, dtype="float32"), name=backbone.name)
 
 
 def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone") -> keras.KerasTensor:
@@ -108,6 +115,12 @@ def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone")
         x = x[..., ::-1]
     # Always float32: half precision cannot tell all 256 grey levels apart once they are scaled.
     return keras.layers.Rescaling(*_RESCALINGS[form], dtype="float32", name=f"{PREPROCESSING_PREFIX}{form}")(x)
+
+
+def _checked_precision(precision: str):
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: received {precision!r}; accepted: {', '.join(PRECISIONS)}.")
+    return computing_in(precision)
 
 
 def _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder) -> keras.Model:

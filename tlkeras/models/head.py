@@ -59,8 +59,11 @@ def check_pooling(argument: str, pooling: str) -> None:
         raise InputError(f"{argument}: received {pooling!r}; accepted: {', '.join(POOLINGS)}.")
 
 
-def build_pooling(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
-    """Features (B, h, w, channels) to (B, d): d is h * w * channels for "flatten", else channels."""
+def build_pooling(x: keras.KerasTensor, pooling: str, dtype: str | None = None) -> keras.KerasTensor:
+    """Features (B, h, w, channels) to (B, d): d is h * w * channels for "flatten", else channels.
+
+    `dtype` is what comes out; None leaves it to the precision the model is built in.
+    """
     import keras
 
     layer = {
@@ -68,7 +71,7 @@ def build_pooling(x: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
     }[pooling]
-    return layer(name=HEAD_PREFIX + pooling)(x)
+    return layer(name=HEAD_PREFIX + pooling, dtype=dtype)(x)
 
 
 def build_head(x: keras.KerasTensor, head: Head, n_classes: int, seed: int) -> keras.KerasTensor:
