@@ -13,6 +13,14 @@ from PIL import Image
 from tlkeras.schema import Samples
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory):
+    """Tests neither fill the user's feature store nor find features in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLKERAS_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real data sets; tests that need it are skipped where it is not named."""
@@ -83,3 +91,18 @@ def toy_lesions():
         metadata=metadata,
         root="/data",
     )
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many images each call of a feature store's networks is given from now on."""
+    from tlkeras.training.feature_store import FeatureStore
+
+    counts, run = [], FeatureStore._run
+
+    def counting(self, networks, trunks, batch):
+        counts.append(len(batch))
+        return run(self, networks, trunks, batch)
+
+    monkeypatch.setattr(FeatureStore, "_run", counting)
+    return counts

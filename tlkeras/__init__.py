@@ -35,6 +35,7 @@ _HOME = {
     "StepDecay": "training.tuner",
     "Tuner": "training.tuner",
     "TunedClassifier": "training.tuned_classifier",
+    "FeatureStore": "training.feature_store",
     "load": "training.saved_classifier",
     "score": "evaluation.metrics",
     "classification_report_table": "evaluation.metrics",

@@ -1,0 +1,325 @@
+"""Features of frozen layers, computed once and kept on disk for every phase, seed, fold and head that needs them.
+
+A table holds what one trunk makes of images, a row per distinct image. Its key is the trunk's identity (graph,
+precision and weights), the rows' dtype, and what else decides the bits: decoder, processor, number of threads, switches
+of the platform, versions. Batches have one size, so an image's row does not depend on how many images it is computed
+with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from tlkeras.data.digests import pixel_digests
+from tlkeras.files import TEMPORARY_PREFIX, holding, remove_folder
+from tlkeras.machine import n_cores, processor
+from tlkeras.schema import InputError
+from tlkeras.sizes import parse_size
+from tlkeras.training.feature_table import CARD, FeatureTable, read_card
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER_VARIABLE, LIMIT_VARIABLE = "TLKERAS_STORE", "TLKERAS_STORE_LIMIT"
+DEFAULT_LIMIT = "20GB"
+BATCH = 64  # images per forward pass; on 2 cores MobileNetV2 is no faster with 16, 32 or 128
+_KEPT_FREE = 10**9  # bytes of the disk that the store leaves to others
+_LOCKS = "locks"
+_SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a trunk makes of n images: row `rows[i]` of `table` belongs to image i.
+
+    Attributes:
+        table: float32 or float16 (r, ...), mapped from the disk.
+        rows: int64 (n,).
+    """
+
+    table: np.ndarray
+    rows: np.ndarray
+
+
+class FeatureStore:
+    """A folder of feature tables, bounded in size; any number of processes may share it.
+
+    Args:
+        folder: None takes the one that the variable TLKERAS_STORE names, else `tlkeras` in the user's cache.
+        limit: bytes, or a size such as "20GB"; None takes the variable TLKERAS_STORE_LIMIT, else 20 GB. Tables not used
+            for longest go first.
+
+    Raises:
+        InputError: a size that is not accepted.
+    """
+
+    def __init__(self, folder: str | os.PathLike | None = None, *, limit: str | int | None = None):
+        self.folder = Path(folder or os.environ.get(FOLDER_VARIABLE) or _user_cache() / "tlkeras").expanduser()
+        given = os.environ.get(LIMIT_VARIABLE) or DEFAULT_LIMIT if limit is None else limit
+        self.limit = parse_size("store limit", given)
+        self._running: tuple[object, keras.Model] | None = None  # the network that ran last, and what it stands for
+
+    def has_room(self, trunks: Sequence[keras.Model], n_images: int, dtype: str = "float32") -> bool:
+        """Whether the rows of so many images fit below the limit and on the disk, other tables given up."""
+        needed = n_images * sum(_row_bytes(trunk, dtype) for trunk in trunks)
+        return needed <= self.limit and needed <= self._free() + self._size()
+
+    def features(
+        self,
+        trunks: Sequence[keras.Model],
+        sources: list[bytes],
+        pixels: Callable[[np.ndarray], Iterable[np.ndarray]],
+        *,
+        dtype: str = "float32",
+        say: Callable[[str], None] = lambda text: None,
+        progress: bool = False,
+    ) -> list[Features]:
+        """The features of n images, one Features per trunk; what is not in the store yet is computed and kept.
+
+        Args:
+            trunks: models from the same input tensor; they run in one pass over the pixels.
+            sources: n digests of where the pixels come from; equal ones stand for equal pixels.
+            pixels: called with int64 (m,), positions in 0..n-1, it gives their pixels in that order, in batches of any
+                size, uint8 or float32 (b, H, W, 3) in [0, 255].
+            dtype: of the rows: "float32" keeps what the trunk gives; "float16" takes half the room and rounds to 11
+                bits.
+            say: told in words what takes long.
+            progress: show a bar.
+
+        Raises:
+            InputError: features that are not finite, or too large for float16; a store that cannot be written.
+        """
+        folders, cards = zip(*(self._place(trunk, dtype) for trunk in trunks), strict=True)
+        found = self._lookup(folders, cards, sources)
+        if found is None:
+            with _said_in_words(self.folder), contextlib.ExitStack() as locks:
+                # Always in the same order: two processes that want the same two tables cannot wait for each other.
+                for folder in sorted(set(folders)):
+                    lock = self.folder / _LOCKS / folder.name
+                    locks.enter_context(
+                        holding(lock, lambda: say("another process is computing these features; waiting for it"))
+                    )
+                tables = self._with_room(folders, cards, sources)
+                self._fill(trunks, tables, sources, pixels, say, progress)
+                found = [Features(table.mapped(), table.find(sources)) for table in tables]
+        return found
+
+    def entries(self) -> list[dict]:
+        """What is in the store, the table used last first: the cards of `feature_table.read_card`."""
+        found = []
+        for path in self._cards():
+            with contextlib.suppress(FileNotFoundError):  # removed by another process since the folder was listed
+                found.append(read_card(path.parent))
+        return sorted(found, key=lambda card: -card["used"])
+
+    def clear(self) -> tuple[int, int]:
+        """Removes every table that no process is filling: how many went, and how many stayed. What other processes have
+        mapped stays readable for them, and leaves the disk when they end."""
+        folders = [path.parent for path in self._cards()]
+        removed = sum(self._remove(folder) for folder in folders)
+        for unfinished in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a process killed while it removed a table
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return removed, len(folders) - removed
+
+    def _place(self, trunk: keras.Model, dtype: str) -> tuple[Path, dict]:
+        import keras
+
+        from tlkeras.data.images import DECODER
+        from tlkeras.models.identity import identity_of
+
+        decisive = {
+            "network": identity_of(trunk),
+            "decoder": DECODER,
+            "dtype": dtype,
+            "device": keras.distribution.list_devices("gpu") or processor(),
+            "threads": n_cores(),
+            "switches": {name: os.environ.get(name) for name in _SWITCHES},
+            "versions": {name: version(name) for name in ("keras", "tensorflow")},
+        }
+        key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+        card = {
+            "model": trunk.name,
+            "layer": output_layer(trunk),
+            "layers": len(trunk.layers),
+            "image_size": list(trunk.input_shape[1:3]),
+            "row_shape": list(trunk.output_shape[1:]),
+        }
+        return self.folder / key, card | decisive
+
+    def _lookup(self, folders, cards, sources) -> list[Features] | None:
+        """All features, if every table has all of them; without a lock, since rows are only ever added."""
+        found = []
+        for folder, card in zip(folders, cards, strict=True):
+            try:
+                table = FeatureTable(folder, card)
+                rows = table.find(sources)
+                if (rows < 0).any():
+                    return None
+                found.append(Features(table.mapped(), rows))
+                table.touch()
+            except FileNotFoundError:  # removed by another process between two of these lines
+                return None
+        return found
+
+    def _fill(self, trunks, tables, sources, pixels, say, progress) -> None:
+        lacking = np.any([table.find(sources) < 0 for table in tables], axis=0)
+        first = {sources[position]: position for position in np.flatnonzero(lacking)[::-1]}
+        positions = np.sort(np.fromiter(first.values(), np.int64))
+        if not len(positions):
+            return
+        layers = " and ".join(table.card["layer"] for table in tables)
+        kept = len(sources) - int(lacking.sum())
+        say(f"frozen layers up to {layers}: {len(positions):,} images to compute, {kept:,} are in the feature store")
+        networks = tuple(table.card["network"] for table in tables)
+        silent = not progress or len(positions) < 500
+        with tqdm(total=len(positions), desc="frozen layers", unit="image", disable=silent or None) as bar:
+            done = 0
+            for batch in _of_one_size(pixels(positions)):
+                images = pixel_digests(batch)
+                new = {image: row for row, image in enumerate(images) if not all(t.holds(image) for t in tables)}
+                outputs = self._run(networks, trunks, batch[list(new.values())]) if new else [()] * len(tables)
+                for table, output in zip(tables, outputs, strict=True):
+                    rows = dict(zip(new, _checked(output, table), strict=True)) if new else {}
+                    table.add([sources[position] for position in positions[done : done + len(batch)]], images, rows)
+                done += len(batch)
+                bar.update(len(batch))
+        for table in tables:
+            table.commit()
+            table.touch()
+
+    def _run(self, networks: tuple[str, ...], trunks, batch: np.ndarray) -> list[np.ndarray]:
+        """What the trunks, known by their identities, make of a batch of at most `BATCH` images."""
+        import keras
+
+        from tlkeras.models.constant import fastest_exact
+
+        pixels = np.zeros((BATCH, *batch.shape[1:]), np.float32)
+        pixels[: len(batch)] = batch
+        # The trunks too, for a network follows their weights as they change; the identities, for one with constant
+        # weights does not.
+        wanted = (networks, tuple(trunks))
+        if self._running is None or self._running[0] != wanted:
+            network = keras.Model(trunks[0].input, [trunk.output for trunk in trunks])
+            self._running = (wanted, fastest_exact(network, pixels))
+        outputs = keras.tree.flatten(self._running[1].predict_on_batch(pixels))
+        # Copied, so that what waits to be written keeps no rows of the padding.
+        return outputs if len(batch) == BATCH else [output[: len(batch)].copy() for output in outputs]
+
+    def _with_room(self, folders, cards, sources) -> list[FeatureTable]:
+        """The tables, and room for what they lack: other tables go first, and at last their own earlier rows."""
+        tables = [FeatureTable(*place) for place in zip(folders, cards, strict=True)]
+        lacking = sum(int((table.find(sources) < 0).sum()) * table.row_bytes for table in tables)
+        for entry in reversed(self.entries()):
+            if not lacking or self._fits(lacking):
+                return tables
+            if entry["folder"] not in folders:
+                self._remove(entry["folder"])
+        held = sum(len(table) * table.row_bytes for table in tables)
+        if held and not self._fits(lacking) and self._fits(len(set(sources)) * sum(t.row_bytes for t in tables) - held):
+            for table in tables:
+                if table.folder.is_dir():
+                    remove_folder(table.folder)
+            return [FeatureTable(*place) for place in zip(folders, cards, strict=True)]
+        return tables
+
+    def _fits(self, more: int) -> bool:
+        return more <= self._free() and self._size() + more <= self.limit
+
+    def _free(self) -> int:
+        return max(0, shutil.disk_usage(_nearest_folder(self.folder)).free - _KEPT_FREE)
+
+    def _remove(self, folder: Path) -> bool:
+        with holding(self.folder / _LOCKS / folder.name) as held:
+            if held and folder.is_dir():
+                remove_folder(folder)
+        return held
+
+    def _cards(self) -> list[Path]:
+        return [path for path in self.folder.glob(f"*/{CARD}") if not path.parent.name.startswith(TEMPORARY_PREFIX)]
+
+    def _size(self) -> int:
+        return sum(entry["bytes"] for entry in self.entries())
+
+
+def open_store(store: FeatureStore | str | os.PathLike | bool) -> FeatureStore | None:
+    """What `Tuner.fit(store=...)` stands for: True for the user's store, False for none, a folder for one there."""
+    if isinstance(store, FeatureStore):
+        return store
+    if isinstance(store, bool):
+        return FeatureStore() if store else None
+    if not isinstance(store, str | os.PathLike):
+        raise InputError(f"store: received {store!r}; accepted: True, False, a folder, or a FeatureStore.")
+    return FeatureStore(store)
+
+
+def output_layer(trunk: keras.Model) -> str:
+    """The name of the layer (or operation) a model ends with."""
+    return trunk.output._keras_history.operation.name
+
+
+def _of_one_size(batches: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+    """The same images in batches of `BATCH`, the last one smaller."""
+    waiting = []
+    for batch in batches:
+        waiting.append(batch)
+        while sum(map(len, waiting)) >= BATCH:
+            joined = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            yield joined[:BATCH]
+            waiting = [joined[BATCH:]]
+    rest = np.concatenate(waiting) if waiting else []
+    if len(rest):
+        yield rest
+
+
+def _checked(output: np.ndarray, table: FeatureTable) -> np.ndarray:
+    layer, output = table.card["layer"], np.asarray(output, np.float32)
+    if not np.isfinite(output).all():
+        raise InputError(
+            f"features: {layer} gives values that are not finite. In half precision a layer before it overflows: take "
+            'precision="bfloat16" or "float32". In float32 the weights are broken.'
+        )
+    with np.errstate(over="ignore"):
+        rows = output.astype(table.dtype, copy=False)
+    if not np.isfinite(rows).all():
+        raise InputError(
+            f"features: {layer} gives {np.abs(output).max():.4g}, beyond the 65504 that float16 can hold. Keep them in "
+            'float32: feature_dtype="float32".'
+        )
+    return rows
+
+
+@contextlib.contextmanager
+def _said_in_words(folder: Path):
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"feature store {folder}: {error}. Clear it (tlkeras store --clear), name another folder (--store or "
+            f"{FOLDER_VARIABLE}), or train without it (--no-store)."
+        ) from error
+
+
+def _row_bytes(trunk: keras.Model, dtype: str) -> int:
+    return int(np.prod(trunk.output_shape[1:])) * np.dtype(dtype).itemsize
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
