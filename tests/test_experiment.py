@@ -272,3 +272,33 @@ def test_the_protocols_of_a_run_folder_stand_side_by_side(finished):
 def test_a_table_with_holes_is_refused_when_it_is_declared():
     with pytest.raises(tl.InputError, match=r"missing: \[\('b', 'two'\)\]"):
         tl.Protocol(split=None, cells={("a", "one"): 1, ("b", "one"): 1, ("a", "two"): 1})
+
+
+def test_precision_store_and_memory_budget_reach_the_fit(toy_chest_xray, tmp_path):
+    given = ["--data", str(toy_chest_xray), "--out", str(tmp_path / "out"), "--smoke", "--methods", "own_frozen"]
+    store = tmp_path / "store"
+    main(EXPERIMENT, [*given, "--precision", "bfloat16", "--store", str(store), "--memory-budget", "1KB"])
+    cell = json.loads((tmp_path / "out/corrected/tiny/own_frozen/seed0/cell.json").read_text())
+    assert cell["settings"]["recipe"]["precision"] == "bfloat16"
+    assert cell["facts"]["precision"]["name"] == "bfloat16"
+    assert 0 <= cell["facts"]["precision"]["val_accuracy_float32"] <= 1
+    assert len(tl.FeatureStore(store).entries()) == 1
+    assert "precision" in (tmp_path / "out/corrected/table.md").read_text()
+
+
+def test_without_a_store_nothing_is_kept(toy_chest_xray, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKERAS_STORE", str(tmp_path / "store"))
+    given = ["--data", str(toy_chest_xray), "--out", str(tmp_path / "out"), "--smoke", "--methods", "own_frozen"]
+    main(EXPERIMENT, [*given, "--no-store"])
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(["--memory-budget", "much"], "--memory-budget: received 'much'"), (["--precision", "half"], "half")],
+)
+def test_wrong_options_are_refused_before_anything_is_read(given, said, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(EXPERIMENT, ["--data", str(tmp_path), "--out", str(tmp_path / "out"), *given])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err

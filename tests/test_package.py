@@ -16,6 +16,7 @@ LEVELS = {
     "seeds": 0,
     "machine": 0,
     "files": 1,
+    "sizes": 1,
     "data": 2,
     "models": 2,
     "evaluation": 2,
@@ -27,6 +28,7 @@ LEVELS = {
     "explanations": 6,
     "results": 7,
     "cli": 8,
+    "commands": 9,
 }
 
 
@@ -83,6 +85,8 @@ def modules_after(statement):
         "import tlkeras",
         "import tlkeras; tlkeras.Tuner('vgg16'); tlkeras.Holdout; tlkeras.Experiment",
         "import tlkeras.cli",
+        "import tlkeras.commands",
+        "from tlkeras.training.feature_store import FeatureStore; FeatureStore().entries()",
         "import tlkeras.results",
         "import tlkeras; tlkeras.score",
     ],

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlkeras.experiment import Experiment, RunOptions, choose, run_experiment
+from tlkeras.models.precision import PRECISIONS
 from tlkeras.runs import RunFolder, publish
 from tlkeras.schema import InputError
+from tlkeras.sizes import parse_size
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
@@ -70,6 +72,24 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="one run of every cell for each (default: 0)")
     add("--skip-unreadable", action="store_true", help="leave unreadable images out and list them, instead of stopping")
     add("--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?")
+    add(
+        "--precision",
+        choices=[*PRECISIONS, "auto"],
+        help="what networks compute in, auto times float32 and bfloat16 (default: what the recipes say, float32)",
+    )
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="folder for the features of frozen layers (default: TLKERAS_STORE, then ~/.cache/tlkeras)",
+    )
+    kept.add_argument("--no-store", action="store_true", help="keep no features: frozen layers run in every epoch")
+    add(
+        "--memory-budget",
+        metavar="SIZE",
+        help='what decoded images may take in memory, e.g. "4GB"; more goes to disk (default: half of what is free)',
+    )
     if experiment.explore is not None:
         add("--eda", action="store_true", help="explore the data set: figures and their numbers, no training")
     add(
@@ -94,6 +114,8 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
     folder = RunFolder(out / given.protocol)
     backbones = choose("--backbones", given.backbones, protocol.backbones, default)
     methods = choose("--methods", given.methods, protocol.methods, protocol.methods)
+    if given.memory_budget is not None:
+        parse_size("--memory-budget", given.memory_budget)
     if not given.report_only:
         folder = run_experiment(
             experiment,
@@ -107,6 +129,9 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
                 seeds=tuple(dict.fromkeys(given.seeds)),
                 smoke=given.smoke,
                 skip_unreadable=given.skip_unreadable,
+                precision=given.precision,
+                store=False if given.no_store else given.store or True,
+                memory_budget=given.memory_budget,
             ),
         )
     from tlkeras.results import compare_protocols, report_experiment

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +124,9 @@ class RunOptions:
     weights: str | None = None
     smoke: bool = False
     skip_unreadable: bool = False
+    precision: str | None = None  # in place of the recipes' own
+    store: Path | bool = True  # see Tuner.fit
+    memory_budget: str | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,8 @@ def _plan(protocol: Protocol, options: RunOptions, shared: dict) -> list[_Cell]:
                 recipe = protocol.cells[method, backbone]
                 if options.smoke:
                     recipe = _tiny(recipe)
+                if options.precision is not None:
+                    recipe = replace(recipe, precision=options.precision)
                 weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
                 require_trainable_batch_norm(weights, recipe.phases)
                 sha256 = None if weights is None else weights.sha256
@@ -215,7 +220,14 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     shutil.rmtree(target, ignore_errors=True)
     start = time.perf_counter()
     reset_peak_memory()
-    classifier = cell.recipe.fit(splits.train, splits.val, seed=cell.key.seed, weights_folder=options.weights)
+    classifier = cell.recipe.fit(
+        splits.train,
+        splits.val,
+        seed=cell.key.seed,
+        weights_folder=options.weights,
+        store=options.store,
+        memory_budget=options.memory_budget,
+    )
     trained = time.perf_counter() - start
     scored = {part: classifier.predict(samples) for part, samples in splits.parts().items() if part != "train"}
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
@@ -231,6 +243,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
         "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
         "split_notes": list(splits.notes),
         "weights": None if classifier.weights is None else classifier.weights.describe(),
+        "precision": asdict(classifier.precision),
         "device": device_name(),
         "environment": environment(),
     }

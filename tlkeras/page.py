@@ -114,7 +114,12 @@ def _settings(recipe: dict) -> dict[str, str]:
         values = [_word(phase[name]) for phase in phases]
         return values[0] if len(set(values)) == 1 else ", then ".join(values)
 
-    return {
+    unusual = {
+        name: recipe[field]  # float32 goes without saying, and runs of earlier versions knew nothing else
+        for name, field in (("precision", "precision"), ("features kept in", "feature_dtype"))
+        if recipe.get(field, "float32") != "float32"
+    }
+    return unusual | {
         "epochs per phase": per_phase("epochs"),
         "batch size": str(recipe["batch_size"]),
         "weights": "ImageNet" if recipe["weights"] == "imagenet" else _word(recipe["weights"]),

@@ -10,11 +10,18 @@ from PIL import Image
 
 import tlkeras as tl
 
-SCRIPT = Path(tl.__file__).parent.parent / "experiments" / "benchmark_training.py"
+EXPERIMENTS = Path(tl.__file__).parent.parent / "experiments"
+SCRIPT = EXPERIMENTS / "benchmark_training.py"
+
+
+def run(script, *options):
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, options)], capture_output=True, text=True, cwd=os.sep, timeout=600
+    )
 
 
 @pytest.mark.slow
-def test_both_sides_train_on_the_same_csv_and_are_compared(tmp_path):
+def test_jobs_of_both_sides_are_run_and_compared(tmp_path):
     rng = np.random.default_rng(0)
     rows = []
     for number in range(24):
@@ -24,16 +31,44 @@ def test_both_sides_train_on_the_same_csv_and_are_compared(tmp_path):
         split = ("train", "train", "val", "test")[number // 2 % 4]
         rows.append({"path": name, "label": "ab"[number % 2], "split": split})  # relative to the CSV, for both sides
     pd.DataFrame(rows).to_csv(tmp_path / "split.csv", index=False)
-    command = [sys.executable, str(SCRIPT), "--csv", str(tmp_path / "split.csv"), "--backbone", "mobilenetv2_035"]
-    command += ["--size", "32", "--epochs", "1", "--fine-tune-epochs", "1", "--batch-size", "4"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=os.sep)
+    out = tmp_path / "out"
+    small = ["--backbone", "mobilenetv2_035", "--size", 32, "--epochs", 1, "--batch", 4, "--out", out]
+    done = run(SCRIPT, "--csv", tmp_path / "split.csv", "--jobs", "frozen", "again", "fine_tuned", "floor", *small)
     assert done.returncode == 0, done.stderr
-    assert "tlkeras" in done.stdout
-    assert "plain Keras" in done.stdout
-    assert "times as long as tlkeras (2 epochs" in done.stdout
+    runs = pd.read_csv(out / "runs.csv")
+    found = set(zip(runs["job"], runs["side"], strict=True))
+    both = {(job, side) for job in ("frozen", "fine_tuned") for side in ("tlkeras", "plain Keras")}
+    assert found == both | {("again", "tlkeras"), ("floor", "plain Keras")}
+    trained = runs[runs["job"] != "floor"]
+    parts = trained[["setup_s", "phase1_s", "phase2_s"]].sum(axis=1)
+    assert (parts <= trained["wall_s"]).all()
+    assert (trained["phase2_s"] > 0.01).tolist() == (trained["job"] == "fine_tuned").tolist()
+    assert (runs["images"] == 24).all()
+    shown = (out / "training.md").read_text()
+    assert all(words in shown for words in ("fine tuned", "again", "times faster", "of the floor"))
+    assert (out / "training.png").stat().st_size > 10_000
+    again = run(SCRIPT, "--report-only", "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert (out / "training.md").read_text() == shown
+
+
+@pytest.mark.slow
+def test_precision_is_compared_for_each_backbone(tmp_path):
+    done = run(
+        EXPERIMENTS / "benchmark_precision.py",
+        *["--backbones", "mobilenet_025", "--size", 32, "--images", 100, "--repeats", 1, "--out", tmp_path],
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| mobilenet_025 |" in (tmp_path / "precision.md").read_text()
 
 
 def test_one_of_csv_and_dataset_is_asked_for():
-    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True)
+    done = run(SCRIPT)
     assert done.returncode == 2
     assert "--csv FILE" in done.stderr
+
+
+def test_a_report_without_runs_says_what_to_do(tmp_path):
+    done = run(SCRIPT, "--report-only", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "there is no runs.csv" in done.stderr

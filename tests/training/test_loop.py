@@ -59,11 +59,11 @@ def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels,
     after_one = dataclasses.replace(tuner, phases=(dataclasses.replace(phase, epochs=1),)).fit(train, val, seed=0)
     original = loop._run_epoch
 
-    def only_the_second(model, job, phase, number, epoch):
+    def only_the_second(stage, job, phase, number, epoch):
         if epoch == 1:
-            model.set_weights(weights_of(after_one))
+            stage.model.set_weights(weights_of(after_one))
             return after_one.epochs[0]
-        return original(model, job, phase, number, epoch)
+        return original(stage, job, phase, number, epoch)
 
     monkeypatch.setattr(loop, "_run_epoch", only_the_second)
     entered = tuner.fit(train, val, seed=0, progress=False)

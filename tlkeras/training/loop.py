@@ -5,87 +5,119 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from tlkeras.data.arrays import from_arrays
 from tlkeras.data.balance import oversample, sample_weights
-from tlkeras.data.pipeline import cpu_tensor, decode_all, epoch_batches
 from tlkeras.data.warp import build_warp
+from tlkeras.machine import available_memory
 from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_classifier
 from tlkeras.models.freezing import layer_table, set_trainable
+from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
 from tlkeras.schema import EpochLog, InputError, Samples
 from tlkeras.seeds import derive_seed, generator
+from tlkeras.sizes import format_size, parse_size
+from tlkeras.training.checks import as_samples, check_samples, check_val_is_there
+from tlkeras.training.feature_store import FeatureStore, open_store, output_layer
+from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
+from tlkeras.training.frozen import Frozen, find_frozen
+from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.tuned_classifier import TunedClassifier
 from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
 
 SEED_STATE = "seed_generator_state"  # what Keras calls the variable that Dropout and noise layers draw from
 
 
-def fit_tuner(recipe: Tuner, train, val, *, seed: int, weights_folder=None, progress=True) -> TunedClassifier:
+def fit_tuner(
+    recipe: Tuner, train, val, *, seed: int, weights_folder=None, store=True, memory_budget=None, progress=True
+) -> TunedClassifier:
     """See `Tuner.fit`."""
-    train = _as_samples("train", train)
-    val = None if val is None else _as_samples("val", val, train.class_names)
-    _check_samples(train, val)
-    _check_val_is_there(recipe, val)
-    say = _printer(progress)
+    train = as_samples("train", train)
+    val = None if val is None else as_samples("val", val, train.class_names)
+    check_samples(train, val)
+    check_val_is_there(recipe, val)
+    store, say = open_store(store), _printer(progress)
+    scratch = _scratch(recipe, [train, val], memory_budget, store)
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
     require_trainable_batch_norm(weights, recipe.phases)
     say(f"{backbone.name} on {device_name()}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
-    model = build_classifier(
-        backbone,
-        n_classes=len(train.class_names),
-        image_size=recipe.image_size,
-        weights=weights,
-        head=recipe.head,
-        preprocessing=recipe.preprocessing,
-        seed=derive_seed(seed, "weights"),
-    )
-    # Every phase is set once before anything is decoded or trained: a stage that is not there is known at once.
-    for phase in recipe.phases:
-        _set_trainable(model, backbone, phase)
-    job = _Job(
-        recipe=recipe,
-        seed=seed,
-        train=_Part(train, cpu_tensor(decode_all(train, recipe.image_size, progress=progress))),
-        val=None if val is None else _Part(val, cpu_tensor(decode_all(val, recipe.image_size, progress=progress))),
-        sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
-        if recipe.imbalance == "class_weights"
-        else None,
-        warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),
-        progress=progress,
-    )
-    best, history, tables = _Best(), [], []
-    for number, phase in enumerate(recipe.phases, start=1):
-        summary = _set_trainable(model, backbone, phase)
-        say(f"phase {number} of {len(recipe.phases)}: {summary}")
-        tables.append(layer_table(model))
-        history += _run_phase(model, job, phase, number, best, say)
-        kept = best.epoch if phase.keep == "best" and best.epoch is not None else (number, history[-1].epoch)
-    # A fresh model around the same layers: without the last phase's optimizer, whose state would triple the saved file.
-    model = keras.Model(model.input, model.output, name=model.name)
-    return TunedClassifier(
+
+    def build(precision: str) -> keras.Model:
+        return build_classifier(
+            backbone,
+            n_classes=len(train.class_names),
+            image_size=recipe.image_size,
+            weights=weights,
+            head=recipe.head,
+            preprocessing=recipe.preprocessing,
+            precision=precision,
+            seed=derive_seed(seed, "weights"),
+        )
+
+    precision = choose_precision(recipe, train, build, say)
+    with computing_in(precision.name):
+        model = build(precision.name)
+        # Every phase is set once before anything is decoded or trained: a stage that is not there is known at once.
+        frozen = find_frozen(
+            model,
+            recipe.phases,
+            lambda phase: _set_trainable(model, backbone, phase),
+            lambda trunks: store is not None and _has_room(store, trunks, recipe, train, val, say),
+        )
+        changing = recipe.augmentation is not None and recipe.augmentation.views is None
+        job = _Job(
+            recipe=recipe,
+            seed=seed,
+            train=Part(train, recipe.image_size, hold=None in frozen or changing, scratch=scratch, progress=progress),
+            val=None
+            if val is None
+            else Part(
+                val,
+                recipe.image_size,
+                hold=None in frozen or (changing and recipe.augment_val),
+                scratch=scratch,
+                progress=progress,
+            ),
+            sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
+            if recipe.imbalance == "class_weights"
+            else None,
+            warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),
+            store=store,
+            progress=progress,
+            say=say,
+        )
+        best, history, tables = _Best(), [], []
+        for number, phase in enumerate(recipe.phases, start=1):
+            summary = _set_trainable(model, backbone, phase)
+            say(f"phase {number} of {len(recipe.phases)}: {summary}")
+            tables.append(layer_table(model))
+            history += _run_phase(model, frozen[number - 1], job, phase, number, best)
+            kept = best.epoch if phase.keep == "best" and best.epoch is not None else (number, history[-1].epoch)
+        # A fresh model around the same layers: without the last phase's optimizer, whose state would triple the saved
+        # file.
+        model = keras.Model(model.input, model.output, name=model.name)
+    classifier = TunedClassifier(
         model=model,
         class_names=train.class_names,
         image_size=recipe.image_size,
         epochs=tuple(replace(log, kept=(log.phase, log.epoch) == kept) for log in history),
         layers=_layers_by_phase(tables),
         weights=weights,
+        precision=precision,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    samples: Samples
-    pixels: object  # uint8 (n, H, W, 3), a tensor in main memory
+    features = None if frozen[-1] is None else (frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
+    precision = compared_with_float32(classifier.keeping(features), build, val, say)
+    return replace(classifier, precision=precision).keeping(features)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +126,16 @@ class _Job:
 
     recipe: Tuner
     seed: int
-    train: _Part
-    val: _Part | None
+    train: Part
+    val: Part | None
     sample_weights: np.ndarray | None  # float32 (n,), one per training sample
-    warp: object | None
+    warp: Callable | None
+    store: FeatureStore | None
     progress: bool
+    say: Callable[[str], None]
+
+    def kept(self, *trunks: keras.Model) -> KeptFeatures:
+        return KeptFeatures(self.store, trunks, self.recipe.feature_dtype, self.say)
 
 
 class _Best:
@@ -112,17 +149,29 @@ class _Best:
             self.value, self.weights, self.epoch = value, model.get_weights(), epoch
 
 
-def _run_phase(model, job: _Job, phase: Phase, number: int, best: _Best, say) -> list[EpochLog]:
-    model.compile(
-        optimizer=_optimizer(phase),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """What a phase trains and what it is judged by: the whole model over pixels, or its tail over kept features."""
+
+    model: keras.Model  # the whole one
+    learner: keras.Model
+    train: Feed
+    judge: keras.Model
+    val: Feed | None
+
+
+def _run_phase(model, frozen, job: _Job, phase: Phase, number: int, best: _Best) -> list[EpochLog]:
+    stage = _stage(model, frozen, job, number)
+    stage.learner.compile(
+        optimizer=_optimizer(phase), loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"]
     )
+    if stage.judge is not stage.learner:
+        stage.judge.compile(optimizer=None, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
     history, best_of_phase, waited = [], math.inf, 0
     for epoch in range(1, phase.epochs + 1):
-        log = _run_epoch(model, job, phase, number, epoch)
+        log = _run_epoch(stage, job, phase, number, epoch)
         history.append(log)
-        say(_line(log, phase))
+        job.say(_line(log, phase))
         if job.val is None:
             continue
         value = log.val_loss if phase.monitor == "val_loss" else -log.val_accuracy
@@ -131,31 +180,46 @@ def _run_phase(model, job: _Job, phase: Phase, number: int, best: _Best, say) ->
         waited = 0 if value < best_of_phase else waited + 1
         best_of_phase = min(best_of_phase, value)
         if phase.patience is not None and waited >= phase.patience:
-            say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
+            job.say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
     if phase.keep == "best" and best.weights is not None:
         model.set_weights(best.weights)
     elif phase.keep == "best":
         reason = "no validation samples" if job.val is None else f"{phase.monitor} was never a number"
-        say(f"{reason}: the weights of the last epoch are kept")
+        job.say(f"{reason}: the weights of the last epoch are kept")
     return history
 
 
-def _run_epoch(model, job: _Job, phase: Phase, number: int, epoch: int) -> EpochLog:
-    start = time.perf_counter()
-    _seed_dropout(model, job.seed, number, epoch)
-    model.optimizer.learning_rate = phase.learning_rate_at(epoch)
-    order = _epoch_order(job, number, epoch)
-    batches = epoch_batches(
-        job.train.pixels,
-        order,
-        labels=job.train.samples.labels,
-        weights=job.sample_weights,
-        batch_size=job.recipe.batch_size,
-        **_augmented(job, number, epoch, order),
+def _stage(model: keras.Model, frozen: Frozen | None, job: _Job, number: int) -> _Stage:
+    """Images that change in every epoch go through the whole model, others once through the trunk."""
+    recipe = job.recipe
+    augmenting = None
+    if recipe.augmentation is not None:
+        augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number)
+    val_augmenting = augmenting if recipe.augment_val else None
+    kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
+    fixed = recipe.augmentation is None or recipe.augmentation.views is not None
+    val_fixed = fixed or not recipe.augment_val
+    return _Stage(
+        model=model,
+        learner=tail if fixed else model,
+        train=Feed(job.train, kept=kept if fixed else None, augmenting=augmenting),
+        judge=tail if val_fixed else model,
+        val=job.val and Feed(job.val, kept=kept if val_fixed else None, augmenting=val_augmenting),
     )
+
+
+def _run_epoch(stage: _Stage, job: _Job, phase: Phase, number: int, epoch: int) -> EpochLog:
+    start = time.perf_counter()
+    _seed_dropout(stage.model, job.seed, number, epoch)
+    stage.learner.optimizer.learning_rate = phase.learning_rate_at(epoch)
+    order = _epoch_order(job, number, epoch)
+    # An oversampled image looks different each time it comes: its k-th showing draws as example row + k * n.
+    examples = order + len(job.train.samples) * _showing(order)
+    size = job.recipe.batch_size
+    batches = stage.train.batches(epoch, order, examples=examples, weights=job.sample_weights, batch_size=size)
     callbacks = [_Bar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
-    logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
+    logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
     loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
     if not math.isfinite(loss):
         raise InputError(
@@ -163,13 +227,10 @@ def _run_epoch(model, job: _Job, phase: Phase, number: int, epoch: int) -> Epoch
             f"{phase.learning_rate_at(epoch):g}. Lower the rate of this phase (a tenth is the usual next step)."
         )
     val_loss = val_accuracy = None
-    if job.val is not None:
+    if stage.val is not None:
         rows = np.arange(len(job.val.samples))
-        augmented = _augmented(job, number, epoch, rows) if job.recipe.augment_val else {}
-        batches = epoch_batches(
-            job.val.pixels, rows, labels=job.val.samples.labels, batch_size=job.recipe.batch_size, **augmented
-        )
-        scores = model.evaluate(batches, verbose=0, return_dict=True)
+        batches = stage.val.batches(epoch, rows, examples=rows, batch_size=size)
+        scores = stage.judge.evaluate(batches, verbose=0, return_dict=True)
         val_loss, val_accuracy = float(scores["loss"]), float(scores["accuracy"])
     return EpochLog(number, epoch, round(time.perf_counter() - start, 3), loss, accuracy, val_loss, val_accuracy)
 
@@ -181,14 +242,6 @@ def _epoch_order(job: _Job, number: int, epoch: int) -> np.ndarray:
     else:
         rows = np.arange(len(labels))
     return generator(job.seed, "order", number, epoch).permutation(rows)
-
-
-def _augmented(job: _Job, number: int, epoch: int, rows: np.ndarray) -> dict:
-    if job.warp is None:
-        return {}
-    # An oversampled image looks different each time it comes: its k-th showing draws as example row + k * n.
-    examples = rows + len(job.train.samples) * _showing(rows)
-    return {"warp": job.warp, "example_seeds": job.recipe.augmentation.example_seeds(job.seed, number, epoch, examples)}
 
 
 def _showing(rows: np.ndarray) -> np.ndarray:
@@ -219,36 +272,37 @@ def _set_trainable(model, backbone, phase: Phase):
     )
 
 
-def _as_samples(name: str, given, class_names=None) -> Samples:
-    if isinstance(given, Samples):
-        return given
-    if isinstance(given, tuple | list) and len(given) == 2:
-        try:
-            return from_arrays(*given, class_names=class_names)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-    raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
+def _has_room(store: FeatureStore, trunks, recipe: Tuner, train: Samples, val: Samples | None, say) -> bool:
+    """Whether the features of the images that stay the same from epoch to epoch can be kept; says where not."""
+    n_images = _n_rows(recipe, train, val)
+    has_room = store.has_room(trunks, n_images, recipe.feature_dtype)
+    if not has_room and len(trunks) == 1:  # several together are only a saving
+        say(
+            f"features up to {output_layer(trunks[0])} of {n_images:,} images are more than the feature store may hold "
+            f"({format_size(store.limit)}) or the disk has free: they are computed in every epoch"
+        )
+    return has_room
 
 
-def _check_samples(train: Samples, val: Samples | None) -> None:
-    for name, samples in {"train": train, "val": val}.items():
-        if samples is None:
-            continue
-        if len(samples) == 0:
-            raise InputError(f"{name}: there are no samples in it." + (" Give None instead." if name == "val" else ""))
-        if samples.labels is None:
-            raise InputError(f"{name}: these samples have no labels; training and validation need them.")
-    missing = [name for name, count in train.class_counts().items() if count == 0]
-    if missing:
-        raise InputError(f"train: no training image of {', '.join(missing)}. Add some, or leave the class out.")
-    if val is not None and val.class_names != train.class_names:
-        raise InputError(f"val: its classes {val.class_names} are not those of train, {train.class_names}.")
+def _n_rows(recipe: Tuner, train: Samples, val: Samples | None) -> int:
+    """How many different inputs a fit shows that come again in later epochs."""
+    n_train, n_val = len(train), 0 if val is None else len(val)
+    if recipe.augmentation is None:
+        return n_train + n_val
+    if recipe.imbalance == "oversample":  # each showing of an image in an epoch is a view of its own
+        counts = np.array([count for count in train.class_counts().values() if count])
+        n_train = int((counts * np.ceil(counts.max() / counts)).sum())
+    views = recipe.augmentation.views or 0
+    return views * n_train + (views if recipe.augment_val else 1) * n_val
 
 
-def _check_val_is_there(recipe: Tuner, val: Samples | None) -> None:
-    patient = any(phase.patience is not None for phase in recipe.phases)
-    if val is None and (patient or recipe.augment_val):
-        raise InputError("val: received None, but Phase.patience and Tuner.augment_val need validation samples.")
+def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:
+    """The folder for decoded pixels, None where they fit into memory."""
+    budget = available_memory() // 2 if memory_budget is None else parse_size("memory_budget", memory_budget)
+    pixels = sum(len(samples) for samples in parts if samples is not None) * math.prod(recipe.image_size) * 3
+    if pixels <= budget:
+        return None
+    return (store or FeatureStore()).folder  # not the system's folder for temporary files, which may lie in memory
 
 
 def _layers_by_phase(tables):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import textwrap
 import warnings
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from types import NoneType
-from typing import get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import get_args, get_origin, get_type_hints
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from tlkeras.files import read_json, sha256_of
 from tlkeras.models.model_file import read_model, reading
 from tlkeras.models.weights import WeightsFile
-from tlkeras.schema import EpochLog, InputError, MissingInputError
+from tlkeras.schema import EpochLog, InputError, MissingInputError, Precision
 from tlkeras.training.tuned_classifier import CARD, MODEL, TunedClassifier
 
 FINGERPRINT_TOLERANCE = 1e-3  # in probability; the same file on another machine's float32 kernels differs by far less
@@ -32,8 +32,8 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         folder: holds model.keras and classifier.json.
 
     Returns:
-        TunedClassifier with class names, image size, history and weights file as saved; `layers` is None. On the same
-        machine its probabilities are those before saving, bit for bit.
+        TunedClassifier with class names, image size, history, precision and weights file as saved; `layers` is None. On
+        the same machine its probabilities are those before saving, bit for bit.
 
     Raises:
         InputError: a file is damaged or foreign, or model.keras is not the one classifier.json was written for.
@@ -61,6 +61,7 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         weights=None
         if card["weights"] is None
         else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
+        precision=Precision(**card["precision"]),
     )
     with reading(file):
         difference = np.abs(np.subtract(classifier.fingerprint(), card["fingerprint"])).max()
@@ -97,6 +98,7 @@ def _read_card(file: Path) -> dict:
         card = read_json(file)
     if not isinstance(card, dict):
         raise InputError(f"{file} holds {_kind(card)}; accepted is what TunedClassifier.save writes, a JSON object.")
+    card.setdefault("precision", asdict(Precision()))  # earlier versions wrote none, and knew no other
     lacking = [key for key in _ACCEPTED if key not in card]
     if lacking:
         raise InputError(f"{file} lacks {', '.join(lacking)}. Save the classifier again with TunedClassifier.save.")
@@ -125,7 +127,11 @@ def _is_image_size(value: object) -> bool:
 
 def _is_record(value: object, kind: type) -> bool:
     """Whether `value` is a JSON object with the fields of the dataclass `kind`, each of a type that fits."""
-    types = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
+    hints = get_type_hints(kind).items()
+    types = {
+        name: [get_origin(each) or each for each in (get_args(hint) if get_origin(hint) is UnionType else (hint,))]
+        for name, hint in hints
+    }
     required = {field.name for field in fields(kind) if field.default is MISSING}
     if not isinstance(value, dict) or not required <= value.keys() <= types.keys():
         return False
@@ -146,6 +152,10 @@ _ACCEPTED = {
     "weights": (
         f"null, or an object with {', '.join(field.name for field in fields(WeightsFile))}",
         lambda value: value is None or _is_record(value, WeightsFile),
+    ),
+    "precision": (
+        f"an object with {', '.join(field.name for field in fields(Precision))}",
+        lambda value: _is_record(value, Precision),
     ),
     "versions": (
         "an object that names the version of keras",

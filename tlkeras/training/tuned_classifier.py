@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ import numpy as np
 
 from tlkeras import __version__
 from tlkeras.data.images import require_readable
-from tlkeras.data.pipeline import pixel_batches
+from tlkeras.data.pipeline import epoch_batches, pixel_batches
 from tlkeras.files import atomic_write, sha256_of, write_json
+from tlkeras.models.cut import Cut
 from tlkeras.models.weights import WeightsFile
-from tlkeras.schema import EpochLog, InputError, Predictions, Samples, check_image_size
+from tlkeras.schema import EpochLog, InputError, Precision, Predictions, Samples, check_image_size
 from tlkeras.seeds import generator
+from tlkeras.training.feed import KeptFeatures, Part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,9 @@ class TunedClassifier:
         epochs: the training log, one EpochLog per epoch; empty for a model made elsewhere.
         layers: DataFrame of every layer and whether it learnt in each phase, or None.
         weights: the weights file the backbone started from, or None where it started from random ones.
+        precision: what it computes in.
+        kept_features: the model in two parts and where the features between them are kept, for `predict` to find them;
+            None (as in a classifier that was loaded, or changed with `replace`) runs the whole model.
     """
 
     model: keras.Model
@@ -44,6 +50,8 @@ class TunedClassifier:
     epochs: tuple[EpochLog, ...] = ()
     layers: pd.DataFrame | None = None
     weights: WeightsFile | None = None
+    precision: Precision = Precision()
+    kept_features: tuple[Cut, KeptFeatures] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
         names = tuple(str(name) for name in self.class_names)
@@ -63,8 +71,20 @@ class TunedClassifier:
 
         return pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
 
+    def keeping(self, features: tuple[Cut, KeptFeatures] | None) -> TunedClassifier:
+        """The same classifier with `kept_features`."""
+        same = copy.copy(self)
+        object.__setattr__(same, "kept_features", features)
+        return same
+
     def predict(self, samples: Samples) -> Predictions:
-        """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit."""
+        """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit.
+
+        Where `fit` kept features, those of these samples are found in its feature store, or added to it.
+
+        Raises:
+            InputError: no samples, or of other classes; files that cannot be read; a store that cannot be written.
+        """
         if samples.labels is None and not samples.class_names:
             samples = replace(samples, class_names=self.class_names)
         if samples.class_names != self.class_names:
@@ -74,12 +94,22 @@ class TunedClassifier:
             )
         if len(samples) == 0:
             raise InputError("samples: there are none to predict.")
+        if self.kept_features is not None and self.kept_features[1].have_room(len(samples)):
+            return Predictions(samples=samples, probs=self._predict_from_features(samples))
         try:
             probs = self.model.predict(pixel_batches(samples, self.image_size, PREDICT_BATCH), verbose=0)
         except Exception:
             require_readable(samples)  # names the files, where it was they that stopped the pipeline
             raise
         return Predictions(samples=samples, probs=probs)
+
+    def _predict_from_features(self, samples: Samples) -> np.ndarray:
+        cut, kept = self.kept_features
+        part = Part(samples, self.image_size)
+        features = kept.of(part.sources, part.stream, progress=False)
+        order = np.arange(len(samples))
+        batches = epoch_batches(features.table, order, rows=features.rows, batch_size=PREDICT_BATCH)
+        return cut.tail.predict(batches, verbose=0)
 
     def predict_pixels(self, images: np.ndarray) -> np.ndarray:
         """Probabilities for pixels that are in memory.
@@ -117,7 +147,8 @@ class TunedClassifier:
         """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint)."""
         folder = Path(folder)
         with atomic_write(folder / MODEL) as temporary:
-            self.model.save(temporary)
+            # A fresh model around the same layers: those of a model that was cut belong to several graphs.
+            keras.Model(self.model.input, self.model.output, name=self.model.name).save(temporary)
         write_json(
             folder / CARD,
             {
@@ -126,6 +157,7 @@ class TunedClassifier:
                 "sha256": sha256_of(folder / MODEL),
                 "fingerprint": self.fingerprint(),
                 "weights": None if self.weights is None else self.weights.describe(),
+                "precision": asdict(self.precision),
                 "versions": {"tlkeras": __version__, "keras": keras.__version__},
                 "epochs": [asdict(log) for log in self.epochs],
             },

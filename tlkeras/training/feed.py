@@ -1,0 +1,157 @@
+"""What a phase is shown: pixels, decoded once, or features of frozen layers, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tlkeras.data.augmentation import Augmentation
+from tlkeras.data.digests import digest, source_digests
+from tlkeras.data.pipeline import decode_all, decoded_batches, epoch_batches
+from tlkeras.data.warp import WARP
+from tlkeras.schema import Samples
+from tlkeras.training.feature_store import BATCH, Features, FeatureStore
+
+
+class Part:
+    """Training, validation or test samples, read when they are first asked for.
+
+    Args:
+        samples: n images.
+        image_size: (height, width).
+        hold: whether `pixels` will be needed; what is streamed then comes from them, so that nothing is decoded twice.
+        scratch: None holds decoded pixels in memory, a folder maps them from a file there.
+        progress: show bars on long work.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        image_size: tuple[int, int],
+        *,
+        hold: bool = False,
+        scratch: Path | None = None,
+        progress: bool = False,
+    ):
+        self.samples, self.image_size, self.progress = samples, image_size, progress
+        self._hold, self._scratch = hold, scratch
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """uint8 (n, H, W, 3), RGB."""
+        return decode_all(self.samples, self.image_size, scratch=self._scratch, progress=self.progress)
+
+    @cached_property
+    def sources(self) -> list[bytes]:
+        """One digest per sample, of what its pixels are made from."""
+        return source_digests(self.samples)
+
+    def stream(self, positions: np.ndarray) -> Iterator[np.ndarray]:
+        """The pixels of some samples, in that order, in batches: uint8 (b, H, W, 3)."""
+        if not self._hold:
+            return decoded_batches(self.samples, self.image_size, BATCH, rows=positions)
+        return (self.pixels[positions[start : start + BATCH]] for start in range(0, len(positions), BATCH))
+
+
+@dataclass(frozen=True)
+class Augmenting:
+    """How images are changed in one phase.
+
+    Attributes:
+        augmentation: what may happen to them.
+        warp: `build_warp` of it.
+        seed: of the run.
+        phase: number of the phase.
+    """
+
+    augmentation: Augmentation
+    warp: Callable
+    seed: int
+    phase: int
+
+    def example_seeds(self, epoch: int, examples: np.ndarray) -> np.ndarray:
+        """int32 (m, 2)."""
+        return self.augmentation.example_seeds(self.seed, self.phase, epoch, examples)
+
+
+@dataclass(frozen=True)
+class KeptFeatures:
+    """Where a phase finds the features it trains or is judged on.
+
+    Attributes:
+        store: keeps them.
+        trunks: what computes them; the first one's are shown, the others' computed in the same pass for later phases.
+        dtype: they are kept in.
+        say: told in words what takes long.
+    """
+
+    store: FeatureStore
+    trunks: Sequence[keras.Model]
+    dtype: str = "float32"
+    say: Callable[[str], None] = lambda text: None
+
+    def have_room(self, n_images: int) -> bool:
+        """Whether the store can hold the features of so many images."""
+        return self.store.has_room(self.trunks, n_images, self.dtype)
+
+    def of(self, sources: list[bytes], pixels, *, progress: bool) -> Features:
+        """Of the images whose pixels are made from `sources`; see `FeatureStore.features`."""
+        found = self.store.features(self.trunks, sources, pixels, dtype=self.dtype, say=self.say, progress=progress)
+        return found[0]
+
+
+class Feed:
+    """What one phase shows of one part, epoch by epoch.
+
+    Args:
+        part: the samples.
+        kept: where features come from, for the tail of a cut; None shows pixels, for the whole model.
+        augmenting: how images are changed, None where they are not. With kept features its views have to be fixed.
+    """
+
+    def __init__(self, part: Part, *, kept: KeptFeatures | None = None, augmenting: Augmenting | None = None):
+        self._part, self._kept, self._augmenting = part, kept, augmenting
+
+    def batches(self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int):
+        """One epoch: batches of (inputs, labels), or (inputs, labels, weights).
+
+        Args:
+            epoch: its number.
+            order: int (m,), the samples.
+            examples: int (m,), which draw of the augmentation each of them gets.
+            weights: float (n,), one per sample, or None.
+            batch_size: of the batches.
+        """
+        targets = {"labels": self._part.samples.labels, "weights": weights, "batch_size": batch_size}
+        seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
+        warp = None if self._augmenting is None else self._augmenting.warp
+        if self._kept is None:
+            return epoch_batches(self._part.pixels, order, warp=warp, example_seeds=seeds, **targets)
+        if self._augmenting is None:
+            features, rows = self._plain.table, self._plain.rows[order]
+        else:
+            found = self._augmented(order, warp, seeds)
+            features, rows = found.table, found.rows
+        return epoch_batches(features, order, rows=rows, **targets)
+
+    @cached_property
+    def _plain(self) -> Features:
+        return self._kept.of(self._part.sources, self._part.stream, progress=self._part.progress)
+
+    def _augmented(self, order, warp, seeds) -> Features:
+        # How many views there are changes none of them.
+        kind = f"{WARP} {replace(self._augmenting.augmentation, views=None)!r}".encode()
+        sources = [digest(self._part.sources[i], kind, seed.tobytes()) for i, seed in zip(order, seeds, strict=True)]
+
+        def stream(positions: np.ndarray) -> Iterator[np.ndarray]:
+            batches = epoch_batches(
+                self._part.pixels, order[positions], batch_size=BATCH, warp=warp, example_seeds=seeds[positions]
+            )
+            return (keras.ops.convert_to_numpy(batch) for batch in batches)
+
+        return self._kept.of(sources, stream, progress=self._part.progress)
