@@ -1,37 +1,53 @@
-"""How long does the two-phase recipe take, beside a plain Keras script that does the same?
+"""How long does a training take, beside the script one would write from Keras' transfer-learning guide?
 
 Question
-    The same CSV of images, the same weights file, the same head, epochs and batch size: what are the wall time, the
-    peak memory and the test accuracy of tlkeras and of experiments/benchmark_plain_keras.py, each a whole process?
+    The same images, split, weights, head, epochs and batch size: what are wall time, memory and test accuracy of
+    tlkeras and of a plain script, each a whole process? And how near is tlkeras to the floor, one forward pass of the
+    frozen network over all images?
 Commands
-    python experiments/benchmark_training.py --dataset ham10000 --data DATA --weights FILE
-    python experiments/benchmark_training.py --csv FILE --weights FILE --epochs 10 --fine-tune-epochs 0
+    python experiments/benchmark_training.py --dataset ham10000 --data DATA --weights imagenet --jobs frozen again floor
+        --seeds 0 1 2 --out runs/benchmark
+    python experiments/benchmark_training.py --dataset ham10000 --data DATA --weights imagenet --only IDS.csv
+        --jobs frozen fine_tuned --seeds 0 1 2 --out runs/benchmark
+    python experiments/benchmark_training.py --report-only --out runs/benchmark
 Data
-    A CSV with the columns path, label, split (train, val, test); or a data set of tl.DATASETS, split 70/15/15 by lesion
-    or patient into such a CSV.
+    A data set of tl.DATASETS, split 70/15/15 by lesion or patient, anew for each seed (--only: those images alone that
+    a CSV names in its column image_id), or a CSV with the columns path, label, split (train, val, test).
+Jobs
+    frozen: the head, on the frozen network. Both sides; the feature store is empty at the start.
+    again: the same with another seed and its split, the store as "frozen" left it. tlkeras alone, beside the plain
+        script's "frozen".
+    fine_tuned: "frozen", then as many epochs from --fine-tune-at on. Both sides; the store is empty at the start.
+    floor: every image decoded and put through the frozen network once by plain Keras, at the batch size that is best
+        on 512 images; its seconds, and those of "frozen", without imports.
 Cost
-    Whatever the plain script takes, plus ours. Runs alternate; with --repeats above 1 medians are shown.
+    With HAM10000, 3 seeds and MobileNetV2 at 128 pixels about 25 minutes on 2 cores, nearly all of it the other side's.
 What differs
-    Ours keeps BatchNorm frozen in the second phase; the plain script means to and does not (its docstring says why).
-    Timings are of this machine, now: quote the ratio, not the seconds.
+    tlkeras antialiases when it resizes and freezes BatchNorm in fine-tuning; the plain script does neither. Sides
+    alternate, seed by seed; ratios are taken pair by pair. Timings are of this machine, now: quote ratios, not seconds.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 from tlkeras.cli import run_guarded
+from tlkeras.machine import anonymous_memory_mb
 from tlkeras.models.weights import find_weights
 from tlkeras.schema import InputError
 
 HERE = Path(__file__).resolve().parent
 WIDTHS = {"mobilenetv2": 1.0, "mobilenetv2_050": 0.5, "mobilenetv2_035": 0.35}
+JOBS = ("frozen", "fine_tuned", "again", "floor")
+SETTINGS = ["backbone", "weights", "size", "epochs", "batch"]
+RUN = [*SETTINGS, "images", "job", "side", "seed"]
+FLOOR_BATCHES = (16, 32, 64, 128)
 
 
 def arguments():
@@ -41,114 +57,322 @@ def arguments():
     add("--csv", type=Path, help="columns path, label, split (train, val, test)")
     add("--dataset", help="a data set of tl.DATASETS in place of --csv")
     add("--data", type=Path, default=Path(os.environ.get("TLKERAS_DATA", "data")), help="folder of the data sets")
+    add("--only", type=Path, metavar="CSV", help="with --dataset: only the images its column image_id names")
+    add("--jobs", nargs="+", choices=JOBS, default=["frozen"], help="default: frozen")
     add("--weights", default=None, help='a no-top weights file, or "imagenet" (default: random)')
     add("--backbone", choices=list(WIDTHS), default="mobilenetv2")
     add("--size", type=int, default=128, help="pixels a side (default: %(default)s)")
-    add("--epochs", type=int, default=10, help="with the backbone frozen (default: %(default)s)")
-    add("--fine-tune-epochs", type=int, default=10, help="with all of it free (default: %(default)s)")
-    add("--batch-size", type=int, default=128)
-    add("--seed", type=int, default=0)
-    add("--repeats", type=int, default=1, help="runs of each side, in turn (default: %(default)s)")
-    add("--side", choices=["tlkeras"], help=argparse.SUPPRESS)
+    add("--epochs", type=int, default=10, help="of each phase (default: %(default)s)")
+    add("--fine-tune-at", default="block_13_expand", metavar="LAYER", help="default: %(default)s")
+    add("--batch", type=int, default=128, help="images per training step (default: %(default)s)")
+    add("--seeds", nargs="+", type=int, default=[0])
+    add("--guide", type=Path, default=HERE / "benchmark_plain_keras.py", help="the other side; it takes these options")
+    add("--out", type=Path, default=Path("runs/benchmark"), help="where runs and table go (default: %(default)s)")
+    add("--report-only", action="store_true", help="table and plot again, of all runs in --out")
+    add("--side", choices=["frozen", "again", "fine_tuned", "floor"], help=argparse.SUPPRESS)
+    add("--seed", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def run_tlkeras(options):
-    """Our side: trains, scores the test part, prints one JSON line."""
-    import tlkeras as tl
-
+def run_side(options):
+    """tlkeras' side of a job: trains, scores the test part, prints one JSON line."""
     start = time.perf_counter()
+    import tlkeras as tl
+    import tlkeras.training.loop  # TensorFlow and Keras: what a job costs is counted without them too
+
     samples = tl.from_csv(options.csv, part="split")
     splits = tl.Predefined(respect_groups=False).split(samples, seed=options.seed)
-    phases = [tl.Phase(options.epochs, 1e-3)] if options.epochs else []
-    phases += [tl.Phase(options.fine_tune_epochs, 1e-5, unfreeze="all")] if options.fine_tune_epochs else []
+    ready = time.perf_counter()
+    phases = [tl.Phase(options.epochs, 1e-3)]
+    if options.side == "fine_tuned":
+        phases.append(tl.Phase(options.epochs, 1e-5, unfreeze_from=options.fine_tune_at))
     tuner = tl.Tuner(
         options.backbone,
         weights=options.weights,
         image_size=(options.size, options.size),
         head=tl.Head(hidden=(128,), dropout=0.5, input_dropout=0.5, batch_norm=True),
         phases=tuple(phases),
-        batch_size=options.batch_size,
+        batch_size=options.batch,
     )
     classifier = tuner.fit(splits.train, splits.val, seed=options.seed, progress=False)
+    fitted = time.perf_counter()
     accuracy = tl.score(classifier.predict(splits.test))["accuracy"]
-    seconds = time.perf_counter() - start
-    print(json.dumps({"accuracy": accuracy, "seconds": seconds, "images": len(splits.train)}))
+    end = time.perf_counter()
+    seconds = classifier.history.groupby("phase")["seconds"].sum()
+    first = classifier.history.query("phase == 1")["seconds"]
+    report = {
+        "test_acc": accuracy,
+        "setup_s": ready - start + (fitted - ready - seconds.sum()),
+        "features_s": first.iloc[0] - first.iloc[1:].median() if len(first) > 1 else 0.0,
+        "phase1_s": seconds.get(1, 0.0),
+        "phase2_s": seconds.get(2, 0.0),
+        "test_s": end - fitted,
+        "work_s": end - ready,
+    }
+    print(json.dumps(report))
 
 
-def timed(command):
-    """Runs a process; its last line as JSON, with wall seconds and peak memory of the whole process."""
+def run_floor(options):
+    """One pass of all images through the frozen network by plain Keras, decode included; prints one JSON line."""
+    import numpy as np
+
+    import tlkeras as tl
+    from tlkeras.data.pipeline import decode_all, decoded_batches
+
+    samples = tl.from_csv(options.csv, part="split")
+    size = (options.size, options.size)
+    encoder = tl.build_encoder(options.backbone, image_size=size, weights=options.weights, pooling="flatten")
+    some = decode_all(samples.take(np.arange(min(512, len(samples)))), size).astype("float32")
+
+    def seconds(batch):
+        encoder.predict_on_batch(some[:batch])  # the first call also compiles
+        start = time.perf_counter()
+        for at in range(0, len(some), batch):
+            encoder.predict_on_batch(some[at : at + batch])
+        return time.perf_counter() - start
+
+    best = min(FLOOR_BATCHES, key=seconds)
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise InputError(f"{' '.join(command)} ended with exit code {process.returncode}; what it said stands above.")
-    wall = time.perf_counter() - start
-    return json.loads(output.splitlines()[-1]) | {"wall": wall, "peak_mb": usage.ru_maxrss / 1024}
+    for pixels in decoded_batches(samples, size, best):
+        encoder.predict_on_batch(pixels.astype("float32"))
+    print(json.dumps({"work_s": time.perf_counter() - start, "best_batch": best}))
 
 
-def write_split_csv(options, folder):
-    """The CSV both sides read, paths absolute: the given one, or a data set split 70/15/15, groups never crossing."""
+def timed(command, store=None):
+    """Runs a process; its last line as JSON, with wall seconds and peak memory: resident, and anonymous alone."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"} | ({} if store is None else {"TLKERAS_STORE": str(store)})
+    anonymous = [0]
+    with tempfile.TemporaryFile("w+") as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=said, text=True, env=environment
+        )
+        watcher = threading.Thread(target=_watch, args=(process.pid, anonymous))
+        watcher.start()
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        watcher.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            said.seek(0)
+            words = " ".join(map(str, command))
+            raise InputError(f"{words} ended with exit code {process.returncode}:\n{output}{said.read()}")
+    memory = {"resident_mb": usage.ru_maxrss / 1024, "anonymous_mb": max(anonymous)}
+    return json.loads(output.splitlines()[-1]) | {"wall_s": wall} | memory
+
+
+def _watch(pid, anonymous):
+    """Collects the anonymous memory of a process, 20 times a second, while it runs."""
+    while (megabytes := anonymous_memory_mb(pid)) is not None:
+        anonymous.append(megabytes)
+        time.sleep(0.05)
+
+
+def write_split_csv(options, seed, path):
+    """The CSV both sides read, paths absolute: the given one, or a data set split 70/15/15 by `seed`, groups never
+    crossing. Returns how many images there are."""
     import pandas as pd
 
     import tlkeras as tl
 
     if options.csv is not None:
-        splits = tl.Predefined(respect_groups=False).split(tl.from_csv(options.csv, part="split"), seed=options.seed)
+        splits = tl.Predefined(respect_groups=False).split(tl.from_csv(options.csv, part="split"), seed=seed)
     else:
         samples = tl.load_dataset(options.dataset, options.data)
-        splits = tl.Holdout(val=0.15, test=0.15).split(samples, seed=options.seed)
+        if options.only is not None:
+            wanted = set(pd.read_csv(options.only)["image_id"])
+            samples = samples.take([row for row, path in enumerate(samples.images) if Path(path).stem in wanted])
+        splits = tl.Holdout(val=0.15, test=0.15).split(samples, seed=seed)
     rows = [
         {"path": path, "label": samples.class_names[label], "split": part}
         for part, samples in splits.parts().items()
         for path, label in zip(samples.images, samples.labels, strict=True)
     ]
-    path = Path(folder) / "split.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
-    return path
+    return len(rows)
 
 
 def compare(options):
-    """Runs both sides in turn and prints the table."""
+    """Runs the jobs, sides in turn, and adds a row per run to runs.csv."""
     if (options.csv is None) == (options.dataset is None):
         raise InputError("give one of --csv FILE and --dataset NAME.")
-    if options.epochs + options.fine_tune_epochs < 1:
-        raise InputError("--epochs and --fine-tune-epochs are both 0: there is nothing to train.")
     weights = find_weights(options.backbone, options.weights)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        csv = write_split_csv(options, folder)
-        shared = ["--csv", csv, "--size", options.size, "--epochs", options.epochs, "--seed", options.seed]
-        shared += ["--fine-tune-epochs", options.fine_tune_epochs, "--batch-size", options.batch_size]
+        csv = Path(folder) / "split.csv"
+        shared = ["--csv", csv, "--size", options.size, "--batch", options.batch, "--epochs", options.epochs]
         shared += [] if weights is None else ["--weights", weights.path]
-        ours = [sys.executable, __file__, "--side", "tlkeras", "--backbone", options.backbone, *map(str, shared)]
-        width = ["--alpha", str(WIDTHS[options.backbone])]
-        plain = [sys.executable, str(HERE / "benchmark_plain_keras.py"), *width, *map(str, shared)]
-        runs = {"tlkeras": [], "plain Keras": []}
-        sides = [("tlkeras", ours), ("plain Keras", plain)]
-        for repeat in range(options.repeats):
-            # In turn, so that neither always finds the files in the disk cache.
-            for name, command in sides[:: 1 if repeat % 2 == 0 else -1]:
-                print(f"run {repeat + 1} of {options.repeats}: {name} ...", flush=True)
-                runs[name].append(timed(command))
-    epochs = options.epochs + options.fine_tune_epochs
-    print(f"\n{'':12} {'wall, s':>9} {'images/s':>9} {'peak, MB':>9} {'test accuracy':>14}")
-    median = {
-        name: {key: statistics.median(run[key] for run in found) for key in found[0]} for name, found in runs.items()
-    }
-    for name, run in median.items():
-        rate = epochs * run["images"] / run["wall"]
-        print(f"{name:12} {run['wall']:9.1f} {rate:9.0f} {run['peak_mb']:9.0f} {run['accuracy']:14.4f}")
-    ratio = median["plain Keras"]["wall"] / median["tlkeras"]["wall"]
-    print(f"\nplain Keras takes {ratio:.2f} times as long as tlkeras ({epochs} epochs, {os.cpu_count()} cores)")
-    print("images/s: training images times epochs, over the wall time of the whole process, start-up included")
+        ours = [sys.executable, __file__, "--backbone", options.backbone, *shared]
+        guide = [sys.executable, options.guide, "--alpha", WIDTHS[options.backbone], *shared]
+        tuned = ["--fine-tune-at", options.fine_tune_at]
+        settings = {name: getattr(options, name) for name in ("backbone", "size", "epochs", "batch")}
+        settings["weights"] = "random" if weights is None else weights.path.name
+
+        def note(job, side, seed, command, store=None):
+            print(f"seed {seed}: {job}, {side} ...", flush=True)
+            run = timed(command, store)
+            print(f"  {run['wall_s']:.1f} s", flush=True)
+            rows.append({**settings, "images": n_images, "job": job, "side": side, "seed": seed} | run)
+
+        for seed in options.seeds:
+            n_images = write_split_csv(options, seed, csv)
+            for job in [job for job in options.jobs if job in ("frozen", "fine_tuned")]:
+                extra = [*tuned, "--fine-tune-epochs", options.epochs if job == "fine_tuned" else 0]
+                note(job, "plain Keras", seed, [*guide, "--seed", seed, *extra])
+                with tempfile.TemporaryDirectory(dir=folder) as store:
+                    own = tuned if job == "fine_tuned" else []
+                    note(job, "tlkeras", seed, [*ours, "--side", job, "--seed", seed, *own], store)
+                    if job == "frozen" and "again" in options.jobs:
+                        write_split_csv(options, seed + 1000, csv)
+                        note("again", "tlkeras", seed, [*ours, "--side", "again", "--seed", seed + 1000], store)
+                        write_split_csv(options, seed, csv)
+            if "floor" in options.jobs:
+                note("floor", "plain Keras", seed, [*ours, "--side", "floor", "--seed", seed])
+    save_runs(rows, options.out / "runs.csv")
+
+
+def save_runs(rows, path):
+    """Adds rows to runs.csv; a run of the same settings, images, job, side and seed is replaced."""
+    import pandas as pd
+
+    from tlkeras.files import write_csv
+
+    runs = pd.DataFrame(rows)
+    if path.is_file():
+        runs = pd.concat([pd.read_csv(path), runs]).drop_duplicates(RUN, keep="last")
+    write_csv(runs.sort_values(RUN), path)
+
+
+def ratios_table(runs):
+    """One row per set of images and job: medians of both sides, and the median, smallest and largest ratio of pairs."""
+    import pandas as pd
+
+    rows = []
+    for (n_images, job), found in runs.groupby(["images", "job"], sort=False, observed=True):
+        if job == "floor":
+            continue
+        everyone = runs[runs["images"] == n_images].set_index("seed")
+        ours = found[found["side"] == "tlkeras"].set_index("seed")
+        theirs = everyone[(everyone["side"] == "plain Keras") & (everyone["job"] == job.replace("again", "frozen"))]
+        ratio = (theirs["wall_s"] / ours["wall_s"]).dropna()
+        rows.append(
+            {
+                "images": f"{n_images:,}",
+                "job": job.replace("_", " "),
+                "plain Keras, s": f"{theirs['wall_s'].median():.1f}",
+                "tlkeras, s": f"{ours['wall_s'].median():.1f}",
+                "times faster": f"{ratio.median():.1f} ({ratio.min():.1f} to {ratio.max():.1f})",
+                "accuracy, plain Keras": f"{100 * theirs['test_acc'].mean():.1f}",
+                "accuracy, tlkeras": f"{100 * ours['test_acc'].mean():.1f}",
+                "resident, MB": f"{theirs['resident_mb'].max():.0f} / {ours['resident_mb'].max():.0f}",
+                "anonymous, MB": f"{theirs['anonymous_mb'].max():.0f} / {ours['anonymous_mb'].max():.0f}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("images")
+
+
+def floor_table(runs):
+    """The job "frozen" without imports, beside one pass of all images: one row per set of images."""
+    import pandas as pd
+
+    rows = []
+    for n_images, found in runs.groupby("images", sort=False):
+        floor = found[found["job"] == "floor"].set_index("seed")
+        ours = found[(found["job"] == "frozen") & (found["side"] == "tlkeras")].set_index("seed")
+        ratio = (ours["work_s"] / floor["work_s"]).dropna()
+        if len(ratio):
+            rows.append(
+                {
+                    "images": f"{n_images:,}",
+                    "floor, s": f"{floor['work_s'].median():.1f}",
+                    "best batch": "/".join(str(int(batch)) for batch in sorted(set(floor["best_batch"]))),
+                    "features, s": f"{ours['features_s'].median():.1f}",
+                    "features, head and evaluation, s": f"{ours['work_s'].median():.1f}",
+                    "of the floor": f"{ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})",
+                }
+            )
+    return pd.DataFrame(rows).set_index("images") if rows else None
+
+
+def report(folder):
+    """Writes training.md and training.png from runs.csv."""
+    import pandas as pd
+
+    from tlkeras.evaluation.plots import save_figure
+    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.files import write_text
+
+    if not (folder / "runs.csv").is_file():
+        raise InputError(f"{folder}: there is no runs.csv; run some jobs first, or name another folder with --out.")
+    runs = pd.read_csv(folder / "runs.csv")
+    settings = runs[SETTINGS].drop_duplicates()
+    if len(settings) > 1:
+        raise InputError(f"{folder / 'runs.csv'} mixes runs that cannot be compared; keep one of these:\n{settings}")
+    backbone, weights, size, epochs, batch = settings.iloc[0]
+    runs["job"] = pd.Categorical(runs["job"], JOBS)
+    runs = runs.sort_values(["images", "job", "side", "seed"])
+    seeds = ", ".join(map(str, sorted(runs["seed"].unique())))
+    pieces = [
+        f"{backbone} ({weights}) at {size}x{size}, head [128], {epochs} epochs a phase, batch {batch}.",
+        f"Wall time of whole processes on {os.cpu_count()} cores: medians over seeds {seeds}, ratios pair by pair "
+        "(smallest to largest). Test accuracy in per cent, mean over the seeds, each with its own split. Memory: the "
+        "largest peak of each side, plain Keras / tlkeras, resident, and anonymous alone (without mapped files).",
+        to_markdown(ratios_table(runs)),
+    ]
+    floor = floor_table(runs)
+    if floor is not None:
+        pieces += [
+            "The job frozen without imports, beside the floor: every image decoded and put through the network once.",
+            to_markdown(floor),
+        ]
+    text = "\n\n".join(pieces) + "\n"
+    write_text(folder / "training.md", text)
+    save_figure(draw_times(runs), folder / "training.png")
+    print(f"\n{text}\ntable and plot are in {folder}")
+
+
+def draw_times(runs):
+    """A bar per job and side, medians, cut into start, phases and test."""
+    from tlkeras.evaluation.plots import new_figure
+
+    runs = runs[runs["job"] != "floor"].copy()
+    runs["job"] = runs["job"].cat.remove_unused_categories()
+    runs["test and rest"] = runs["wall_s"] - runs[["setup_s", "phase1_s", "phase2_s"]].sum(axis=1)
+    pieces = {"start": "setup_s", "phase 1": "phase1_s", "phase 2": "phase2_s", "test and rest": "test and rest"}
+    bars = runs.groupby(["images", "job", "side"], observed=True)[[*pieces.values(), "wall_s"]].median()
+    figure, ax = new_figure(8, 0.6 + 0.42 * len(bars))
+    left = 0
+    for (name, column), colour in zip(pieces.items(), ("0.75", "#4477aa", "#ee6677", "#ccbb44"), strict=True):
+        ax.barh(range(len(bars)), bars[column], left=left, color=colour, label=name)
+        left = left + bars[column].to_numpy()
+    for row, seconds in enumerate(bars["wall_s"]):
+        ax.text(seconds, row, f" {seconds:.0f} s", va="center")
+    names = [f"{images:,} images, {job.replace('_', ' ')}: {side}" for images, job, side in bars.index]
+    ax.set_yticks(range(len(bars)), names)
+    ax.invert_yaxis()
+    ax.margins(x=0.1)
+    ax.set_xlabel("seconds, whole process")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc="lower right")
+    return figure
 
 
 def main():
-    """Compares, or runs our side where the comparison called it."""
+    """Compares, or runs the side that the comparison called."""
     options = arguments()
-    run_guarded(lambda: run_tlkeras(options) if options.side else compare(options))
+
+    def work():
+        if options.side == "floor":
+            run_floor(options)
+        elif options.side:
+            run_side(options)
+        else:
+            if not options.report_only:
+                compare(options)
+            report(options.out)
+
+    run_guarded(work)
 
 
 if __name__ == "__main__":
