@@ -6,7 +6,7 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.schema import Precision
-from tlkeras.training.precision import compared_with_float32
+from tlkeras.training.precision import compared_with_float32, faster
 
 PHASES = (tl.Phase(2, 1e-2), tl.Phase(1, 1e-3, unfreeze_from="conv3"))
 HEAD = tl.Head(hidden=(8,), dropout=0)  # in half precision Dropout draws other numbers
@@ -97,12 +97,19 @@ def test_the_rate_of_the_phase_reaches_the_optimizer_behind_the_loss_scale(parts
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("bfloat16", "taken"), [(0.5, "bfloat16"), (0.89, "bfloat16"), (0.91, "float32"), (2, "float32")]
+)
+def test_near_a_tie_float32_stays(bfloat16, taken):
+    assert faster({"float32": 1.0, "bfloat16": bfloat16}) == taken
+
+
 def test_auto_takes_the_faster_of_two_and_says_how_fast_each_was(parts, capsys):
     classifier = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="auto").fit(*parts, seed=0)
     milliseconds = classifier.precision.milliseconds
     assert milliseconds.keys() == {"float32", "bfloat16"}
     assert min(milliseconds.values()) > 0
-    name = min(milliseconds, key=milliseconds.get)
+    name = faster(milliseconds)
     assert classifier.precision.name == name
     assert classifier.model.get_layer("conv3").compute_dtype == name
     said = capsys.readouterr().out

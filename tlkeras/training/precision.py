@@ -18,6 +18,11 @@ from tlkeras.training.tuner import Tuner
 MARGIN = 0.9
 
 
+def faster(milliseconds: dict[str, float]) -> str:
+    """The precision "auto" stands for, by what a forward pass takes in each."""
+    return "bfloat16" if milliseconds["bfloat16"] < MARGIN * milliseconds["float32"] else "float32"
+
+
 def choose_precision(
     recipe: Tuner, train: Samples, build: Callable[[str], keras.Model], say: Callable[[str], None]
 ) -> Precision:
@@ -29,7 +34,7 @@ def choose_precision(
         return Precision(recipe.precision)
     images = train.take(np.arange(min(recipe.batch_size, len(train))))
     measured = milliseconds_per_image(build, next(decoded_batches(images, recipe.image_size, len(images))))
-    name = "bfloat16" if measured["bfloat16"] < MARGIN * measured["float32"] else "float32"
+    name = faster(measured)
     said = ", ".join(f"{precision} {value:.2f} ms" for precision, value in measured.items())
     say(f"precision: {name} (forward pass per image: {said})")
     return Precision(name, milliseconds=measured)
