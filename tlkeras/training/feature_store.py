@@ -102,7 +102,8 @@ class FeatureStore:
             InputError: features that are not finite, or too large for float16; a store that cannot be written.
         """
         folders, cards = zip(*(self._place(trunk, dtype) for trunk in trunks), strict=True)
-        found = self._lookup(folders, cards, sources)
+        with _said_in_words(self.folder):
+            found = self._lookup(folders, cards, sources)
         if found is None:
             with _said_in_words(self.folder), contextlib.ExitStack() as locks:
                 # Always in the same order: two processes that want the same two tables cannot wait for each other.
@@ -152,7 +153,6 @@ class FeatureStore:
         card = {
             "model": trunk.name,
             "layer": output_layer(trunk),
-            "layers": len(trunk.layers),
             "image_size": list(trunk.input_shape[1:3]),
             "row_shape": list(trunk.output_shape[1:]),
         }

@@ -1,4 +1,5 @@
-"""Which layers of a model run once per image: the cut of each phase, and which features one pass can give."""
+"""Which layers of a model run once per image: the cut of each phase, which features one pass can give, and whether they
+can be kept."""
 
 from __future__ import annotations
 
@@ -6,9 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from tlkeras.models.cut import Cut, cut
-from tlkeras.training.tuner import Phase
+from tlkeras.schema import Samples
+from tlkeras.sizes import format_size
+from tlkeras.training.feature_store import FeatureStore, output_layer
+from tlkeras.training.tuner import Phase, Tuner
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +67,36 @@ def _together(number, cuts, learning, has_room) -> tuple[keras.Model, ...]:
                 trunks, layers = (*trunks, found.trunk), layers | {found.layer}
         changed |= learning[later]
     return trunks
+
+
+def can_be_kept(
+    trunks: Sequence[keras.Model],
+    store: FeatureStore | None,
+    recipe: Tuner,
+    train: Samples,
+    val: Samples | None,
+    say: Callable[[str], None],
+) -> bool:
+    """Whether the features of the images that stay the same from epoch to epoch can be kept; says where not."""
+    if store is None:
+        return False
+    n_images = _n_rows(recipe, train, val)
+    has_room = store.has_room(trunks, n_images, recipe.feature_dtype)
+    if not has_room and len(trunks) == 1:  # several together are only a saving
+        say(
+            f"features up to {output_layer(trunks[0])} of {n_images:,} images are more than the feature store may hold "
+            f"({format_size(store.limit)}) or the disk has free: they are computed in every epoch"
+        )
+    return has_room
+
+
+def _n_rows(recipe: Tuner, train: Samples, val: Samples | None) -> int:
+    """How many different inputs a fit shows that come again in later epochs."""
+    n_train, n_val = len(train), 0 if val is None else len(val)
+    if recipe.augmentation is None:
+        return n_train + n_val
+    if recipe.imbalance == "oversample":  # each showing of an image in an epoch is a view of its own
+        counts = np.array([count for count in train.class_counts().values() if count])
+        n_train = int((counts * np.ceil(counts.max() / counts)).sum())
+    views = recipe.augmentation.views or 0  # where they are drawn anew, none comes again
+    return views * n_train + (views if recipe.augment_val else 1) * n_val

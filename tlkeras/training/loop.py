@@ -23,11 +23,11 @@ from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
 from tlkeras.schema import EpochLog, InputError, Samples
 from tlkeras.seeds import derive_seed, generator
-from tlkeras.sizes import format_size, parse_size
+from tlkeras.sizes import parse_size
 from tlkeras.training.checks import as_samples, check_samples, check_val_is_there
-from tlkeras.training.feature_store import FeatureStore, open_store, output_layer
+from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
-from tlkeras.training.frozen import Frozen, find_frozen
+from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.tuned_classifier import TunedClassifier
 from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
@@ -72,22 +72,18 @@ def fit_tuner(
             model,
             recipe.phases,
             lambda phase: _set_trainable(model, backbone, phase),
-            lambda trunks: store is not None and _has_room(store, trunks, recipe, train, val, say),
+            lambda trunks: can_be_kept(trunks, store, recipe, train, val, say),
         )
-        changing = recipe.augmentation is not None and recipe.augmentation.views is None
+
+        def part(samples: Samples, augmented: bool) -> Part:
+            hold = None in frozen or (augmented and not _pixels_come_again(recipe))
+            return Part(samples, recipe.image_size, hold=hold, scratch=scratch, progress=progress)
+
         job = _Job(
             recipe=recipe,
             seed=seed,
-            train=Part(train, recipe.image_size, hold=None in frozen or changing, scratch=scratch, progress=progress),
-            val=None
-            if val is None
-            else Part(
-                val,
-                recipe.image_size,
-                hold=None in frozen or (changing and recipe.augment_val),
-                scratch=scratch,
-                progress=progress,
-            ),
+            train=part(train, augmented=True),
+            val=None if val is None else part(val, augmented=recipe.augment_val),
             sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
             if recipe.imbalance == "class_weights"
             else None,
@@ -198,7 +194,7 @@ def _stage(model: keras.Model, frozen: Frozen | None, job: _Job, number: int) ->
         augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number)
     val_augmenting = augmenting if recipe.augment_val else None
     kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
-    fixed = recipe.augmentation is None or recipe.augmentation.views is not None
+    fixed = _pixels_come_again(recipe)
     val_fixed = fixed or not recipe.augment_val
     return _Stage(
         model=model,
@@ -207,6 +203,11 @@ def _stage(model: keras.Model, frozen: Frozen | None, job: _Job, number: int) ->
         judge=tail if val_fixed else model,
         val=job.val and Feed(job.val, kept=kept if val_fixed else None, augmenting=val_augmenting),
     )
+
+
+def _pixels_come_again(recipe: Tuner) -> bool:
+    """Whether later epochs show the very pixels of earlier ones: not augmented, or in fixed views."""
+    return recipe.augmentation is None or recipe.augmentation.views is not None
 
 
 def _run_epoch(stage: _Stage, job: _Job, phase: Phase, number: int, epoch: int) -> EpochLog:
@@ -270,30 +271,6 @@ def _set_trainable(model, backbone, phase: Phase):
     return set_trainable(
         model, backbone, unfreeze=phase.unfreeze, unfreeze_from=phase.unfreeze_from, batch_norm=phase.batch_norm
     )
-
-
-def _has_room(store: FeatureStore, trunks, recipe: Tuner, train: Samples, val: Samples | None, say) -> bool:
-    """Whether the features of the images that stay the same from epoch to epoch can be kept; says where not."""
-    n_images = _n_rows(recipe, train, val)
-    has_room = store.has_room(trunks, n_images, recipe.feature_dtype)
-    if not has_room and len(trunks) == 1:  # several together are only a saving
-        say(
-            f"features up to {output_layer(trunks[0])} of {n_images:,} images are more than the feature store may hold "
-            f"({format_size(store.limit)}) or the disk has free: they are computed in every epoch"
-        )
-    return has_room
-
-
-def _n_rows(recipe: Tuner, train: Samples, val: Samples | None) -> int:
-    """How many different inputs a fit shows that come again in later epochs."""
-    n_train, n_val = len(train), 0 if val is None else len(val)
-    if recipe.augmentation is None:
-        return n_train + n_val
-    if recipe.imbalance == "oversample":  # each showing of an image in an epoch is a view of its own
-        counts = np.array([count for count in train.class_counts().values() if count])
-        n_train = int((counts * np.ceil(counts.max() / counts)).sum())
-    views = recipe.augmentation.views or 0
-    return views * n_train + (views if recipe.augment_val else 1) * n_val
 
 
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:
