@@ -69,3 +69,13 @@ def test_the_layer_table_says_what_learns(model):
         3 * 3 * 4 * 8 + 8 + (8 * 8 * 8 * 4 + 4) + 2 * 4 + (4 * 2 + 2)
     )  # conv3 and the head, BatchNorm's averages not
     assert table["trainable_parameters"].sum() == learning
+
+
+def test_momentum_of_batch_norm_is_that_of_the_phase_and_its_own_again_afterwards():
+    model = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32))
+    own = model.get_layer("bn1").momentum
+    momenta = []
+    for momentum in (0.5, None):
+        set_trainable(model, TINY, unfreeze="all", batch_norm="train", batch_norm_momentum=momentum)
+        momenta.append(model.get_layer("bn1").momentum)
+    assert momenta == [0.5, own]

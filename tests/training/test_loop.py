@@ -277,3 +277,11 @@ def test_folded_batch_norm_cannot_be_trained(toy_pixels, tmp_path):
     tuner = tl.Tuner("mobilenetv2", image_size=(32, 32), phases=(phase,))
     with pytest.raises(tl.InputError, match="folded into the kernels"):
         tuner.fit(toy_pixels, seed=0, weights_folder=str(tmp_path), progress=False)
+
+
+def test_statistics_of_batch_norm_follow_with_the_momentum_of_the_phase(toy_pixels):
+    # With momentum 0 nothing of the old is kept: what is stored is the mean of the one batch, all 40 images.
+    phase = tl.Phase(1, 1e-30, unfreeze="all", batch_norm="train", batch_norm_momentum=0.0)
+    model = tiny_tuner(phases=phase, batch_size=40).fit(toy_pixels, seed=0, progress=False).model
+    seen = keras.Model(model.input, model.get_layer("conv1").output).predict(toy_pixels[0].astype("float32"), verbose=0)
+    np.testing.assert_allclose(model.get_layer("bn1").moving_mean, seen.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)

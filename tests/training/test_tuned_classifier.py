@@ -103,3 +103,8 @@ def test_class_names_that_could_not_be_loaded_again_are_refused_at_once(names):
         tl.TunedClassifier(model=model, class_names=names, image_size=(32, 32))
     with pytest.raises(tl.InputError, match="image_size"):
         tl.TunedClassifier(model=model, class_names=("a", "b"), image_size=(32,))
+
+
+def test_predict_takes_samples_and_says_so(classifier, toy_pixels):
+    with pytest.raises(tl.InputError, match=r"samples: received tuple; accepted are tl\.Samples: tl\.from_arrays"):
+        classifier.predict(toy_pixels)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from tlkeras.models.backbones import Backbone, backbone_layers, resolve_stages
 from tlkeras.schema import InputError
@@ -13,6 +14,9 @@ from tlkeras.schema import InputError
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+
+# What BatchNorm layers came with, for the phases that ask for no other.
+_OWN_MOMENTUM: WeakKeyDictionary[keras.layers.Layer, float] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ def set_trainable(
     unfreeze: int | str | tuple[str, ...] = 0,
     unfreeze_from: str | None = None,
     batch_norm: str = "frozen",
+    batch_norm_momentum: float | None = None,
 ) -> TrainableSummary:
     """Sets every layer's `trainable` flag; the model has to be compiled afterwards, or the change has no effect.
 
@@ -54,6 +59,7 @@ def set_trainable(
         unfreeze_from: a stage or layer name; it and everything after it learn. Excludes `unfreeze`.
         batch_norm: "frozen" keeps the backbone's BatchNorm layers in inference mode (stored statistics, fixed scale and
             shift) even where their neighbours learn; "train" lets those in the unfrozen part learn and update.
+        batch_norm_momentum: how much of its stored statistics such a layer keeps in each step; None its own.
 
     Raises:
         InputError: a stage or layer that this backbone does not have, more layers than it has, or a choice in which
@@ -70,6 +76,9 @@ def set_trainable(
         is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = index in chosen and not (is_batch_norm and batch_norm == "frozen")
         batch_norms += is_batch_norm and layer.trainable
+        if is_batch_norm:
+            own = _OWN_MOMENTUM.setdefault(layer, layer.momentum)
+            layer.momentum = own if batch_norm_momentum is None else batch_norm_momentum
     trainable = [layer for layer in layers if layer.trainable_weights]
     if chosen and not trainable:
         raise InputError(

@@ -70,7 +70,10 @@ def find_weights(
     if weights is None or isinstance(weights, WeightsFile):
         return weights
     if not isinstance(weights, str | os.PathLike):
-        raise InputError(f'weights: received {weights!r}; accepted: "imagenet", None, or a path.')
+        raise InputError(
+            f'weights: received {weights!r}; accepted: "imagenet", None, or a path, such as the folder of an earlier '
+            "run's cell."
+        )
     if weights != "imagenet":
         return _from_path(backbone, Path(weights).expanduser())
     if not backbone.weights:

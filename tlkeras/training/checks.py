@@ -1,6 +1,11 @@
-"""What `fit` accepts, known before anything is decoded."""
+"""What `fit` and `predict` accept, known before anything is decoded."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from tlkeras.data.arrays import from_arrays
 from tlkeras.schema import InputError, Samples
@@ -40,3 +45,45 @@ def check_val_is_there(recipe: Tuner, val: Samples | None) -> None:
     patient = any(phase.patience is not None for phase in recipe.phases)
     if val is None and (patient or recipe.augment_val):
         raise InputError("val: received None, but Phase.patience and Tuner.augment_val need validation samples.")
+
+
+def to_predict(samples: Samples, class_names: tuple[str, ...]) -> Samples:
+    """The samples as a classifier of these classes can predict them: those without classes take its own.
+
+    Raises:
+        InputError: something else, no samples, or of other classes.
+    """
+    if not isinstance(samples, Samples):
+        raise InputError(
+            f"samples: received {type(samples).__name__}; accepted are tl.Samples: tl.from_arrays(images, labels), or "
+            "predict_pixels(images) for images alone."
+        )
+    if samples.labels is None and not samples.class_names:
+        samples = replace(samples, class_names=class_names)
+    if samples.class_names != class_names:
+        raise InputError(
+            f"samples: their classes {samples.class_names} are not those trained on, {class_names}. Read them with "
+            "class_names=classifier.class_names."
+        )
+    if len(samples) == 0:
+        raise InputError("samples: there are none to predict.")
+    return samples
+
+
+def check_pixels(images: np.ndarray, image_size: tuple[int, int], batch_size: int) -> Sequence[np.ndarray]:
+    """Images (n, H, W, 3) in memory, in batches of `batch_size`; none where n is 0.
+
+    Raises:
+        InputError: images of another shape, or scaled to 0..1.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[1:] != (*image_size, 3):
+        raise InputError(
+            f"images: received shape {images.shape}; accepted is (n, {', '.join(map(str, image_size))}, 3). "
+            "tl.read_pixels(path, classifier.image_size) reads a file to that size."
+        )
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    floating = np.issubdtype(images.dtype, np.floating)
+    if batches and floating and images.max() <= 1 and any((batch % 1).any() for batch in batches):
+        raise InputError("images: values lie in 0..1; accepted is 0..255, the model scales by itself. Multiply by 255.")
+    return batches

@@ -269,7 +269,12 @@ def _optimizer(phase: Phase) -> keras.optimizers.Optimizer:
 
 def _set_trainable(model, backbone, phase: Phase):
     return set_trainable(
-        model, backbone, unfreeze=phase.unfreeze, unfreeze_from=phase.unfreeze_from, batch_norm=phase.batch_norm
+        model,
+        backbone,
+        unfreeze=phase.unfreeze,
+        unfreeze_from=phase.unfreeze_from,
+        batch_norm=phase.batch_norm,
+        batch_norm_momentum=phase.batch_norm_momentum,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from tlkeras.models.cut import Cut
 from tlkeras.models.weights import WeightsFile
 from tlkeras.schema import EpochLog, InputError, Precision, Predictions, Samples, check_image_size
 from tlkeras.seeds import generator
+from tlkeras.training.checks import check_pixels, to_predict
 from tlkeras.training.feed import KeptFeatures, Part
 
 if TYPE_CHECKING:
@@ -85,15 +86,7 @@ class TunedClassifier:
         Raises:
             InputError: no samples, or of other classes; files that cannot be read; a store that cannot be written.
         """
-        if samples.labels is None and not samples.class_names:
-            samples = replace(samples, class_names=self.class_names)
-        if samples.class_names != self.class_names:
-            raise InputError(
-                f"samples: their classes {samples.class_names} are not those trained on, {self.class_names}. Read them "
-                "with class_names=classifier.class_names."
-            )
-        if len(samples) == 0:
-            raise InputError("samples: there are none to predict.")
+        samples = to_predict(samples, self.class_names)
         if self.kept_features is not None and self.kept_features[1].have_room(len(samples)):
             return Predictions(samples=samples, probs=self._predict_from_features(samples))
         try:
@@ -126,20 +119,9 @@ class TunedClassifier:
         Raises:
             InputError: images of another shape, or scaled to 0..1.
         """
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[1:] != (*self.image_size, 3):
-            raise InputError(
-                f"images: received shape {images.shape}; accepted is (n, {', '.join(map(str, self.image_size))}, 3). "
-                "tl.read_pixels(path, classifier.image_size) reads a file to that size."
-            )
-        if len(images) == 0:
+        batches = check_pixels(images, self.image_size, PREDICT_BATCH)
+        if not batches:
             return np.empty((0, len(self.class_names)), np.float32)
-        batches = [images[start : start + PREDICT_BATCH] for start in range(0, len(images), PREDICT_BATCH)]
-        floating = np.issubdtype(images.dtype, np.floating)
-        if floating and images.max() <= 1 and any((batch % 1).any() for batch in batches):
-            raise InputError(
-                "images: values lie in 0..1; accepted is 0..255, the model scales by itself. Multiply by 255."
-            )
         # `model.predict` sets up a data pipeline in every call, which takes as long as 15 images do in MobileNetV2.
         return np.concatenate([self.model.predict_on_batch(keras.ops.cast(batch, "float32")) for batch in batches])
 

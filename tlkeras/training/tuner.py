@@ -82,6 +82,9 @@ class Phase:
         keep: the weights the phase ends with: "best" by `monitor` over this phase and the kept ones of those before,
             or "last". Without validation samples there is no best, and the last weights are kept.
         batch_norm: "frozen" (the backbone's BatchNorm layers stay in inference mode) or "train".
+        batch_norm_momentum: with "train", how much of its stored mean and variance a layer keeps in each step, 0..1;
+            None takes the network's own. MobileNetV2's 0.999 still holds half of what it began with after 690 steps:
+            from random weights on a small set, validation then sees another network than training does.
     """
 
     epochs: int
@@ -95,6 +98,7 @@ class Phase:
     monitor: str = "val_loss"
     keep: str = "best"
     batch_norm: str = "frozen"
+    batch_norm_momentum: float | None = None
 
     def __post_init__(self):
         _require(_is_count(self.epochs), "Phase.epochs", self.epochs, "an integer of at least 1")
@@ -106,6 +110,10 @@ class Phase:
         _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
         momentum_ok = isinstance(self.momentum, int | float) and 0 <= self.momentum < 1
         _require(momentum_ok, "Phase.momentum", self.momentum, "a number in [0, 1), used by SGD")
+        if self.batch_norm_momentum is not None:
+            kept = self.batch_norm_momentum
+            kept_ok = isinstance(kept, int | float) and 0 <= kept < 1 and self.batch_norm == "train"
+            _require(kept_ok, "Phase.batch_norm_momentum", kept, "None, or with batch_norm='train' a number in [0, 1)")
         _require(
             self.patience is None or _is_count(self.patience),
             "Phase.patience",
@@ -151,7 +159,8 @@ class Tuner:
 
     Args:
         backbone: a name of `tl.BACKBONES`, or a Backbone of your own.
-        weights: "imagenet", None for random ones, a weights file, or an earlier run's saved classifier.
+        weights: "imagenet", None for random ones, a weights file, or an earlier run's saved classifier; in an
+            Experiment's cells also a tl.EarlierRun.
         image_size: (height, width) in pixels; None takes the network's native size.
         head: what is put on the backbone.
         phases: run one after the other on the same model; by default 10 epochs of the head alone, then 10 of
