@@ -323,3 +323,18 @@ class Heatmap:
     class_name: str
     probability: float
     layer: str
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What one layer makes of one image.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        maps: float32 (h, w, channels), the layer's output.
+        layer: its name.
+    """
+
+    image: np.ndarray
+    maps: np.ndarray
+    layer: str

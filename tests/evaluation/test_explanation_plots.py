@@ -11,7 +11,7 @@ from matplotlib.colors import same_color
 
 from tlkeras.evaluation import explanation_plots as plots
 from tlkeras.evaluation.plots import new_figure, new_grid
-from tlkeras.schema import Explanation, Heatmap, InputError
+from tlkeras.schema import Activations, Explanation, Heatmap, InputError
 
 
 def texts(ax):
@@ -129,6 +129,64 @@ def test_the_lightness_of_the_heat_rises_evenly():
 
     red, green, blue = colormaps[plots.HEAT](np.linspace(0, 1, 64))[:, :3].T
     assert (np.diff(0.2126 * red + 0.7152 * green + 0.0722 * blue) > 0).all()
+
+
+def maps_of(channels, height=2, width=3):
+    """Each channel is constant: its own number, from -1 on."""
+    maps = np.broadcast_to(np.arange(-1, channels - 1, dtype=np.float32), (height, width, channels))
+    return Activations(image=colored(), maps=np.ascontiguousarray(maps), layer="conv1")
+
+
+def drawn(ax):
+    """The mosaic as drawn, NaN where nothing is."""
+    return np.ma.filled(ax.images[0].get_array(), np.nan)
+
+
+def test_maps_stand_side_by_side_in_the_order_of_their_channels():
+    ax = plots.draw_activations(maps_of(5))
+    one, none = np.ones((2, 3)), np.full((2, 3), np.nan)
+    beside, below = np.full((2, 1), np.nan), np.full((1, 11), np.nan)  # the gap of one
+    expected = np.vstack(
+        [
+            np.hstack([-one, beside, 0 * one, beside, one]),
+            below,
+            np.hstack([2 * one, beside, 3 * one, beside, none]),
+        ]
+    )
+    np.testing.assert_array_equal(drawn(ax), expected)
+    assert ax.get_title() == "conv1: 5 maps of 2x3"
+
+
+def test_all_maps_share_one_scale_and_it_stands_beside_them():
+    ax = plots.draw_activations(maps_of(5))
+    assert len(ax.images) == 1
+    assert ax.images[0].get_clim() == (-1, 3)
+    (scale,) = [other for other in ax.figure.axes if other is not ax]
+    assert scale.get_xlim() == (-1, 3)
+    assert ax.images[0].get_interpolation() == "nearest"
+
+
+def test_no_more_maps_are_drawn_than_asked_for_and_the_title_says_so():
+    ax = plots.draw_activations(maps_of(5), n_maps=2)
+    assert ax.get_title() == "conv1: 2 of 5 maps of 2x3"
+    assert drawn(ax).shape == (2, 7)
+    assert np.nanmax(drawn(ax)) == 0  # the first two: -1 and 0
+    assert plots.draw_activations(maps_of(5), n_maps=5).get_title() == "conv1: 5 maps of 2x3"
+    assert plots.draw_activations(maps_of(65)).get_title() == "conv1: 64 of 65 maps of 2x3"
+    assert drawn(plots.draw_activations(maps_of(5), n_maps=1)).shape == (2, 3)
+
+
+def test_a_layer_that_says_nothing_is_drawn_too():
+    nothing = replace(maps_of(4), maps=np.zeros((50, 50, 4), np.float32))
+    ax = plots.draw_activations(nothing, new_figure(3, 3)[1])
+    ax.figure.canvas.draw()
+    assert drawn(ax).shape == (102, 102)  # larger maps, a gap of 4 % of their side
+
+
+def test_without_a_map_to_draw_it_is_refused():
+    for n_maps in (0, -1):
+        with pytest.raises(InputError, match=rf"n_maps: received {n_maps}; accepted is an integer of at least 1"):
+            plots.draw_activations(maps_of(5), n_maps=n_maps)
 
 
 def test_evidence_rows_make_a_sheet_with_column_titles_once(explanation, heatmap):

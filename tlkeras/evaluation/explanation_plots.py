@@ -5,6 +5,7 @@ Colours as in `plots`: blue for the label, orange and dashed against it; heat fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,9 +17,10 @@ from matplotlib.lines import Line2D
 from scipy.ndimage import distance_transform_edt
 
 from tlkeras.evaluation.plots import BLUE, ORANGE, new_figure
-from tlkeras.schema import Explanation, Heatmap, InputError
+from tlkeras.schema import Activations, Explanation, Heatmap, InputError
 
 NO_WEIGHT = 1e-9  # a region that does not matter gets 1e-17, not 0
+MAPS = "viridis"
 HEAT = "inferno"  # perceptually uniform, and its lightness rises all the way
 OPACITY = 0.6  # the same everywhere: equal steps of heat stay equal steps of colour
 OUTLINED = [patheffects.withStroke(linewidth=2, foreground="black")]
@@ -100,6 +102,42 @@ def draw_heatmap(heatmap: Heatmap, ax: Axes | None = None) -> Axes:
     scale = ax.figure.colorbar(heat, cax=bar, orientation="horizontal")
     scale.set_ticks([0, 1], labels=["not at all", "most"], fontsize=9)
     scale.ax.tick_params(length=0)
+    return ax
+
+
+def draw_activations(activations: Activations, ax: Axes | None = None, *, n_maps: int = 64) -> Axes:
+    """The maps of a layer side by side in the order of its channels, on one scale for all, its values beside it.
+
+    On one scale, so that a channel that says little looks so.
+
+    Args:
+        activations: from `tl.activations`.
+        ax: where to draw; None makes a figure, reached as `.figure` of what is returned.
+        n_maps: how many are drawn at most, the first ones.
+
+    Raises:
+        InputError: `n_maps` below 1.
+    """
+    if not isinstance(n_maps, int) or isinstance(n_maps, bool) or n_maps < 1:
+        raise InputError(f"n_maps: received {n_maps!r}; accepted is an integer of at least 1.")
+    if ax is None:
+        ax = new_figure(4.6, 4.6)[1]
+    height, width, channels = activations.maps.shape
+    shown = activations.maps[:, :, :n_maps]
+    across = math.ceil(math.sqrt(shown.shape[2]))
+    down = math.ceil(shown.shape[2] / across)
+    gap = max(1, round(0.04 * max(height, width)))
+    mosaic = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan, np.float32)
+    for channel in range(shown.shape[2]):
+        row, column = divmod(channel, across)
+        top, left = row * (height + gap), column * (width + gap)
+        mosaic[top : top + height, left : left + width] = shown[:, :, channel]
+    drawn = ax.imshow(mosaic, cmap=MAPS, interpolation="nearest")
+    ax.set_axis_off()
+    counted = f"{channels}" if shown.shape[2] == channels else f"{shown.shape[2]} of {channels}"
+    ax.set_title(f"{activations.layer}: {counted} maps of {height}x{width}", fontsize=10)
+    scale = ax.figure.colorbar(drawn, ax=ax, orientation="horizontal", fraction=0.04, pad=0.02)
+    scale.ax.tick_params(labelsize=8)
     return ax
 
 

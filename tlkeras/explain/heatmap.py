@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.explain.layers import find_layer, functional_model, suggestions
 from tlkeras.explain.pixels import predict_probs, uint8_image
-from tlkeras.models.backbones import backbone_layers
 from tlkeras.schema import Heatmap, InputError
 
 if TYPE_CHECKING:
@@ -45,14 +44,9 @@ def grad_cam(
         InputError: an argument out of range, a layer that is not there or has no positions, a classifier without a
             Keras model, or one that ends otherwise.
     """
-    model = getattr(classifier, "model", None)
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        raise InputError(
-            f"classifier: received {type(classifier).__name__}, whose `.model` is not a functional keras.Model to take "
-            "gradients of; accepted is a TunedClassifier. tl.explain works with every classifier."
-        )
+    model = functional_model(classifier)
     image = uint8_image(image)
-    maps = _find_layer(model, layer)
+    maps = find_layer(model, layer)
     features, score_of = _before_activation(model)
     probs = predict_probs(classifier, image[None])[0]
     if label is None:
@@ -73,7 +67,7 @@ def grad_cam(
     if activations.shape[1] * activations.shape[2] == 1:
         raise InputError(
             f"layer: {maps.name} puts out 1x1 at this image size, so there are no positions to tell apart. "
-            f"{_suggestions(model)}"
+            f"{suggestions(model)}"
         )
     channel_weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(0, 1, 2))  # (c,), equation 1
     coarse = tf.nn.relu(tf.cast(activations, tf.float32) @ channel_weights[:, None])  # (1, h, w, 1), equation 2
@@ -92,58 +86,6 @@ def grad_cam(
         probability=float(probs[label]),
         layer=maps.name,
     )
-
-
-def _find_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
-    if name is None:
-        nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
-        mapped = _with_positions(backbone_layers(model))
-        if nested or not mapped:
-            found = f"its layer {nested[0]} is a model of its own" if nested else "none of its layers has one"
-            raise InputError(
-                "classifier: what is looked for is the last output (B, h, w, channels) before the head of its model, "
-                f"but {found}. Build it flat, as tl.build_classifier does, or name a layer."
-            )
-        # Of a small image the last layers may have a single position left, which shows nothing.
-        return next((layer for layer in reversed(mapped) if layer.output.shape[1:3] != (1, 1)), mapped[-1])
-    layers = {layer.name: layer for layer in model.layers}
-    if name not in layers:
-        near = get_close_matches(str(name), layers, n=3)
-        raise InputError(
-            f"layer: received {name!r}, which the model does not have."
-            + (f" Near: {', '.join(near)}." if near else "")
-            + f" {_suggestions(model)}"
-        )
-    if not _with_positions([layers[name]]):
-        received = "a model of its own" if isinstance(layers[name], keras.Model) else type(layers[name]).__name__
-        raise InputError(
-            f"layer: {name} ({received}) has no output (B, h, w, channels), which is what can be shown on an image. "
-            f"{_suggestions(model)}"
-        )
-    return layers[name]
-
-
-def _with_positions(layers: Iterable[keras.layers.Layer]) -> list[keras.layers.Layer]:
-    # The output of a nested model lies in its own graph, which no path joins to the model's input.
-    return [
-        layer
-        for layer in layers
-        if not isinstance(layer, keras.Model)
-        and isinstance(layer.output, keras.KerasTensor)
-        and len(layer.output.shape) == 4
-    ]
-
-
-def _suggestions(model: keras.Model) -> str:
-    last = {
-        layer.output.shape[1:3]: layer.name
-        for layer in _with_positions(backbone_layers(model))
-        if not isinstance(layer, keras.layers.ZeroPadding2D) and layer.output.shape[1:3] != (1, 1)
-    }
-    if not last:
-        return "At this image size no layer has positions; take larger images."
-    sized = (f"{name} ({height}x{width})" for (height, width), name in reversed(last.items()))
-    return f"The last layer of each size: {', '.join(sized)}."
 
 
 def _before_activation(model: keras.Model) -> tuple[keras.KerasTensor, Callable[[tf.Tensor], tf.Tensor]]:
