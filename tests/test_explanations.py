@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_experiment import EXPERIMENT
+from test_running import EXPERIMENT
 
 import tlkeras as tl
 from tlkeras.cli import main

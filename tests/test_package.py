@@ -24,8 +24,12 @@ LEVELS = {
     "training": 3,
     "explain": 4,
     "experiment": 5,
+    "running": 6,
+    "settings": 4,
+    "carried": 5,
     "page": 6,
     "explanations": 6,
+    "comparison": 7,
     "results": 7,
     "cli": 8,
     "commands": 9,
@@ -98,7 +102,8 @@ def test_declarations_tables_and_the_command_line_load_no_tensorflow(statement):
 @pytest.mark.parametrize("script", sorted((REPOSITORY / "experiments").glob("*.py")), ids=lambda path: path.name)
 def test_help_of_every_script_loads_nothing_heavy(script):
     code = (
-        "import runpy, sys, atexit; sys.argv = [sys.argv[1], '--help'];"
+        "import os, runpy, sys, atexit; sys.argv = [sys.argv[1], '--help'];"
+        "sys.path.insert(0, os.path.dirname(sys.argv[0]));"  # as `python script` does
         "atexit.register(lambda: print('LOADED', *sys.modules));"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )

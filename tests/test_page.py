@@ -1,20 +1,188 @@
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
 import tlkeras as tl
-from tlkeras.page import settings_table
-from tlkeras.runs import describe
+from tlkeras.comparison import compare_protocols
+from tlkeras.experiment import PIXELS
+from tlkeras.files import write_csv
+from tlkeras.results import report_experiment
+from tlkeras.runs import CellKey, RunFolder, describe
+
+CLASSES = ("df", "nv")
+ALL_RIGHT, ONE_WRONG, ALL_NV = ([0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1])
+COLUMNS = {"tree": "decision tree", "random": "CNN random", "all": "all layers"}
 
 
-def test_settings_are_those_of_the_recipes_beside_those_of_the_document():
-    phases = (tl.Phase(1, 1e-3), tl.Phase(10, 1e-5, unfreeze=1, schedule="cosine"))
-    recipes = [
-        tl.Tuner("mobilenetv2", phases=phases, batch_size=size, augmentation=tl.Augmentation(horizontal_flip=True))
-        for size in (32, 128)
+def network(backbone, weights="imagenet", **fields):
+    phase = tl.Phase(50, 1e-4, patience=5, unfreeze="all")
+    return tl.Tuner(backbone, weights=weights, phases=phase, image_size=(224, 224), **fields)
+
+
+def toy_protocol(respect_groups, **fields):
+    backbones = ("vgg16", "mobilenetv2_035")
+    return tl.Protocol(
+        split=tl.Holdout(respect_groups=respect_groups),
+        cells={("tree", PIXELS): tl.PixelBaseline("decision_tree")}
+        | {("random", name): network(name, weights=None, **fields) for name in backbones}
+        | {("all", name): network(name, **fields) for name in backbones},
+    )
+
+
+TOY = tl.Experiment(
+    name="toy",
+    paper=tl.Paper(title="A toy", authors="Nobody", venue="nowhere"),
+    dataset="ham10000",
+    default_backbones=("vgg16",),
+    smoke_backbones=("vgg16",),
+    protocols={"corrected": toy_protocol(True), "paper": toy_protocol(False, preprocessing="symmetric")},
+    reported={
+        (("all", "vgg16"), "test", "f1_nv"): 0.92,
+        (("all", "vgg16"), "test", "micro_f1"): 0.81,
+        (("tree", PIXELS), "test", "micro_f1"): 0.57,
+    },
+    f1_columns=COLUMNS,
+    compared={"random": "random weights", "all": "ImageNet weights"},
+)
+
+
+def write_cell(out, protocol, method, backbone, predicted, *, seed=0, side=224, epochs=6):
+    """A finished cell as a run leaves it: one of the toy experiment's, at `side` pixels."""
+    folder, key = RunFolder(out / protocol), CellKey(backbone, method, seed)
+    declared = TOY.protocols[protocol]
+    recipe = dataclasses.replace(declared.cells[method, backbone], image_size=(side, side))
+    samples = tl.Samples(images=("a", "b", "c", "d"), labels=np.array([0, 0, 1, 1]), class_names=CLASSES)
+    predictions = tl.Predictions(samples, np.eye(2, dtype=np.float32)[predicted])
+    write_csv(predictions.to_frame("test"), folder.cell(key) / "predictions.csv")
+    facts = {
+        "seconds": {"fit": 1.0, "all": 2.0},
+        "peak_mb": None,
+        "images": {"train": {"df": 6, "nv": 30}, "val": {"df": 2, "nv": 10}, "test": {"df": 2, "nv": 2}},
+        "split_notes": [],
+        "environment": {"cores": 2},
+        "device": "CPU",
+    }
+    if backbone != PIXELS:
+        facts |= {"parameters": 10, "weights": None}
+        epoch = np.arange(1, epochs + 1)
+        history = pd.DataFrame({"phase": 1, "epoch": epoch, "accuracy": 0.5, "loss": 1.0})
+        history = history.assign(val_accuracy=0.5, val_loss=1.0, kept=epoch == 1)
+        write_csv(history, folder.cell(key) / "history.csv")
+        write_csv(pd.DataFrame({"trainable_parameters_phase_1": [10]}), folder.cell(key) / "layers.csv")
+    common = {"data": "d", "split": describe(declared.split), "smoke": False, "skip_unreadable": False}
+    folder.write_cell(key, {"recipe": describe(recipe), "weights_sha256": None, **common}, facts)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """The run folder of both protocols, reported: a tree at 8 pixels, two networks, `random` never run."""
+    out = tmp_path_factory.mktemp("out")
+    write_cell(out, "paper", "tree", PIXELS, ALL_NV, side=8)
+    write_cell(out, "paper", "all", "vgg16", ALL_RIGHT, epochs=9)
+    for seed, predicted in enumerate((ALL_RIGHT, ONE_WRONG)):
+        write_cell(out, "paper", "all", "mobilenetv2_035", predicted, seed=seed, side=96)
+    write_cell(out, "corrected", "tree", PIXELS, ALL_NV, side=8)
+    write_cell(out, "corrected", "all", "mobilenetv2_035", ONE_WRONG, side=96)
+    for protocol in ("paper", "corrected"):
+        report_experiment(TOY, RunFolder(out / protocol), protocol)
+    compare_protocols(TOY, out)
+    return out
+
+
+def lines_of(page, title):
+    """The cells of the pipe table below a title, one list per line, without header and rule."""
+    below = page.read_text().split(f"# {title}")[1].strip().split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in below.splitlines()[2:]]
+
+
+def test_f1_has_a_column_per_method_of_the_document_and_says_which_network_at_which_size(reported):
+    table = pd.read_csv(reported / "paper" / "f1.csv", index_col="F1")
+    assert [column.removesuffix(" ours") for column in table.columns if column.endswith(" ours")] == [
+        "decision tree (8x8)",
+        "CNN random (vgg16)",
+        "all layers (vgg16, 224x224)",
+        "all layers (mobilenetv2_035 for vgg16, 96x96)",
     ]
-    table = settings_table([describe(recipe) for recipe in recipes], {"epochs per phase": "10"})
-    assert table.loc["epochs per phase"].tolist() == ["10", "1, then 10"]
-    assert table.loc["batch size"].tolist() == ["", "32 / 128"]
-    ours = table["ours"]
-    assert ours["learning rate"] == "0.001, then 1e-05"
-    assert ours["backbone layers that learn"] == "none, then 1"
-    assert ours["schedule"] == "none, then cosine"
-    assert ours["weights"] == "ImageNet"
-    assert ours["augmentation"] == "horizontal_flip=yes, fill_mode=nearest"
+    # ONE_WRONG: df 2 / (2 + 1), nv 4 / (4 + 1); the mean over seeds with 1 and 1.
+    ours = table["all layers (mobilenetv2_035 for vgg16, 96x96) ours"]
+    assert ours.to_dict() == pytest.approx({"df": 5 / 6, "nv": 0.9, "micro average": 7 / 8, "macro average": 13 / 15})
+    assert table["decision tree (8x8) ours"].tolist() == pytest.approx([0, 2 / 3, 1 / 2, 1 / 3])
+    for network_of in ("vgg16, 224x224", "mobilenetv2_035 for vgg16, 96x96"):
+        assert table[f"all layers ({network_of}) published"].dropna().to_dict() == {"nv": 0.92, "micro average": 0.81}
+    assert table["decision tree (8x8) published"].dropna().to_dict() == {"micro average": 0.57}
+    assert table["CNN random (vgg16) ours"].isna().all()
+
+
+def test_the_page_shows_f1_in_place_of_accuracy_and_what_was_not_run(reported):
+    page = (reported / "paper" / "table.md").read_text()
+    assert "## F1 on test (4 images)" in page
+    assert "## Accuracy on" not in page
+    assert "Always answering the commonest class gives an accuracy of 50.0 %." in page
+    assert "`A for B` is network A standing in for B" in page
+    (ours,) = [line for line in page.splitlines() if line.startswith("| nv ") and "| ours " in line]
+    assert [cell.strip() for cell in ours.strip("| ").split(" | ")] == [
+        "nv",
+        "ours",
+        "0.667",
+        "not run",
+        "1.000",
+        "0.900 ± 0.141",
+    ]
+    files = {path.name for path in (reported / "paper").iterdir()}
+    assert {"f1.csv", "f1_bars.png", "class_counts.png"} <= files
+    assert not {"accuracy.csv", "accuracy_bars.png"} & files
+
+
+def test_the_page_tells_after_how_many_epochs_each_network_stopped(reported):
+    assert [line[:4] for line in lines_of(reported / "paper" / "table.md", "Epochs until early stop")] == [
+        ["all", "vgg16", "1", "9"],
+        ["all", "mobilenetv2_035", "2", "6 ± 0"],
+    ]
+
+
+def test_every_image_size_has_its_command_and_trees_name_no_network(reported):
+    page = (reported / "paper" / "table.md").read_text()
+    commands = [line.split("--protocol paper ")[1] for line in page.splitlines() if line.startswith("    python ")]
+    assert sorted(commands) == [
+        "--backbones mobilenetv2_035 --methods all --seeds 0 1 --image-size 96",
+        "--backbones vgg16 --methods all --seeds 0",
+        "--methods tree --seeds 0 --image-size 8",
+    ]
+
+
+def test_what_corrected_changes_stands_with_what_differs(reported):
+    page = (reported / "protocols.md").read_text()
+    assert page.count("## What `corrected` changes") == 1
+    lines = {tuple(line[:2]): line for line in lines_of(reported / "protocols.md", "What `corrected` changes on test")}
+    assert len(lines) == 2
+    tree, stand_in = lines["tree", PIXELS], lines["all", "mobilenetv2_035"]
+    assert tree[5] == "+0.0"
+    assert tree[-1] == "split: Holdout, image by image → Holdout, groups (patients, lesions) on one side"
+    # Seed 0, which both have: all images under paper, 3/4 under corrected. MobileNetV2's own preprocessing is -1..1.
+    assert stand_in[2] == "1 / 1"
+    assert stand_in[5] == "-25.0"
+    assert stand_in[-1] == tree[-1]
+
+
+def test_a_cell_that_is_finished_but_not_reported_yet_waits_for_its_report(reported, tmp_path):
+    # Runs that were stopped, or had a cell that failed, before their report.
+    out = shutil.copytree(reported, tmp_path / "out")
+    for protocol in ("paper", "corrected"):
+        write_cell(out, protocol, "random", "vgg16", ALL_RIGHT)
+    changed = lines_of(compare_protocols(TOY, out), "What `corrected` changes on test")
+    assert sorted(line[0] for line in changed) == ["all", "tree"]
+
+
+def test_what_was_removed_since_its_report_is_no_longer_compared(reported, tmp_path):
+    out = shutil.copytree(reported, tmp_path / "out")
+    shutil.rmtree(out / "corrected" / "mobilenetv2_035")
+    compare_protocols(TOY, out)
+    assert {line[0] for line in lines_of(out / "protocols.md", "What `corrected` changes on test")} == {"tree"}
+    shutil.rmtree(out / "corrected" / PIXELS)
+    page = compare_protocols(TOY, out).read_text()
+    assert "What `corrected` changes" not in page
+    assert "| paper " in page
+    assert "| corrected " not in page

@@ -10,11 +10,14 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from tlkeras.experiment import Experiment, RunOptions, choose, run_experiment
+from tlkeras.experiment import PIXELS, Experiment, Protocol, choose
 from tlkeras.models.precision import PRECISIONS
-from tlkeras.runs import RunFolder, publish
-from tlkeras.schema import InputError
+from tlkeras.running import RunOptions, run_experiment
+from tlkeras.runs import CellKey, RunFolder, publish
+from tlkeras.schema import InputError, check_image_size
 from tlkeras.sizes import parse_size
+
+FIRST_CONVOLUTION = ""  # what --activations means without a name
 
 
 def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
@@ -71,7 +74,16 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
     add("--methods", nargs="+", metavar="NAME", help="default: all of the protocol")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="one run of every cell for each (default: 0)")
     add("--skip-unreadable", action="store_true", help="leave unreadable images out and list them, instead of stopping")
-    add("--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?")
+    small = parser.add_mutually_exclusive_group()
+    small.add_argument(
+        "--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?"
+    )
+    small.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="height and width of the images of all chosen cells (default: what the recipes say)",
+    )
     add(
         "--precision",
         choices=[*PRECISIONS, "auto"],
@@ -90,6 +102,13 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
         metavar="SIZE",
         help='what decoded images may take in memory, e.g. "4GB"; more goes to disk (default: half of what is free)',
     )
+    if any(protocol.carries_on for protocol in experiment.protocols.values()):
+        add(
+            "--earlier",
+            type=Path,
+            metavar="DIR",
+            help="run folder of the experiment whose networks are carried on (default: beside --out)",
+        )
     if experiment.explore is not None:
         add("--eda", action="store_true", help="explore the data set: figures and their numbers, no training")
     add(
@@ -97,7 +116,20 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
         action="store_true",
         help="then LIME and Grad-CAM of one test image of each class, for every chosen cell",
     )
-    add("--report-only", action="store_true", help="tables and figures again, of all that is in the run folder")
+    if experiment.compared:
+        add(
+            "--activations",
+            nargs="?",
+            const=FIRST_CONVOLUTION,
+            metavar="LAYER",
+            help=f"then what a layer (default: the first convolution) makes of one test image: "
+            f"{' beside '.join(experiment.compared)}",
+        )
+    add(
+        "--report-only",
+        action="store_true",
+        help="tables and figures again, of all the run folder holds of the protocol",
+    )
     add(
         "--publish", type=Path, metavar="DIR", help="then copy the run folder there without models, fit to be committed"
     )
@@ -112,8 +144,22 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
         _explore(experiment, given, out / "eda")
         return
     folder = RunFolder(out / given.protocol)
+    if given.backbones and not protocol.backbones:
+        raise InputError(f"--backbones: protocol {given.protocol} has no networks; leave the option out.")
     backbones = choose("--backbones", given.backbones, protocol.backbones, default)
     methods = choose("--methods", given.methods, protocol.methods, protocol.methods)
+    if given.explain and all(backbone == PIXELS for _, backbone in protocol.chosen(methods, backbones)):
+        raise InputError("--explain: none of the chosen methods trains a network, and trees on pixels are not kept.")
+    pairs = _compared(experiment, protocol, given, backbones) if getattr(given, "activations", None) is not None else []
+    needed = [key for pair in pairs for key in pair if given.report_only or key.method not in methods]
+    missing = [str(key) for key in needed if folder.settings_of(key) is None]
+    if missing:
+        raise InputError(
+            f"--activations: {folder.root} holds no finished {', '.join(missing)}. Run both "
+            f"{' and '.join(experiment.compared)}, or choose other --backbones or --seeds."
+        )
+    if given.image_size is not None:
+        check_image_size((given.image_size, given.image_size))
     if given.memory_budget is not None:
         parse_size("--memory-budget", given.memory_budget)
     if not given.report_only:
@@ -129,27 +175,62 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
                 seeds=tuple(dict.fromkeys(given.seeds)),
                 smoke=given.smoke,
                 skip_unreadable=given.skip_unreadable,
+                image_size=None if given.image_size is None else (given.image_size, given.image_size),
                 precision=given.precision,
+                earlier=getattr(given, "earlier", None),
                 store=False if given.no_store else given.store or True,
                 memory_budget=given.memory_budget,
             ),
         )
-    from tlkeras.results import compare_protocols, report_experiment
+    from tlkeras.comparison import compare_protocols
+    from tlkeras.results import report_experiment
 
     report_experiment(experiment, folder, given.protocol)
     compare_protocols(experiment, out)
     print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
     print(f"table, scores and figures are in {folder.root}")
-    if given.explain:
-        from tlkeras.explanations import explain_cells
-
-        chosen = [
-            k for k in folder.finished() if k.backbone in backbones and k.method in methods and k.seed in given.seeds
-        ]
-        explain_cells(folder, chosen, dataset=experiment.dataset, data=given.data, smoke=given.smoke)
+    if given.explain or getattr(given, "activations", None) is not None:
+        _look_into(experiment, folder, given, backbones, methods, pairs)
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
         compare_protocols(experiment, given.publish)
+
+
+def _compared(
+    experiment: Experiment, protocol: Protocol, given: argparse.Namespace, backbones: tuple[str, ...]
+) -> list[list[CellKey]]:
+    """The pairs of cells whose activations are asked for."""
+    if not set(experiment.compared) <= set(protocol.methods):
+        raise InputError(
+            f"--activations: protocol {given.protocol} has no networks of {' and '.join(experiment.compared)}."
+        )
+    return [
+        [CellKey(backbone, method, seed) for method in experiment.compared]
+        for backbone in backbones
+        for seed in dict.fromkeys(given.seeds)
+    ]
+
+
+def _look_into(
+    experiment: Experiment,
+    folder: RunFolder,
+    given: argparse.Namespace,
+    backbones: tuple[str, ...],
+    methods: tuple[str, ...],
+    pairs: list[list[CellKey]],
+) -> None:
+    """What --explain and --activations ask for, of the chosen networks; trees on pixels are not kept."""
+    from tlkeras.explanations import compare_activations, explain_cells
+
+    source = {"dataset": experiment.dataset, "data": given.data, "smoke": given.smoke}
+    if given.explain:
+        networks = [key for key in folder.finished() if key.backbone in backbones and key.seed in given.seeds]
+        explain_cells(folder, [key for key in networks if key.method in methods], **source)
+    for pair in pairs:
+        smoke = " (smoke run: random)" if given.smoke else ""
+        labelled = {key: label + smoke for key, label in zip(pair, experiment.compared.values(), strict=True)}
+        layer = None if given.activations == FIRST_CONVOLUTION else given.activations
+        print(f"activations are in {compare_activations(folder, labelled, layer=layer, **source)}")
 
 
 def _explore(experiment: Experiment, given: argparse.Namespace, folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""Explanations of finished cells: one test image of each class, by LIME and by Grad-CAM, in one sheet per cell."""
+"""Explanations of finished cells: one test image of each class by LIME and by Grad-CAM, activations side by side."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +11,9 @@ import pandas as pd
 
 from tlkeras.data.datasets import DATASETS, load_dataset
 from tlkeras.data.images import read_pixels
-from tlkeras.evaluation.explanation_plots import draw_evidence
+from tlkeras.evaluation.explanation_plots import draw_activations, draw_evidence
 from tlkeras.evaluation.plots import new_grid, save_figure
+from tlkeras.explain.activations import activations
 from tlkeras.explain.heatmap import grad_cam
 from tlkeras.explain.lime import explain, perturbed_copies
 from tlkeras.files import write_csv
@@ -22,6 +23,8 @@ from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.saved_classifier import load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from tlkeras.training.tuned_classifier import TunedClassifier
@@ -74,6 +77,51 @@ def explain_cells(
             save_figure(figure, folder.cell(key) / f"explanations_{part}.png")
 
 
+def compare_activations(
+    folder: RunFolder,
+    cells: Mapping[CellKey, str],
+    *,
+    layer: str | None,
+    dataset: str,
+    data: str | os.PathLike,
+    smoke: bool = False,
+) -> Path:
+    """Draws what one layer makes of one test image in several networks, side by side.
+
+    Args:
+        folder: a protocol's run folder.
+        cells: {finished cell: label}, of one backbone and one seed, which draws the image among the test images.
+        layer: the name of a layer; None takes the first convolution.
+        dataset: the name of the data set they were run on.
+        data: the folder that holds it.
+        smoke: whether the cells come from a smoke run.
+
+    Returns:
+        The figure, activations_<backbone>_seed<k>_<layer>.png in `folder`.
+
+    Raises:
+        InputError: a layer that is not there, or a cell's images are not in the data set.
+    """
+    row, samples = DATASETS[dataset], load_dataset(dataset, data, check_counts=not smoke)
+    image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
+    first = next(iter(cells))
+    test = next(of_part for part, of_part in folder.read_predictions(first).items() if part != "val").samples
+    number = int(generator(first.seed, "activations").integers(len(test)))
+    path = _image_path(folder, first, test.sample_ids[number], image_of)
+    figure, axes = new_grid(1, 1 + len(cells), side=3.6)
+    for ax, (key, label) in zip(axes[0, 1:], cells.items(), strict=True):
+        classifier = load(folder.cell(key))
+        seen = activations(classifier, read_pixels(path, classifier.image_size), layer=layer)
+        draw_activations(seen, ax)
+        ax.set_title(f"{label}\n{ax.get_title()}", fontsize=10)
+    axes[0, 0].imshow(seen.image)
+    axes[0, 0].set_axis_off()
+    axes[0, 0].set_title(f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}", fontsize=10)
+    figure.supxlabel(f"Image: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
+    name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
+    return save_figure(figure, folder.root / name)
+
+
 def _explain_part(
     folder: RunFolder,
     key: CellKey,
@@ -90,11 +138,7 @@ def _explain_part(
     rows = []
     for axes_row, (label, row) in zip(axes, chosen.items(), strict=True):
         sample_id = predictions.samples.sample_ids[row]
-        if sample_id not in image_of:
-            raise InputError(
-                f"{folder.cell(key)}: its test image {sample_id} is not in the data set given with --data."
-            )
-        image = read_pixels(image_of[sample_id], classifier.image_size)
+        image = read_pixels(_image_path(folder, key, sample_id, image_of), classifier.image_size)
         seed = derive_seed(key.seed, "explain", label)
         explanation = explain(classifier, image, label=label, seed=seed, **options)
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)
@@ -106,6 +150,12 @@ def _explain_part(
         rows.append((names[label], sample_id, predicted, *figures))
     columns = ["class", "sample_id", "predicted", "probability", "r2", "stability"]
     return figure, pd.DataFrame(rows, columns=columns)
+
+
+def _image_path(folder: RunFolder, key: CellKey, sample_id: str, image_of: dict[str, str]) -> str:
+    if sample_id not in image_of:
+        raise InputError(f"{folder.cell(key)}: its test image {sample_id} is not in the data set given with --data.")
+    return image_of[sample_id]
 
 
 def _choose(predictions: Predictions, label: int, seed: int) -> int | None:

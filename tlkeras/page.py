@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
+from tlkeras.evaluation.f1 import format_f1_table
 from tlkeras.evaluation.tables import (
     format_accuracy_table,
     grid_table,
     metrics_table,
-    results_table,
     to_markdown,
 )
+from tlkeras.evaluation.training_tables import epochs_table, results_table
+from tlkeras.experiment import PIXELS
+from tlkeras.settings import is_network, settings_table, training_words
 
 if TYPE_CHECKING:
     from tlkeras.experiment import Experiment, Protocol
@@ -23,9 +26,15 @@ if TYPE_CHECKING:
 _SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**"
 # What another seed changes.
 _SEEDED = {
-    "Holdout": "each draws its own parts, so ± holds other test images as well as other initial weights",
+    "Holdout": "each draws its own parts, so ± holds other test images as well as other draws in training",
     "Predefined": "the test part is the data set's own",
 }
+MACRO_AUC = "ROC AUC is the macro average: each class against the rest, averaged over the classes."
+_TRAINING = (
+    "Training accuracy and loss are those of the training log in the epoch that was kept: with dropout, and with class "
+    "weights, oversampling or augmentation where they are used. Validation and test are as they are. Peak memory is "
+    "the process's."
+)
 _INTERVALS = (
     "In brackets: 95 % percentile bootstrap interval over the test images, drawn by patient or lesion where these are "
     "known; the mean over seeds where there are several; ± is the standard deviation over seeds. `not run` says so; "
@@ -48,7 +57,7 @@ def build_page(
         protocol: its protocol shown here.
         cells: {key: what cell.json holds} of the finished cells.
         scores: tidy, all parts; see `evaluation.tables`.
-        tables: {test part: accuracy_table}.
+        tables: {test part: f1_table where `experiment.shows_f1`, else accuracy_table}.
     """
     declared = experiment.protocols[protocol]
     settings = next(iter(cells.values()))["settings"]
@@ -56,118 +65,85 @@ def build_page(
     lines = [f"# {experiment.name}: protocol {protocol}", "", f"{experiment.paper.authors}, {experiment.paper.title}"]
     lines += ["", f"Data: {row.title}, {row.licence}. {row.citation}", ""]
     lines += [_SMOKE, ""] if settings["smoke"] else []
+    networks = {key: cell for key, cell in cells.items() if is_network(cell)}
+    of_networks = scores[scores["backbone"] != PIXELS]
     for part, table in tables.items():
-        lines += _accuracy_section(part, table, scores)
+        if experiment.shows_f1(protocol):
+            lines += _f1_section(experiment, part, table, scores)
+        else:
+            lines += _accuracy_section(part, table, scores)
         for backbone in dict.fromkeys(key.backbone for key in cells) if declared.grid else ():
             lines += [
-                f"### {backbone}",
+                f"### {'Trees on pixels' if backbone == PIXELS else backbone}",
                 "",
                 to_markdown(grid_table(scores, declared.grid, backbone=backbone, part=part)),
             ]
         lines += ["### Every metric", "", to_markdown(metrics_table(scores, part=part).droplevel("protocol"))]
-        lines += ["### Every training", "", to_markdown(_results(experiment, declared, cells, scores, part))]
+        lines += [] if experiment.positive_class else [MACRO_AUC, ""]
+        if networks:
+            lines += [
+                "### Every training",
+                "",
+                to_markdown(_results(experiment, declared, networks, of_networks, part)),
+            ]
+    if any(phase["patience"] for cell in networks.values() for phase in cell["settings"]["recipe"]["phases"]):
+        lines += ["### Epochs until early stop", "", to_markdown(epochs_table(of_networks))]
+    lines += [_TRAINING, ""] if networks else []
     lines += [
-        "Training accuracy and loss are those of the training log in the epoch that was kept: with dropout, and with "
-        "class weights, oversampling or augmentation where they are used. Validation and test are as they are. Peak "
-        "memory is the process's.",
-        "",
         f"{_INTERVALS} Seeds: {', '.join(map(str, sorted({key.seed for key in cells})))}; "
-        f"{_SEEDED[settings['split']['type']]}.",
+        f"{_seeded(settings['split'])}.",
         "",
         *_list("The split", _split_notes(cells)),
         "## Settings",
         "",
         to_markdown(settings_table([cell["settings"]["recipe"] for cell in cells.values()], experiment.common)),
-        *_list("What differs from the document", [*declared.deviations, *_weights_notes(cells)]),
+        *_list("What differs from the document", declared.deviations),
+        *(_list("Weights", notes) if (notes := _weights_notes(cells)) else []),
         *_list("Stated by the document", experiment.stated),
         *_list("Assumed, for the document does not say", [*experiment.assumed, *declared.assumed]),
         "## Made with",
         "",
-        f"    {_command(experiment, protocol, cells, settings)}",
+        *[f"    {command}" for command in _commands(experiment, protocol, cells)],
         "",
         to_markdown(_cost_table(cells)),
     ]
     return "\n".join(lines)
 
 
-def settings_table(recipes: Iterable[dict], published: Mapping[str, str]) -> pd.DataFrame:
-    """The settings of trainings, one row each: what the document prints, and ours; several values where they differ.
-
-    Args:
-        recipes: described `Tuner`s, as cell.json holds them.
-        published: {setting: as printed}.
-    """
-    ours: dict[str, dict[str, None]] = {}
-    for recipe in recipes:
-        for name, value in _settings(recipe).items():
-            ours.setdefault(name, {})[value] = None
-    rows = {name: (published.get(name, ""), " / ".join(values)) for name, values in ours.items()}
-    return pd.DataFrame(
-        rows.values(), index=pd.Index(rows, name="setting"), columns=["printed in the document", "ours"]
-    )
+def _seeded(split: dict | str) -> str:
+    return _SEEDED.get(split["type"] if isinstance(split, dict) else split, "the split is the protocol's own")
 
 
-def _settings(recipe: dict) -> dict[str, str]:
-    head, phases = recipe["head"], recipe["phases"]
-
-    def per_phase(name: str) -> str:
-        values = [_word(phase[name]) for phase in phases]
-        return values[0] if len(set(values)) == 1 else ", then ".join(values)
-
-    unusual = {
-        name: recipe[field]  # float32 goes without saying, and runs of earlier versions knew nothing else
-        for name, field in (("precision", "precision"), ("features kept in", "feature_dtype"))
-        if recipe.get(field, "float32") != "float32"
-    }
-    return unusual | {
-        "epochs per phase": per_phase("epochs"),
-        "batch size": str(recipe["batch_size"]),
-        "weights": "ImageNet" if recipe["weights"] == "imagenet" else _word(recipe["weights"]),
-        "image size": "x".join(map(str, recipe["image_size"])),
-        "preprocessing": _word(recipe["preprocessing"]),
-        "optimizer": per_phase("optimizer"),
-        "learning rate": per_phase("learning_rate"),
-        "schedule": per_phase("schedule"),
-        "backbone layers that learn": ", then ".join(_unfrozen(phase) for phase in phases),
-        "backbone's BatchNorm": per_phase("batch_norm"),
-        "weights kept": per_phase("keep"),
-        "hidden layers": _word(head["hidden"]),
-        "hidden activation": head["activation"],
-        "pooling": head["pooling"],
-        "dropout before the hidden layers": str(head["input_dropout"]),
-        "dropout after each": str(head["dropout"]),
-        "BatchNorm after each": _word(head["batch_norm"]),
-        "unequal classes": _word(recipe["imbalance"]),
-        "augmentation": _word(recipe["augmentation"]),
-    }
-
-
-def _word(value: object) -> str:
-    if value is None or isinstance(value, bool):  # before the numbers: True equals 1
-        return {None: "none", True: "yes", False: "no"}[value]
-    if isinstance(value, dict):  # a schedule or an augmentation: its name, and what is not at its default
-        given = {name: item for name, item in value.items() if name != "type" and item not in (0, None)}
-        return ", ".join(f"{name}={_word(item)}" for name, item in given.items()) or value["type"]
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_word, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _unfrozen(phase: dict) -> str:
-    return f"from {phase['unfreeze_from']}" if phase["unfreeze_from"] else _word(phase["unfreeze"] or None)
+def _f1_section(experiment: Experiment, part: str, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    return [
+        f"## F1 on {part} ({_counts(part, scores)} images)",
+        "",
+        to_markdown(format_f1_table(table)),
+        f"The document's network is {' and '.join(experiment.default_backbones)}; `A for B` is network A standing in "
+        "for B. The micro average of F1 is the accuracy, its interval in brackets. A class that was never predicted "
+        f"has an F1 of 0. {_baseline(part, scores)}",
+        "",
+    ]
 
 
 def _accuracy_section(part: str, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    of_part = scores[scores["part"] == part]
-    counts = sorted({f"{count:,.0f}" for count in of_part.loc[of_part["metric"] == "n", "value"]})
-    baseline = 100 * of_part.loc[of_part["metric"] == "majority_class", "value"].mean()
     return [
-        f"## Accuracy on {part} ({' or '.join(counts)} images), per cent",
+        f"## Accuracy on {part} ({_counts(part, scores)} images), per cent",
         "",
         to_markdown(format_accuracy_table(table)),
-        f"Always answering the commonest class gives {baseline:.1f}.",
+        _baseline(part, scores),
         "",
     ]
+
+
+def _counts(part: str, scores: pd.DataFrame) -> str:
+    counts = scores.loc[(scores["part"] == part) & (scores["metric"] == "n"), "value"]
+    return " or ".join(sorted({f"{count:,.0f}" for count in counts}))
+
+
+def _baseline(part: str, scores: pd.DataFrame) -> str:
+    shares = scores[(scores["part"] == part) & (scores["metric"] == "majority_class")].drop_duplicates("seed")["value"]
+    return f"Always answering the commonest class gives an accuracy of {100 * shares.mean():.1f} %."
 
 
 def _results(
@@ -179,24 +155,13 @@ def _results(
     table = results_table(scores, reported, names=experiment.names, test=part)
     for place, column in enumerate(("hidden layers", "regularization", "epochs")):
         words = [
-            _trained(recipes[method, backbone])[column]
+            training_words(recipes[method, backbone])[column]
             if whose == "ours"
             else experiment.printed.get((method, backbone), {}).get(column, "")
             for _, method, backbone, whose in table.index
         ]
         table.insert(place, column, words)
     return table
-
-
-def _trained(recipe: dict) -> dict[str, str]:
-    """What a document's table of results says of a training beside its figures."""
-    head = recipe["head"]
-    dropout = [f"dropout {rate}" for rate in dict.fromkeys((head["input_dropout"], head["dropout"])) if rate]
-    return {
-        "hidden layers": _word(head["hidden"]),
-        "regularization": ", ".join([*dropout, *["BatchNorm"] * head["batch_norm"]]) or "none",
-        "epochs": " + ".join(str(phase["epochs"]) for phase in recipe["phases"]),
-    }
 
 
 def _split_notes(cells: Mapping[CellKey, dict]) -> list[str]:
@@ -208,21 +173,40 @@ def _list(title: str, items: Iterable[str]) -> list[str]:
     return [f"## {title}", "", *[f"- {item}" for item in items], ""]
 
 
-def _command(experiment: Experiment, protocol: str, cells: Iterable[CellKey], settings: dict) -> str:
-    """A command that makes these cells, DATA and WEIGHTS in place of folders; it names full rows of a grid, so that
-    where seeds differ between cells it makes more."""
-    named = {"--backbones": "backbone", "--methods": "method", "--seeds": "seed"}
-    words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {protocol}"]
-    for option, field in named.items():
-        words += [option, *dict.fromkeys(str(getattr(key, field)) for key in cells)]
-    words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]
-    return " ".join(words)
+def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[str]:
+    """Commands that make these cells, one for each image size and precision, DATA and WEIGHTS in place of folders.
+
+    Each names full rows of a grid, so that where seeds differ between cells it makes more."""
+    declared = experiment.protocols[protocol].cells
+    by_options: dict[tuple[str, ...], list[CellKey]] = {}
+    for key, cell in cells.items():
+        recipe, as_declared = cell["settings"]["recipe"], declared[key.method, key.backbone]
+        size, words = recipe["image_size"], []
+        if not cell["settings"]["smoke"] and list(as_declared.image_size) != size:
+            words += ["--image-size", str(size[0])]
+        if is_network(cell) and recipe.get("precision", "float32") != as_declared.precision:
+            words += ["--precision", recipe["precision"]]
+        by_options.setdefault(tuple(words), []).append(key)
+    settings = next(iter(cells.values()))["settings"]
+    commands = []
+    for options, keys in by_options.items():
+        named = {
+            "--backbones": dict.fromkeys(key.backbone for key in keys if key.backbone != PIXELS),
+            "--methods": dict.fromkeys(key.method for key in keys),
+            "--seeds": dict.fromkeys(str(key.seed) for key in keys),
+        }
+        words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {protocol}"]
+        words += [" ".join([option, *values]) for option, values in named.items() if values]
+        words += options
+        words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]
+        commands.append(" ".join(words))
+    return commands
 
 
 def _weights_notes(cells: Mapping[CellKey, dict]) -> list[str]:
     notes = {}
     for key, cell in cells.items():
-        weights = cell["facts"]["weights"]
+        weights = cell["facts"].get("weights")
         if weights is not None and weights["note"]:
             notes[f"{key.backbone}: {weights['path']}: {weights['note']}"] = None
     return list(notes)

@@ -40,7 +40,7 @@ PACKAGES = (
     "scikit-image",
 )
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
-NOT_PUBLISHED = (".", "sheet_", "explanations_", "classifier.json")  # how the names begin
+NOT_PUBLISHED = (".", "sheet_", "explanations_", "activations_", "classifier.json")  # how the names begin
 
 
 @dataclass(frozen=True, order=True)
@@ -96,6 +96,12 @@ class RunFolder:
         for key in self.finished():
             made_with = self.settings_of(key)
             _refuse_other(self.cell(key), {name: made_with[name] for name in shared}, shared)
+
+    def require_same_recipe(self, key: CellKey, recipe: dict) -> None:
+        """Refuses another recipe than that of the cell's other seeds: a mean over seeds must not mix recipes."""
+        for other in self.finished():
+            if (other.backbone, other.method) == (key.backbone, key.method) and other.seed != key.seed:
+                _refuse_other(self.cell(other), {"recipe": self.settings_of(other)["recipe"]}, {"recipe": recipe})
 
     def write_cell(self, key: CellKey, settings: dict, facts: dict) -> None:
         """Marks a cell as finished: `settings` decide whether it can be kept, `facts` are what was found out."""
@@ -169,7 +175,7 @@ def environment() -> dict:
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     """Copies a run folder, small enough to commit, enough to report again: finished cells, predictions compressed.
 
-    Models stay out, and so do the sheets and explanations: they show images of the data set.
+    Models stay out, and so do the sheets, explanations and activations: they show images of the data set.
 
     Raises:
         MissingInputError: `source` holds nothing of the kind.

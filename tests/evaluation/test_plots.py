@@ -40,7 +40,7 @@ def history(phases, accuracies):
 def test_bars_show_ours_the_interval_the_published_value_and_what_was_not_run(bars):
     ax = plots.draw_accuracy_bars(bars, plots.new_figure(6, 4)[1])
     assert [bar.get_height() for bar in ax.patches if not np.isnan(bar.get_height())] == [90]
-    assert ax.get_ylim() == (0, 100)
+    assert (ax.get_ylim(), ax.get_ylabel()) == ((0, 100), "accuracy, %")
     drawn = np.concatenate([line.get_ydata() for line in ax.lines])
     assert drawn[~np.isnan(drawn)].tolist() == [61.5]
     whiskers = [path.vertices[:, 1].tolist() for whisker in ax.collections for path in whisker.get_paths()]
@@ -50,12 +50,16 @@ def test_bars_show_ours_the_interval_the_published_value_and_what_was_not_run(ba
     assert [label.get_text() for label in ax.get_xticklabels()] == ["vgg16", "vgg19"]
 
 
+def test_bars_of_something_else_say_so(bars):
+    assert plots.draw_accuracy_bars(bars, plots.new_figure(6, 4)[1], ylabel="F1, %").get_ylabel() == "F1, %"
+
+
 def test_epochs_count_on_through_the_phases_and_each_start_is_marked():
     histories = {
         "long": history([1, 1, 1, 2, 2], [0.5, 0.6, 0.7, 0.8, 0.9]),
         "short": history([1, 1, 2], [0.4, 0.5, 0.6]),
     }
-    ax = plots.draw_validation_accuracy(histories, plots.new_figure(6, 4)[1])
+    ax = plots.draw_accuracy_lines(histories, plots.new_figure(6, 4)[1])
     long, short, *starts = ax.lines
     np.testing.assert_allclose(long.get_xydata(), [(1, 50), (2, 60), (3, 70), (4, 80), (5, 90)])
     np.testing.assert_array_equal(short.get_xdata(), [1, 2, 3])
@@ -68,7 +72,46 @@ def test_epochs_count_on_through_the_phases_and_each_start_is_marked():
 
 def test_a_history_without_validation_is_refused():
     with pytest.raises(InputError, match="'m' was trained without a validation part"):
-        plots.draw_validation_accuracy({"m": history([1, 1], [None, None])}, plots.new_figure(6, 4)[1])
+        plots.draw_accuracy_lines({"m": history([1, 1], [None, None])}, plots.new_figure(6, 4)[1])
+
+
+def test_training_accuracy_is_drawn_where_that_is_asked_for_and_needs_no_validation():
+    trained = history([1, 1], [None, None]).assign(accuracy=[0.25, 0.75])
+    other = history([1], [0.9]).assign(accuracy=[0.5])
+    ax = plots.draw_accuracy_lines({"all": trained, "random": other}, plots.new_figure(6, 4)[1], part="training")
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [(1, 25), (2, 75)])
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), [(1, 50)])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "training accuracy, %")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["all", "random"]
+    ax = plots.draw_accuracy_lines({"random": other}, plots.new_figure(6, 4)[1])
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [(1, 90)])
+    assert ax.get_ylabel() == "validation accuracy, %"
+
+
+def test_columns_of_classes_are_as_high_as_they_have_images_and_cut_into_parts():
+    counts = pd.DataFrame({"train": [60, 4500], "val": [10, 900], "test": [30, 4500]}, index=["NORMAL", "PNEUMONIA"])
+    ax = plots.draw_class_counts(counts, plots.new_figure(5, 4)[1])
+    pieces = {bars.get_label(): [(bar.get_y(), bar.get_height()) for bar in bars] for bars in ax.containers}
+    assert pieces == {
+        "train": [(0, 60), (0, 4500)],
+        "val": [(60, 10), (4500, 900)],
+        "test": [(70, 30), (5400, 4500)],
+    }
+    # 100 and 9,900 of 10,000.
+    assert texts(ax) == ["100\n1.0 %", "9,900\n99.0 %"]
+    assert [text.xy for text in ax.texts] == [(0, 100), (1, 9900)]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["NORMAL", "PNEUMONIA"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["train", "val", "test"]
+    assert ax.get_ylabel() == "images"
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] > 9900
+    colors = [bars.patches[0].get_facecolor() for bars in ax.containers]
+    assert len(set(colors)) == 3
+
+
+def test_a_class_without_images_has_its_place_and_says_0():
+    counts = pd.DataFrame({"train": [3, 0], "test": [1, 0]}, index=["nv", "df"])
+    assert texts(plots.draw_class_counts(counts, plots.new_figure(5, 4)[1])) == ["4\n100.0 %", "0\n0.0 %"]
 
 
 def test_confusion_cells_hold_counts_or_shares_in_percent():

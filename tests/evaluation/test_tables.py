@@ -3,17 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tidy import COLUMNS, tidy
 
 from tlkeras.evaluation.tables import (
     accuracy_table,
+    difference_table,
     format_accuracy_table,
+    grid_bars_table,
+    grid_table,
     metrics_table,
-    results_table,
     to_markdown,
 )
 from tlkeras.schema import InputError
 
-COLUMNS = ["protocol", "method", "backbone", "part", "seed", "metric", "value"]
 REPORTED = {(("frozen", "vgg16"), "test", "accuracy"): 84.75, (("frozen", "vgg19"), "test", "accuracy"): 76.118}
 
 
@@ -72,17 +74,6 @@ def test_formatted_cells(scores):
     }
 
 
-def tidy(cell, part, **metrics):
-    return pd.DataFrame(
-        [
-            ("corrected", *cell, part, seed, metric, value)
-            for metric, values in metrics.items()
-            for seed, value in values
-        ],
-        columns=COLUMNS,
-    )
-
-
 def test_every_metric_with_its_spread_and_what_is_not_defined():
     seeds = lambda *values: list(enumerate(values))  # noqa: E731
     scores = tidy(
@@ -105,46 +96,99 @@ def test_every_metric_with_its_spread_and_what_is_not_defined():
     }
 
 
-def test_a_documents_figures_stand_below_ours():
-    cell, other = ("frozen", "vgg16"), ("frozen", "vgg19")
+def both_protocols(cell=("all", "vgg16"), **metrics):
+    """{metric: ((paper, seed by seed), (corrected, seed by seed))} as scores."""
+    return pd.concat(
+        tidy(cell, "test", **{name: list(enumerate(values[place])) for name, values in metrics.items()}).assign(
+            protocol=protocol
+        )
+        for place, protocol in enumerate(("paper", "corrected"))
+    )
+
+
+WORSE_AND_BETTER = {
+    "accuracy": ((0.9, 0.8), (0.80,)),
+    "accuracy_low": ((0.8, 0.7), (0.75,)),
+    "accuracy_high": ((1.0, 0.9), (0.85,)),
+    "balanced_accuracy": ((0.5, 0.6), (0.60,)),
+    "macro_f1": ((0.5, 0.5), (0.4375,)),
+    "roc_auc": ((0.9, 0.9), (0.90,)),
+}
+
+
+def differences(scores, words="split", cell=("all", "vgg16")):
+    (row,) = difference_table(scores, ("paper", "corrected"), {cell: words}).to_dict("index").values()
+    return row
+
+
+def test_a_difference_is_the_second_protocol_minus_the_first():
+    scores = both_protocols(**WORSE_AND_BETTER)
+    assert differences(
+        pd.concat([scores, scores.assign(part="val", value=0.0)]), "split: by image, then by lesion"
+    ) == {
+        "seeds": "2 / 1",
+        "accuracy, %, paper": "85.0 [75.0, 95.0]",
+        "accuracy, %, corrected": "80.0 [75.0, 85.0]",
+        "accuracy, points, corrected minus paper": "-5.0",
+        "balanced accuracy, points, corrected minus paper": "+5.0",
+        "macro F1, corrected minus paper": "-0.062",
+        "ROC AUC, corrected minus paper": "+0.000",
+        "what differs": "split: by image, then by lesion",
+    }
+
+
+def test_only_the_cells_that_are_named_are_compared():
+    scores = pd.concat(
+        [both_protocols(cell, **WORSE_AND_BETTER) for cell in [("a", "one"), ("b", "one"), ("a", "two")]]
+    )
+    named = {("b", "one"): "x", ("a", "one"): "nothing"}
+    table = difference_table(scores, ("paper", "corrected"), named)
+    assert table.index.tolist() == list(named)
+    assert table["what differs"].tolist() == ["x", "nothing"]
+
+
+@pytest.mark.parametrize("paper", [(np.nan, np.nan), (0.9, np.nan)], ids=["no seed", "one seed of two"])
+def test_a_difference_to_what_is_not_defined_is_not_defined(paper):
+    # A mean over fewer seeds is another figure.
+    scores = both_protocols(**WORSE_AND_BETTER | {"macro_f1": ((0.5, 0.5), (np.nan,)), "roc_auc": (paper, (0.9,))})
+    row = differences(scores)
+    assert row["macro F1, corrected minus paper"] == "not defined"
+    assert row["ROC AUC, corrected minus paper"] == "not defined"
+    assert row["accuracy, points, corrected minus paper"] == "-5.0"
+
+
+def test_an_accuracy_without_an_interval_stands_alone():
+    without = {"accuracy_low": ((np.nan, np.nan), (0.75,)), "accuracy_high": ((np.nan, np.nan), (0.85,))}
+    row = differences(both_protocols(**WORSE_AND_BETTER | without))
+    assert (row["accuracy, %, paper"], row["accuracy, %, corrected"]) == ("85.0", "80.0 [75.0, 85.0]")
+
+
+GRID = {"tree_raw": ("tree", "raw"), "tree_scaled": ("tree", "scaled"), "forest_raw": ("forest", "raw")}
+
+
+def test_the_bars_of_a_two_way_table_stand_as_its_cells_do():
     scores = pd.concat(
         [
-            tidy(cell, "model", parameters=[(0, 1234)], trainable_parameters=[(0, 34)], seconds=[(0, 9.6)]),
-            tidy(cell, "train", accuracy=[(0, 0.5)], loss=[(0, 0.7)]),
-            tidy(cell, "val", accuracy=[(0, 0.6)], log_loss=[(0, 0.8)]),
-            tidy(cell, "test", accuracy=[(0, 0.61)], log_loss=[(0, 0.81)]),
+            tidy(
+                ("tree_raw", "pixels"), "test", accuracy=[(0, 0.5)], accuracy_low=[(0, 0.4)], accuracy_high=[(0, 0.6)]
+            ),
+            tidy(("forest_raw", "pixels"), "test", accuracy=[(0, 0.7), (1, 0.8)]),
         ]
     )
-    reported = {
-        (cell, "test", "accuracy"): 70.41,
-        (cell, "test", "log_loss"): 0.9,
-        (other, "model", "parameters"): 4_880_967,
+    reported = {(("tree_scaled", "pixels"), "test", "accuracy"): 57.0}
+    one_row = accuracy_table(scores, reported, protocol="corrected", methods=list(GRID), backbones=["pixels"])
+    bars = grid_bars_table(one_row, GRID)
+    assert list(bars.index) == ["tree", "forest"]
+    assert bars.columns.unique("method").tolist() == ["raw", "scaled"]
+    assert bars.loc["tree", "raw"].dropna().to_dict() == pytest.approx({"ours": 50, "low": 40, "high": 60})
+    assert bars.loc["tree", "scaled"].dropna().to_dict() == {"published": 57}
+    assert bars.loc["forest", "raw"].dropna().to_dict() == pytest.approx({"ours": 75, "sd": np.sqrt(50)})
+    assert bars.loc["forest", "scaled"].isna().all()
+    # The same places, in words.
+    assert grid_table(scores, GRID, backbone="pixels").to_dict("index") == {
+        "tree": {"raw": "50.0", "scaled": "not run"},
+        "forest": {"raw": "75.0 ± 7.1", "scaled": "not run"},
     }
-    reported |= {(("frozen", "resnet50"), "test", "accuracy"): 79.82}  # `accuracy_table` shows that
-    table = results_table(scores, reported, names={cell: "Exp 1"})
-    ours, published, not_run = (dict(row[1]) for row in table.iterrows())
-    assert table.index.tolist() == [
-        ("Exp 1", *cell, "ours"),
-        ("Exp 1", *cell, "published"),
-        ("", *other, "published; not run"),
-    ]
-    assert ours == {
-        "trainable parameters, phase 1": "34",
-        "parameters": "1,234",
-        "train accuracy, %": "50.0",
-        "train loss": "0.700",
-        "val accuracy, %": "60.0",
-        "val log loss": "0.800",
-        "test accuracy, %": "61.0",
-        "test log loss": "0.810",
-        "run time, s": "10",
-        "peak memory, MB": "",
-    }
-    assert {title: text for title, text in published.items() if text} == {
-        "test accuracy, %": "70.41",
-        "test log loss": "0.900",
-    }
-    assert not_run["parameters"] == "4,880,967"
 
 
 def test_a_missing_column_and_a_repeated_score_are_refused(scores):

@@ -55,17 +55,24 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
     return path
 
 
-def draw_accuracy_bars(table: pd.DataFrame, ax: Axes) -> Axes:
-    """Bars of `tables.accuracy_table`: a group per backbone, a colour per method, in % from 0.
+def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy, %", partly: str = "not run") -> Axes:
+    """Bars of `tables.accuracy_table`: a group per row (backbone), a colour per method, in % from 0.
 
     Ours is the bar, its interval the whisker; what was published is the hollow diamond beside it. A cell that was not
     run says so.
+
+    Args:
+        table: as `tables.accuracy_table` makes it.
+        ax: where to draw.
+        ylabel: what the bars are.
+        partly: what is written where a bar has no value and others of its row have one.
     """
     methods = list(table.columns.unique("method"))
     slot = 0.84 / len(methods)  # of the distance between two backbones
     published = table.xs("published", axis=1, level="figure").notna().any(axis=None)
     width = slot * (0.62 if published else 0.86)
     rows = np.arange(len(table))
+    nothing = table.xs("ours", axis=1, level="figure").isna().all(axis=1).to_numpy()
     small = 8 if len(table) * len(methods) <= 12 else 6
     for i, method in enumerate(methods):
         color, figures = COLORS[i % len(COLORS)], table[method]
@@ -76,14 +83,15 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes) -> Axes:
         beside = start + (width + slot) / 2
         ax.plot(beside, figures["published"], "D", mfc="white", mec=color, mew=1.4, ms=5, linestyle="none", zorder=4)
         for x in middle[figures["ours"].isna()]:
-            ax.text(x, 1.5, "not run", rotation=90, ha="center", va="bottom", fontsize=small, color=GREY)
+            words = "not run" if nothing[round(x)] else partly
+            ax.text(x, 1.5, words, rotation=90, ha="center", va="bottom", fontsize=small, color=GREY)
         for x, value in zip(middle, figures["ours"], strict=True):
             if not np.isnan(value):
                 ax.text(
                     x, 1.5, f"{value:.1f}", rotation=90, ha="center", va="bottom", fontsize=small, color=_ink(color)
                 )
     _label_columns(ax, table.index)
-    ax.set(ylim=(0, 100), ylabel="accuracy, %", xlim=(-0.6, len(table) - 0.4))
+    ax.set(ylim=(0, 100), ylabel=ylabel, xlim=(-0.6, len(table) - 0.4))
     ax.grid(axis="y", color="0.9", zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
     handles = [Patch(color=COLORS[i % len(COLORS)], label=method) for i, method in enumerate(methods)]
@@ -95,23 +103,27 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def draw_validation_accuracy(histories: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
-    """Validation accuracy per epoch, one line per history; epochs count on through the phases, whose starts are marked.
+def draw_accuracy_lines(histories: Mapping[str, pd.DataFrame], ax: Axes, *, part: str = "validation") -> Axes:
+    """Accuracy per epoch, one line per history; epochs count on through the phases, whose starts are marked.
 
     Args:
-        histories: {label: history with the columns phase, epoch, val_accuracy (0..1)}.
+        histories: {label: history with the columns phase, epoch, accuracy, val_accuracy (0..1)}.
         ax: where to draw.
+        part: "validation" or "training".
 
     Raises:
-        InputError: no history, or one without validation accuracy.
+        InputError: another part, no history, or one without validation accuracy where that is drawn.
     """
+    columns = {"validation": "val_accuracy", "training": "accuracy"}
+    if part not in columns:
+        raise InputError(f"part: received {part!r}; accepted: {', '.join(columns)}.")
     if not histories:
         raise InputError("histories: received none; accepted is {label: history}, at least one.")
     starts: dict[tuple[float, int], list[str]] = {}
     colors = {}
     for i, (label, history) in enumerate(histories.items()):
         history = history.sort_values(["phase", "epoch"])
-        accuracy = history["val_accuracy"].astype(float)
+        accuracy = history[columns[part]].astype(float)
         if accuracy.isna().any():
             raise InputError(
                 f"histories: {label!r} was trained without a validation part; leave it out of this figure."
@@ -141,7 +153,7 @@ def draw_validation_accuracy(histories: Mapping[str, pd.DataFrame], ax: Axes) ->
                 color=GREY,
             )
         named.add(phase)
-    ax.set(xlabel="epoch", ylabel="validation accuracy, %")
+    ax.set(xlabel="epoch", ylabel=f"{part} accuracy, %")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y", color="0.9", zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
@@ -193,6 +205,27 @@ def draw_training_curves(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequenc
     handles.append(Line2D([], [], marker="o", mfc="none", mec="black", mew=1.2, ms=9, linestyle="none", label="kept"))
     axes[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
     return axes
+
+
+def draw_class_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
+    """A column per class, as high as it has images, cut into parts; the number of images and their share above.
+
+    Args:
+        counts: images, index the class names, columns the parts.
+        ax: where to draw.
+    """
+    totals, below = counts.sum(axis=1), np.zeros(len(counts))
+    for i, part in enumerate(counts.columns):
+        ax.bar(range(len(counts)), counts[part], 0.72, bottom=below, color=COLORS[i % len(COLORS)], label=part)
+        below = below + counts[part].to_numpy()
+    for x, total in enumerate(totals):
+        words = f"{total:,}\n{100 * total / totals.sum():.1f} %"
+        ax.annotate(words, (x, total), xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+    _label_columns(ax, counts.index)
+    ax.set(ylabel="images", ylim=(0, 1.16 * totals.max()))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+    return ax
 
 
 def draw_confusion(table: pd.DataFrame, ax: Axes) -> Axes:

@@ -23,9 +23,14 @@ METRICS = {
     "loss": ("loss", 1, ".3f"),
     "trainable_parameters": ("trainable parameters, phase 1", 1, ",.0f"),
     "parameters": ("parameters", 1, ",.0f"),
+    "epochs": ("epochs until the stop", 1, ".0f"),
+    "epochs_allowed": ("at most", 1, ".0f"),
+    "kept_epoch": ("epoch kept", 1, ".0f"),
     "seconds": ("run time, s", 1, ".0f"),
     "peak_mb": ("peak memory, MB", 1, ".0f"),
 }
+
+COUNTED = ("parameters", "trainable_parameters", "epochs_allowed")  # not measured: without spread
 
 
 def accuracy_table(
@@ -55,7 +60,7 @@ def accuracy_table(
     Raises:
         InputError: a column is missing, or a score is there twice.
     """
-    _check_scores(scores)
+    check_scores(scores)
     chosen = scores[(scores["protocol"] == protocol) & (scores["part"] == part)]
     over_seeds = chosen.astype({"value": float}).groupby(["method", "backbone", "metric"])["value"]
     mean, spread = over_seeds.mean().mul(100).to_dict(), over_seeds.std().mul(100).to_dict()
@@ -88,7 +93,7 @@ def format_accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
         columns[method] = [_format_ours(row) for _, row in figures.iterrows()]
         if figures["published"].notna().any():
             columns[f"{method} published"] = [
-                _as_printed(None if np.isnan(value) else value, "accuracy") for value in figures["published"]
+                as_printed(None if np.isnan(value) else value, "accuracy") for value in figures["published"]
             ]
     return pd.DataFrame(columns, index=table.index)
 
@@ -104,7 +109,7 @@ def grid_table(
         backbone: the one shown.
         part: the part whose scores are shown.
     """
-    _check_scores(scores)
+    check_scores(scores)
     chosen = scores[(scores["backbone"] == backbone) & (scores["part"] == part) & (scores["metric"] == "accuracy")]
     percent = 100 * chosen.set_index("method")["value"]
     rows, columns = (list(dict.fromkeys(place[axis] for place in grid.values())) for axis in (0, 1))
@@ -112,8 +117,20 @@ def grid_table(
     for method, place in grid.items():
         values = percent[percent.index == method]
         if len(values):
-            table.loc[place] = _mean_and_spread(values, ".1f")
+            table.loc[place] = mean_and_spread(values, ".1f")
     return table
+
+
+def grid_bars_table(table: pd.DataFrame, grid: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The one row of `accuracy_table` as the two-way table of `grid`: a row per row label, a method per column label,
+    as `plots.draw_accuracy_bars` draws it."""
+    rows, columns = (list(dict.fromkeys(place[axis] for place in grid.values())) for axis in (0, 1))
+    two_way = pd.DataFrame(
+        np.nan, index=rows, columns=pd.MultiIndex.from_product([columns, FIGURES], names=["method", "figure"])
+    )
+    for method, (row, column) in grid.items():
+        two_way.loc[row, column] = table[method].to_numpy()[0]
+    return two_way
 
 
 def metrics_table(
@@ -133,7 +150,7 @@ def metrics_table(
         str, index (protocol, method, backbone), columns seeds and the titles of the metrics. A metric that the samples
         leave undefined says so.
     """
-    _check_scores(scores)
+    check_scores(scores)
     chosen = scores[scores["part"] == part].astype({"value": float})
     rows, index = [], []
     for cell, of_cell in chosen.groupby(["protocol", "method", "backbone"], sort=False):
@@ -143,7 +160,7 @@ def metrics_table(
             title, factor, form = METRICS[metric]
             values = factor * by_metric.get_group(metric)
             # One seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
-            row[title] = NOT_DEFINED if values.isna().any() else _mean_and_spread(values, form)
+            row[title] = NOT_DEFINED if values.isna().any() else mean_and_spread(values, form)
             if metric == "accuracy":
                 low, high = (factor * by_metric.get_group(f"accuracy_{end}").mean() for end in ("low", "high"))
                 row[title] += "" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
@@ -152,60 +169,48 @@ def metrics_table(
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=["protocol", "method", "backbone"]))
 
 
-def results_table(
-    scores: pd.DataFrame,
-    reported: Mapping[tuple[tuple[str, str], str, str], float],
-    *,
-    names: Mapping[tuple[str, str], str],
-    test: str = "test",
+def difference_table(
+    scores: pd.DataFrame, protocols: tuple[str, str], differences: Mapping[tuple[str, str], str], *, part: str = "test"
 ) -> pd.DataFrame:
-    """What a document tells of each training, ours above what was published, for the eye.
+    """What the second protocol changes against the first, one line per cell run under both, for the eye.
 
     Args:
-        scores: tidy, of one protocol; part "model" holds parameters, trainable_parameters, seconds and peak_mb, part
-            "train" accuracy and loss of the epoch that was kept.
-        reported: {((method, backbone), part, metric): as printed}, accuracy in %.
-        names: {(method, backbone): what the document calls it}.
-        test: the test part.
+        scores: tidy, of both protocols; see `accuracy_table`.
+        protocols: the two names.
+        differences: {(method, backbone): what differs between the two, in words}; only these cells are shown.
+        part: the part whose scores are shown.
 
     Returns:
-        str, index (name, method, backbone, whose), one column per figure. What was not published is empty. A cell that
-        was published and not run is there where more than its accuracy was published, which `accuracy_table` shows.
+        str, index (method, backbone): seeds and accuracy of both, with its interval, the differences (second minus
+        first; means over seeds, points are per cent) and what differs. Where the splits differ
+        the test images are others, and the difference has the uncertainty of both.
     """
-    _check_scores(scores)
-    figures = [
-        ("model", "trainable_parameters"),
-        ("model", "parameters"),
-        ("train", "accuracy"),
-        ("train", "loss"),
-        ("val", "accuracy"),
-        ("val", "log_loss"),
-        (test, "accuracy"),
-        (test, "log_loss"),
-        ("model", "seconds"),
-        ("model", "peak_mb"),
-    ]
-    titles = [METRICS[m][0] if part == "model" else f"{part} {METRICS[m][0]}" for part, m in figures]
-    values = scores.astype({"value": float}).groupby(["method", "backbone", "part", "metric"])["value"]
-    groups = dict(iter(values))
-    run = list(dict.fromkeys(zip(scores["method"], scores["backbone"], strict=True)))
-    columns_of = {cell: {key[1:] for key in reported if key[0] == cell} for cell, _, _ in reported}
-    not_run = [cell for cell, columns in columns_of.items() if cell not in run and columns != {(test, "accuracy")}]
-    rows, index = [], []
-    for cell in [*run, *not_run]:
-        label = (names.get(cell, ""), *cell)
-        if cell in run:
-            rows.append([_cell_text(groups.get((*cell, *figure)), figure[1]) for figure in figures])
-            index.append((*label, "ours"))
-        published = [_as_printed(reported.get((cell, *figure)), figure[1]) for figure in figures]
-        if any(published):
-            rows.append(published)
-            index.append((*label, "published" if cell in run else "published; not run"))
-    return pd.DataFrame(
-        rows,
-        index=pd.MultiIndex.from_tuples(index, names=["document", "method", "backbone", ""]),
-        columns=titles,
-    )
+    check_scores(scores)
+    chosen = scores[scores["part"] == part].astype({"value": float})
+    by_figure = chosen.groupby(["method", "backbone", "protocol", "metric"])["value"]
+    # A seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
+    mean = by_figure.agg(lambda values: values.mean(skipna=False)).to_dict()
+    seeds = chosen.groupby(["method", "backbone", "protocol"])["seed"].nunique().to_dict()
+    steps = {
+        "accuracy": ("accuracy, points", 100, "+.1f"),
+        "balanced_accuracy": ("balanced accuracy, points", 100, "+.1f"),
+        "macro_f1": ("macro F1", 1, "+.3f"),
+        "roc_auc": ("ROC AUC", 1, "+.3f"),
+    }
+
+    def accuracy(cell: tuple[str, str], protocol: str) -> str:
+        value, low, high = (100 * mean[*cell, protocol, f"accuracy{end}"] for end in ("", "_low", "_high"))
+        return f"{value:.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
+
+    rows = []
+    for cell, words in differences.items():
+        row = {"seeds": " / ".join(str(seeds[*cell, protocol]) for protocol in protocols)}
+        row |= {f"accuracy, %, {protocol}": accuracy(cell, protocol) for protocol in protocols}
+        for metric, (title, factor, form) in steps.items():
+            step = factor * (mean[*cell, protocols[1], metric] - mean[*cell, protocols[0], metric])
+            row[f"{title}, {protocols[1]} minus {protocols[0]}"] = NOT_DEFINED if np.isnan(step) else f"{step:{form}}"
+        rows.append(row | {"what differs": words})
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(differences, names=["method", "backbone"]))
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
@@ -229,7 +234,13 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in zip(*lines, strict=True))
 
 
-def _check_scores(scores: pd.DataFrame) -> None:
+def test_parts(scores: pd.DataFrame) -> list[str]:
+    """The names of the test parts that tidy scores hold."""
+    return sorted(set(scores["part"]) - {"train", "val", "model"})
+
+
+def check_scores(scores: pd.DataFrame) -> None:
+    """Refuses scores that lack a column, or hold a score twice."""
     missing = [column for column in (*KEYS, "value") if column not in scores.columns]
     if missing:
         raise InputError(f"scores: the columns {missing} are missing; received {list(scores.columns)}.")
@@ -239,24 +250,16 @@ def _check_scores(scores: pd.DataFrame) -> None:
         raise InputError(f"scores: {len(twice)} rows are there twice, the first {first}; keep one of each.")
 
 
-def _mean_and_spread(values: pd.Series, form: str) -> str:
+def mean_and_spread(values: pd.Series, form: str) -> str:
+    """The mean over seeds, and their standard deviation where there are several, each in the format `form`."""
     return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if len(values) > 1 else "")
 
 
-def _cell_text(values: pd.Series | None, metric: str) -> str:
-    if values is None or values.isna().any():
-        return ""
-    _, factor, form = METRICS[metric]
-    # Parameters are counted, not measured: they have no spread.
-    counted = metric in ("parameters", "trainable_parameters") and values.nunique() == 1
-    return f"{values.iloc[0]:{form}}" if counted else _mean_and_spread(factor * values, form)
-
-
-def _as_printed(value: float | None, metric: str) -> str:
+def as_printed(value: float | None, metric: str) -> str:
     """The digits of a published figure, none added, none rounded away."""
     if value is None:
         return ""
-    if metric in ("parameters", "trainable_parameters"):
+    if metric in COUNTED:
         return f"{value:,}"
     return max(f"{value:g}", f"{value:{METRICS[metric][2]}}", key=len)
 

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlkeras.evaluation import plots
+from tlkeras.evaluation.f1 import averages_table, f1_table, format_f1_table
+from tlkeras.schema import InputError
+
+VGG16, STAND_IN, TREE = ("all", "vgg16"), ("all", "mobilenetv2"), ("tree", "pixels")
+REPORTED = {
+    (VGG16, "test", "f1_df"): 0.0,
+    (VGG16, "test", "f1_nv"): 0.9,
+    (VGG16, "test", "micro_f1"): 0.81,
+    (VGG16, "test", "macro_f1"): 0.6,
+    (TREE, "test", "micro_f1"): 0.57,
+    (TREE, "val", "f1_nv"): 0.99,
+}
+COLUMNS = {"all (vgg16)": (VGG16, VGG16), "all (mobilenetv2)": (STAND_IN, VGG16), "tree": (TREE, TREE)}
+
+
+def tidy(cell, part="test", **metrics):
+    return pd.DataFrame(
+        [("paper", *cell, part, seed, name, value) for name, of in metrics.items() for seed, value in enumerate(of)],
+        columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"],
+    )
+
+
+@pytest.fixture
+def scores():
+    """Two seeds of the document's network, one of a stand-in whose test part holds no df, none of the tree."""
+    return pd.concat(
+        [
+            tidy(
+                VGG16,
+                accuracy=(0.7, 0.8), accuracy_low=(0.6, 0.7), accuracy_high=(0.75, 0.95),
+                macro_f1=(0.4, 0.5), f1_df=(0.0, 0.2), f1_nv=(0.8, 0.8),
+            ),
+            tidy(VGG16, part="val", accuracy=(0.1, 0.1), f1_df=(1.0, 1.0)),
+            tidy(
+                STAND_IN,
+                accuracy=(0.65,), accuracy_low=(0.6,), accuracy_high=(0.7,),
+                macro_f1=(np.nan,), f1_df=(np.nan,), f1_nv=(0.0,),
+            ),
+        ]
+    )  # fmt: skip
+
+
+def table_of(scores):
+    return f1_table(scores, REPORTED, columns=COLUMNS, class_names=["nv", "df"])
+
+
+def row(table, name, column):
+    return table.loc[name, column].dropna().to_dict()
+
+
+def test_rows_are_the_classes_in_their_order_then_micro_and_macro(scores):
+    table = table_of(scores)
+    assert list(table.index) == ["nv", "df", "micro average", "macro average"]
+    assert table.columns.unique("column").tolist() == list(COLUMNS)
+    assert (table.dtypes == np.float64).all()
+
+
+def test_means_and_spread_over_seeds_of_one_part(scores):
+    table = table_of(scores)
+    assert row(table, "df", "all (vgg16)") == pytest.approx({"ours": 0.1, "sd": np.sqrt(0.02), "published": 0})
+    assert row(table, "nv", "all (vgg16)") == pytest.approx({"ours": 0.8, "sd": 0, "published": 0.9})
+    assert row(table, "macro average", "all (vgg16)") == pytest.approx(
+        {"ours": 0.45, "sd": np.sqrt(0.005), "published": 0.6}
+    )
+
+
+def test_the_micro_average_is_accuracy_with_its_interval(scores):
+    table = table_of(scores)
+    assert row(table, "micro average", "all (vgg16)") == pytest.approx(
+        {"ours": 0.75, "sd": np.sqrt(0.005), "low": 0.65, "high": 0.85, "published": 0.81}
+    )
+    assert row(table, "micro average", "all (mobilenetv2)") == pytest.approx(
+        {"ours": 0.65, "low": 0.6, "high": 0.7, "published": 0.81}
+    )
+
+
+def test_a_stand_in_stands_beside_the_values_of_the_documents_network(scores):
+    table = table_of(scores)
+    published = table.xs("published", axis=1, level="figure")
+    pd.testing.assert_series_equal(published["all (vgg16)"], published["all (mobilenetv2)"], check_names=False)
+    assert published["tree"].dropna().to_dict() == {"micro average": 0.57}
+
+
+def test_for_the_eye_ours_stands_below_what_was_published(scores):
+    formatted = format_f1_table(table_of(scores))
+    assert formatted.index.tolist() == [
+        ("nv", "published"),
+        ("nv", "ours"),
+        ("df", "published"),
+        ("df", "ours"),
+        ("micro average", "published"),
+        ("micro average", "ours"),
+        ("macro average", "published"),
+        ("macro average", "ours"),
+    ]
+    assert formatted["all (vgg16)"].tolist() == [
+        "0.90",
+        "0.800 ± 0.000",
+        "0.00",
+        "0.100 ± 0.141",
+        "0.81",
+        "0.750 ± 0.071 [0.650, 0.850]",
+        "0.60",
+        "0.450 ± 0.071",
+    ]
+    # An F1 of 0 is one; a class that no test image has is not, nor is a mean over it.
+    assert formatted.xs("ours", level=1)["all (mobilenetv2)"].tolist() == [
+        "0.000",
+        "not defined",
+        "0.650 [0.600, 0.700]",
+        "not defined",
+    ]
+    assert formatted["tree"].tolist() == ["", "not run", "", "not run", "0.57", "not run", "", "not run"]
+
+
+def test_a_row_that_nobody_published_has_no_line_for_it(scores):
+    table = f1_table(scores, {}, columns=COLUMNS, class_names=["nv"])
+    assert format_f1_table(table).index.tolist() == [(name, "ours") for name in table.index]
+
+
+def test_a_seed_without_a_value_leaves_the_mean_undefined():
+    scores = tidy(TREE, accuracy=(0.5, 0.5), macro_f1=(0.5, np.nan), f1_nv=(0.5, np.nan))
+    formatted = format_f1_table(f1_table(scores, {}, columns={"tree": (TREE, TREE)}, class_names=["nv"]))
+    assert formatted["tree"].tolist() == ["not defined", "0.500 ± 0.000", "not defined"]
+
+
+def test_nothing_run_yet_still_gives_what_was_published(scores):
+    table = table_of(scores.iloc[:0])
+    assert table.xs("ours", axis=1, level="figure").isna().all(axis=None)
+    assert table.loc["nv", ("all (vgg16)", "published")] == 0.9
+    assert set(format_f1_table(table).xs("ours", level=1).to_numpy().ravel()) == {"not run"}
+
+
+def test_the_averages_are_drawn_as_bars_in_percent(scores):
+    averages = averages_table(table_of(scores))
+    assert list(averages.index) == list(COLUMNS)
+    assert averages.loc["all (vgg16)", "micro average"].to_dict() == pytest.approx(
+        {"ours": 75, "sd": 100 * np.sqrt(0.005), "low": 65, "high": 85, "published": 81}
+    )
+    ax = plots.draw_accuracy_bars(averages, plots.new_figure(6, 4)[1], ylabel="F1, %")
+    heights = [[bar.get_height() for bar in bars] for bars in ax.containers]
+    assert heights[0] == pytest.approx([75, 65, np.nan], nan_ok=True)  # micro
+    assert heights[1] == pytest.approx([45, np.nan, np.nan], nan_ok=True)  # macro
+    diamonds = [line.get_ydata() for line in ax.lines]
+    np.testing.assert_allclose(diamonds, [[81, 81, 57], [60, 60, np.nan]])
+    assert [label.get_text() for label in ax.get_legend().get_texts()] == [
+        "micro average",
+        "macro average",
+        "published",
+    ]
+
+
+def test_a_bar_that_is_not_defined_is_not_said_to_be_not_run(scores):
+    averages = averages_table(table_of(scores))
+    ax = plots.draw_accuracy_bars(averages.loc[["all (mobilenetv2)"]], plots.new_figure(6, 4)[1], partly="not defined")
+    assert sorted(text.get_text() for text in ax.texts) == ["65.0", "not defined"]
+
+
+def test_scores_that_are_there_twice_or_lack_a_column_are_refused(scores):
+    with pytest.raises(InputError, match="1 rows are there twice"):
+        table_of(pd.concat([scores, scores.iloc[:1]]))
+    with pytest.raises(InputError, match=r"\['part'\] are missing"):
+        table_of(scores.drop(columns="part"))

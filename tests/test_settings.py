@@ -1,0 +1,196 @@
+import dataclasses
+
+import pytest
+from tiny import TINY, tiny_tuner
+
+import tlkeras as tl
+from tlkeras.runs import describe
+from tlkeras.settings import differing_settings, settings_table
+
+
+def test_settings_are_those_of_the_recipes_beside_those_of_the_document():
+    phases = (tl.Phase(1, 1e-3), tl.Phase(10, 1e-5, unfreeze=1, schedule="cosine"))
+    recipes = [
+        tl.Tuner("mobilenetv2", phases=phases, batch_size=size, augmentation=tl.Augmentation(horizontal_flip=True))
+        for size in (32, 128)
+    ]
+    table = settings_table([describe(recipe) for recipe in recipes], {"epochs per phase": "10"})
+    assert table.loc["epochs per phase"].tolist() == ["10", "1, then 10"]
+    assert table.loc["batch size"].tolist() == ["", "32 / 128"]
+    ours = table["ours"]
+    assert ours["learning rate"] == "0.001, then 1e-05"
+    assert ours["backbone layers that learn"] == "none, then 1"
+    assert ours["schedule"] == "none, then cosine"
+    assert ours["weights"] == "ImageNet"
+    assert ours["augmentation"] == "horizontal_flip=yes, fill_mode=nearest"
+
+
+def test_settings_of_trees_stand_beside_those_of_networks():
+    recipes = [
+        tl.PixelBaseline("random_forest", image_size=(64, 64), n_trees=10),
+        tl.PixelBaseline("random_forest", image_size=(64, 64), n_trees=100, pixels="rescaled"),
+        tl.Tuner("vgg16", weights=tl.EarlierRun("other", method="all")),
+    ]
+    ours = settings_table([describe(recipe) for recipe in recipes], {})["ours"]
+    assert ours["image size, trees"] == "64x64"
+    assert ours["image size"] == "224x224"
+    assert ours["pixels, trees"] == "raw / rescaled"
+    assert ours["trees in the forest"] == "10 / 100"
+    assert ours["weights"] == "of other, all"
+
+
+HOLDOUT = tl.Holdout()
+TUNER = tl.Tuner("vgg16", phases=tl.Phase(10, 1e-4, patience=5, optimizer="sgd"))
+
+
+def settings(recipe=TUNER, split=HOLDOUT):
+    return {"recipe": describe(recipe), "split": describe(split)}
+
+
+def with_phase(**fields):
+    return dataclasses.replace(TUNER, phases=dataclasses.replace(TUNER.phases[0], **fields))
+
+
+def with_head(**fields):
+    return dataclasses.replace(TUNER, head=dataclasses.replace(TUNER.head, **fields))
+
+
+@pytest.mark.parametrize("recipe", [TUNER, tl.PixelBaseline("decision_tree"), tl.PixelBaseline("random_forest")])
+def test_equal_settings_differ_in_nothing(recipe):
+    assert differing_settings(settings(recipe), settings(recipe)) == ["nothing"]
+
+
+def test_each_difference_is_named_once_and_in_words():
+    before = settings(TUNER, tl.Holdout(val=0.2, respect_groups=False))
+    after = settings(
+        dataclasses.replace(TUNER, preprocessing="symmetric", batch_size=64), tl.Holdout(val=0.1, respect_groups=True)
+    )
+    assert sorted(differing_settings(before, after)) == [
+        "batch size: 32 → 64",
+        "preprocessing: caffe → symmetric",  # VGG16's own is caffe
+        "share of val: 0.2 → 0.1",
+        "split: Holdout, image by image → Holdout, groups (patients, lesions) on one side",
+    ]
+
+
+def test_what_only_one_of_the_two_has_is_none_in_the_other():
+    assert differing_settings(settings(), settings(split=tl.Predefined(val=0.2))) == [
+        "split: Holdout, groups (patients, lesions) on one side → Predefined, groups (patients, lesions) on one side",
+        "share of test: 0.2 → none",
+    ]
+
+
+def test_a_setting_that_goes_without_saying_is_said_where_the_other_differs():
+    half = dataclasses.replace(TUNER, precision="bfloat16")
+    assert differing_settings(settings(), settings(half)) == ["precision: float32 → bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "same", "other"), [("vgg16", "caffe", "symmetric"), ("mobilenetv2", "symmetric", "caffe")]
+)
+def test_a_networks_own_preprocessing_is_the_one_it_stands_for(backbone, same, other):
+    own, named, third = (
+        settings(dataclasses.replace(TUNER, backbone=backbone, preprocessing=preprocessing))
+        for preprocessing in ("backbone", same, other)
+    )
+    assert differing_settings(own, named) == differing_settings(named, own) == ["nothing"]
+    assert differing_settings(third, own) == [f"preprocessing: {other} → {same}"]
+
+
+def test_a_backbone_of_ones_own_is_compared_too():
+    own, named = settings(tiny_tuner()), settings(tiny_tuner(preprocessing="symmetric"))
+    assert TINY.preprocessing == "symmetric"
+    assert differing_settings(own, named) == ["nothing"]
+    assert differing_settings(own, settings(tiny_tuner(preprocessing="unit"))) == ["preprocessing: symmetric → unit"]
+
+
+def test_trees_differ_in_their_number_pixels_and_size():
+    before = tl.PixelBaseline("random_forest", n_trees=10)
+    after = tl.PixelBaseline("random_forest", n_trees=100, pixels="normalised", image_size=(64, 64))
+    assert sorted(differing_settings(settings(before), settings(after))) == [
+        "image size, trees: 224x224 → 64x64",
+        "pixels, trees: raw → normalised",
+        "trees in the forest: 10 → 100",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *[
+            dataclasses.replace(TUNER, **{name: value})
+            for name, value in {
+                "weights": None,
+                "image_size": (96, 96),
+                "augmentation": tl.Augmentation(rotation_range=10),
+                "imbalance": "oversample",
+                "precision": "bfloat16",
+                "feature_dtype": "float16",
+            }.items()
+        ],
+        *[
+            with_head(**{name: value})
+            for name, value in {
+                "hidden": (64,),
+                "dropout": 0.25,
+                "input_dropout": 0.25,
+                "pooling": "avg",
+                "batch_norm": True,
+                "activation": "elu",
+            }.items()
+        ],
+        *[
+            with_phase(**{name: value})
+            for name, value in {
+                "epochs": 20,
+                "learning_rate": 1e-3,
+                "unfreeze": ("block1", "block5"),
+                "unfreeze_from": "block5",
+                "optimizer": "adam",
+                "momentum": 0.0,
+                "schedule": "cosine",
+                "patience": 6,
+                "monitor": "val_accuracy",
+                "keep": "last",
+                "batch_norm": "train",
+            }.items()
+        ],
+    ],
+    ids=lambda other: next(
+        f"{type(was).__name__}.{field.name}"
+        for was, now in ((TUNER.head, other.head), (TUNER.phases[0], other.phases[0]), (TUNER, other))
+        for field in dataclasses.fields(was)
+        if getattr(was, field.name) != getattr(now, field.name)
+    ),
+)
+def test_no_setting_of_a_network_differs_unsaid(other):
+    said = differing_settings(settings(TUNER), settings(other))
+    names = [line.split(":")[0] for line in said]
+    assert said != ["nothing"]
+    assert len(set(names)) == len(names)
+
+
+def test_augmented_validation_images_do_not_differ_unsaid():
+    augmented = dataclasses.replace(TUNER, augmentation=tl.Augmentation(rotation_range=10))
+    fault = dataclasses.replace(augmented, augment_val=True)
+    assert differing_settings(settings(fault), settings(augmented)) != ["nothing"]
+
+
+def test_what_best_is_judged_by_does_not_differ_unsaid():
+    by_loss, by_accuracy = (
+        dataclasses.replace(TUNER, phases=tl.Phase(10, 1e-4, monitor=monitor))
+        for monitor in ("val_loss", "val_accuracy")
+    )
+    assert differing_settings(settings(by_loss), settings(by_accuracy)) != ["nothing"]
+
+
+def test_phases_and_protocols_are_not_taken_for_each_other():
+    trained, frozen = ("train", "frozen")
+    one, two, three = (
+        settings(dataclasses.replace(TUNER, phases=[tl.Phase(10, 1e-4, batch_norm=kind) for kind in kinds]))
+        for kinds in ((frozen, trained), (frozen, frozen), (trained, frozen))
+    )
+    assert differing_settings(one, two) != differing_settings(two, three)
+
+
+# A run folder written by hand: four test images, two of each class, whose predictions say which are right.
