@@ -1,0 +1,85 @@
+"""Pneumonia on chest X-rays: trees on pixels, and one network from random, ImageNet's and HAM10000's weights.
+
+Paper
+    D. Patel, "Transfer Learning in CNNs with Medical Images", University of Mississippi, 2019, table 7.2, figure 5.2.
+    Claim: ImageNet weights beat weights carried on from skin lesions, and those beat random ones.
+Data
+    Kermany et al. 2018, chest X-ray, CC BY 4.0: 5,856 images, NORMAL and PNEUMONIA, split anew. Put the unpacked
+    `chest_xray` folder below --data.
+Commands
+    python experiments/patel2019_ham10000.py --data DATA --weights WEIGHTS --methods all      (for method ham10000)
+    python experiments/patel2019_chest_xray.py --data DATA --weights WEIGHTS                  (corrected, the default)
+    python experiments/patel2019_chest_xray.py --data DATA --methods decision_tree random_forest --image-size 64
+    python experiments/patel2019_chest_xray.py --data DATA --protocol pixels --image-size 64
+    python experiments/patel2019_chest_xray.py --report-only                        (tables and figures again)
+Cost and expected result
+    The README's section on both data sets: what was run, on what, how long it took, what came out.
+Protocols
+    corrected  images of one patient on one side of the split, each network's own preprocessing.
+    paper      as we read the document, faults included: split by image, so that patients cross; pixels scaled to -1..1
+               for every network.
+    pixels     which pixels for the trees: raw, normalised or rescaled; the paper's split.
+    The network carried on is that of the same protocol, backbone and seed of patel2019_ham10000.
+Deviations
+    COMMON_DEVIATIONS and each protocol's own; every table.md lists them.
+Stated and assumed
+    EXPERIMENT.stated and EXPERIMENT.assumed; the document names neither batch size, momentum nor widths.
+"""
+
+from patel2019_ham10000 import ASSUMED, COMMON, PAPER, STATED, as_reported, protocols, tuner
+
+import tlkeras as tl
+from tlkeras.cli import main
+
+WEIGHTS = {"random": None, "imagenet": "imagenet", "ham10000": tl.EarlierRun("patel2019_ham10000", method="all")}
+
+
+def networks(preprocessing):
+    """The three columns of networks, for every row of BACKBONES."""
+    settings = {"unfreeze": "all", "preprocessing": preprocessing, "augmentation": None}
+    return {
+        (method, name): tuner(name, weights=weights, **settings)
+        for name in tl.BACKBONES
+        for method, weights in WEIGHTS.items()
+    }
+
+
+COLUMNS = {
+    "decision_tree": "decision tree",
+    "random_forest": "random forest",
+    "random": "CNN random",
+    "imagenet": "CNN ImageNet",
+    "ham10000": "CNN HAM10000",
+}
+TABLE_7_2 = {
+    "f1_NORMAL": (0.75, 0.88, 0.89, 0.91, 0.90),
+    "f1_PNEUMONIA": (0.91, 0.96, 0.96, 0.97, 0.96),
+    "micro_f1": (0.87, 0.94, 0.94, 0.95, 0.94),
+    "macro_f1": (0.83, 0.92, 0.92, 0.94, 0.93),
+}
+
+EXPERIMENT = tl.Experiment(
+    name="patel2019_chest_xray",
+    paper=PAPER,
+    dataset="chest_xray",
+    default_backbones=("vgg16",),
+    smoke_backbones=("mobilenet_025",),
+    protocols=protocols(networks),
+    reported=as_reported(COLUMNS, TABLE_7_2),
+    common=COMMON,
+    f1_columns=COLUMNS,
+    compared={"random": "random weights", "imagenet": "ImageNet weights"},
+    stated=(
+        *STATED,
+        "all 5,856 images split anew",
+        "HAM10000 weights: ImageNet's, then all layers trained on HAM10000, the dense layers new",
+    ),
+    assumed=(
+        *ASSUMED,
+        "no augmentation; the document writes of it for HAM10000",
+        "patients are known by the key in the file name",
+    ),
+)
+
+if __name__ == "__main__":
+    main(EXPERIMENT)
