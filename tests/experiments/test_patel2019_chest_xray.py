@@ -126,3 +126,15 @@ def test_a_smoke_run_of_the_pixels_fills_the_two_way_table(script, toy_chest_xra
     ours = [column for column in table if column.endswith(" ours")]
     assert len(ours) == 9
     assert table.loc[[PIXELS], ours].notna().all(axis=None)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_a_forest_on_real_images_is_far_above_the_commonest_class(script, real_data):
+    samples = tl.load_dataset("chest_xray", real_data)
+    protocol = script.EXPERIMENT.protocols["corrected"]
+    splits = protocol.split.split(samples, seed=0)
+    recipe = dataclasses.replace(protocol.cells["random_forest", PIXELS], image_size=(24, 24))
+    classifier = recipe.fit(splits.train, splits.val, seed=0, progress=False)
+    # Always answering PNEUMONIA is right for 73 %; the document's forest, at 224 pixels, for 94 %.
+    assert tl.score(classifier.predict(splits.test))["accuracy"] > 0.9
