@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.tables import FIGURES, NOT_DEFINED, NOT_RUN, check_scores
+from tlkeras.evaluation.tables import FIGURES, NOT_DEFINED, NOT_RUN, check_scores, format_figures
 
 # In single-label classification every error is one false positive and one false negative, so micro F1 is accuracy.
 AVERAGES = {"micro_f1": "micro average", "macro_f1": "macro average"}
@@ -101,9 +101,4 @@ def _printed(value: float) -> str:
 def _ours(figures: pd.Series, column: pd.DataFrame) -> str:
     if np.isnan(figures["ours"]):
         return NOT_RUN if column["ours"].isna().all() else NOT_DEFINED
-    text = f"{figures['ours']:.3f}"
-    if not np.isnan(figures["sd"]):
-        text += f" ± {figures['sd']:.3f}"
-    if not np.isnan(figures["low"]):
-        text += f" [{figures['low']:.3f}, {figures['high']:.3f}]"
-    return text
+    return format_figures(figures, ".3f")

@@ -90,7 +90,9 @@ def format_accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for method in table.columns.unique("method"):
         figures = table[method]
-        columns[method] = [_format_ours(row) for _, row in figures.iterrows()]
+        columns[method] = [
+            NOT_RUN if np.isnan(row["ours"]) else format_figures(row, ".1f") for _, row in figures.iterrows()
+        ]
         if figures["published"].notna().any():
             columns[f"{method} published"] = [
                 as_printed(None if np.isnan(value) else value, "accuracy") for value in figures["published"]
@@ -264,14 +266,13 @@ def as_printed(value: float | None, metric: str) -> str:
     return max(f"{value:g}", f"{value:{METRICS[metric][2]}}", key=len)
 
 
-def _format_ours(figures: pd.Series) -> str:
-    if np.isnan(figures["ours"]):
-        return NOT_RUN
-    text = f"{figures['ours']:.1f}"
+def format_figures(figures: pd.Series, form: str) -> str:
+    """Ours of the FIGURES, each in the format `form`: "91.3 ± 0.4 [88.9, 93.4]", without what is NaN."""
+    text = f"{figures['ours']:{form}}"
     if not np.isnan(figures["sd"]):
-        text += f" ± {figures['sd']:.1f}"
+        text += f" ± {figures['sd']:{form}}"
     if not np.isnan(figures["low"]):
-        text += f" [{figures['low']:.1f}, {figures['high']:.1f}]"
+        text += f" [{figures['low']:{form}}, {figures['high']:{form}}]"
     return text
 
 
