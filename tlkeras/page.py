@@ -65,7 +65,7 @@ def build_page(
     lines = [f"# {experiment.name}: protocol {protocol}", "", f"{experiment.paper.authors}, {experiment.paper.title}"]
     lines += ["", f"Data: {row.title}, {row.licence}. {row.citation}", ""]
     lines += [_SMOKE, ""] if settings["smoke"] else []
-    networks = {key: cell for key, cell in cells.items() if is_network(cell)}
+    networks = {key: cell for key, cell in cells.items() if is_network(cell["settings"]["recipe"])}
     of_networks = scores[scores["backbone"] != PIXELS]
     for part, table in tables.items():
         if experiment.shows_f1(protocol):
@@ -184,7 +184,7 @@ def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dic
         size, words = recipe["image_size"], []
         if not cell["settings"]["smoke"] and list(as_declared.image_size) != size:
             words += ["--image-size", str(size[0])]
-        if is_network(cell) and recipe.get("precision", "float32") != as_declared.precision:
+        if is_network(recipe) and recipe.get("precision", "float32") != as_declared.precision:
             words += ["--precision", recipe["precision"]]
         by_options.setdefault(tuple(words), []).append(key)
     settings = next(iter(cells.values()))["settings"]

@@ -71,7 +71,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     for part, table in tables.items():
         suffix = "" if len(tables) == 1 else f"_{part}"
         write_csv(_flat(table), folder.root / f"{'f1' if shows_f1 else 'accuracy'}{suffix}.csv")
-        _draw_bars(experiment, declared, table, folder, suffix, shows_f1)
+        _draw_bars(declared, table, folder, suffix, shows_f1)
     _draw_class_counts(folder, cells)
     _draw_histories(folder, keys, experiment.compared)
     for key in keys:
@@ -133,7 +133,7 @@ def _cell_scores(
 ) -> pd.DataFrame:
     facts = cell["facts"]
     figures = {"model": {"seconds": facts["seconds"]["fit"], "peak_mb": facts["peak_mb"]}}  # None: not measured
-    if is_network(cell):
+    if is_network(cell["settings"]["recipe"]):
         learning = pd.read_csv(folder.cell(key) / "layers.csv")["trainable_parameters_phase_1"].sum()
         figures["model"] |= {"parameters": facts["parameters"], "trainable_parameters": learning}
         figures["train"] = _training_figures(folder, key, cell)
@@ -174,15 +174,11 @@ def _flat(table: pd.DataFrame) -> pd.DataFrame:
     return flat.reset_index()
 
 
-def _draw_bars(
-    experiment: Experiment, declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffix: str, shows_f1: bool
-) -> None:
+def _draw_bars(declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffix: str, shows_f1: bool) -> None:
     ylabel = "accuracy, %"
     if shows_f1:
-        table, ylabel = (
-            averages_table(table).rename(lambda title: title.replace(" (", "\n(", 1).replace(" for ", "\nfor ")),
-            "F1, %",
-        )
+        ylabel = "F1, %"
+        table = averages_table(table).rename(lambda title: title.replace(" (", "\n(", 1).replace(" for ", "\nfor "))
     elif declared.grid and len(table) == 1:
         table = grid_bars_table(table, declared.grid)
     figure, ax = new_figure(max(7.0, 1.1 * len(table) + 3.0), 4.6)

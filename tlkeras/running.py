@@ -176,8 +176,8 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     recipe = replace(cell.recipe, weights=cell.weights) if is_network else cell.recipe
     classifier = recipe.fit(splits.train, splits.val, seed=cell.key.seed, **settings)
     trained = time.perf_counter() - start
-    learnt_from = ("train",) if is_network else ("train", "val")
-    scored = {part: classifier.predict(of_part) for part, of_part in splits.parts().items() if part not in learnt_from}
+    unseen = {part: samples for part, samples in splits.parts().items() if part not in recipe.learns_from}
+    scored = {part: classifier.predict(samples) for part, samples in unseen.items()}
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
     for part in splits.tests:
         _draw_sheet(scored[part], cell, target / f"sheet_{part}.png")
@@ -186,7 +186,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
         "seconds": {"fit": round(trained, 1), "all": round(time.perf_counter() - start, 1)},
         "peak_mb": peak_memory_mb(),
         "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
-        "learnt_from": learnt_from,
+        "learnt_from": recipe.learns_from,
         "split_notes": list(splits.notes),
         "environment": environment(),
     }

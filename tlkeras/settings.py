@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def is_network(cell: dict) -> bool:
-    """Whether what cell.json holds is of a trained network, rather than of trees on pixels."""
-    return cell["settings"]["recipe"]["type"] == "Tuner"
+def is_network(recipe: dict) -> bool:
+    """Whether a described recipe trains a network, rather than trees on pixels."""
+    return recipe["type"] == "Tuner"
 
 
 def settings_table(recipes: Iterable[dict], published: Mapping[str, str]) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def differing_settings(before: dict, after: dict) -> list[str]:
     """In words, what two cells' settings (of cell.json) differ in, e.g. "batch size: 32 → 64"; "nothing" says so."""
     was, now = (_words(settings["recipe"]) | _split_words(settings["split"]) for settings in (before, after))
     for words, settings in ((was, before), (now, after)):
-        if is_network({"settings": settings}):
+        if is_network(settings["recipe"]):
             words["preprocessing"] = preprocessing_of(settings["recipe"])
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     different = [f"{name}: {was.get(name, 'none')} → {now.get(name, 'none')}" for name in names]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -42,14 +42,20 @@ def decode_all(
     """
     shape = (len(samples), *check_image_size(image_size), 3)
     pixels = _aligned(shape) if scratch is None else _mapped(shape, scratch)
-    silent = not progress or len(samples) < 500
     start = 0
-    with tqdm(total=len(samples), desc="reading images", unit="image", disable=silent or None) as bar:
-        for chunk in decoded_batches(samples, image_size, _CHUNK):
-            pixels[start : start + len(chunk)] = chunk
-            start += len(chunk)
-            bar.update(len(chunk))
+    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK), len(samples), progress):
+        pixels[start : start + len(chunk)] = chunk
+        start += len(chunk)
     return pixels
+
+
+def with_bar(batches: Iterable[np.ndarray], n: int, progress: bool) -> Iterator[np.ndarray]:
+    """The batches of `n` images as they come, with a bar where they are many and `progress` is asked for."""
+    silent = not progress or n < 500
+    with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))
 
 
 def decoded_batches(

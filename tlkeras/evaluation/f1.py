@@ -46,8 +46,8 @@ def f1_table(
     groups = dict(iter(chosen.groupby(["method", "backbone", "metric"])["value"]))
 
     def figures(ours: Cell, published: Cell, metric: str) -> list[float]:
-        values, name = groups.get((*ours, _METRIC_OF.get(metric, metric))), _METRIC_OF.get(metric, metric)
-        ends = [groups.get((*ours, f"{name}_{end}")) for end in ("low", "high")]
+        name = _METRIC_OF.get(metric, metric)
+        values, *ends = (groups.get((*ours, f"{name}{end}")) for end in ("", "_low", "_high"))
         return [
             # A seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
             *((np.nan, np.nan) if values is None else (values.mean(skipna=False), values.std(skipna=False))),

@@ -11,7 +11,8 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 CLASSIFIERS = ("decision_tree", "random_forest")
-PIXELS = ("raw", "normalised", "rescaled")
+PIXEL_FORMS = ("raw", "normalised", "rescaled")
 _BATCH = 256  # images decoded and predicted at a time
 _PROBED = 64  # the time of a tree is told from one that looks at a 64th of the features at each node
 _QUICK = 2 * 10**7  # fewer numbers than this are fitted in seconds: nothing is told
@@ -53,6 +54,8 @@ class PixelBaseline:
         InputError: names the field, what it received and what it accepts.
     """
 
+    learns_from: ClassVar[tuple[str, ...]] = ("train", "val")  # the parts: nothing is left to choose by val
+
     classifier: str
     _: KW_ONLY
     image_size: tuple[int, int] = (224, 224)
@@ -60,7 +63,7 @@ class PixelBaseline:
     n_trees: int | None = None
 
     def __post_init__(self):
-        for name, accepted in (("classifier", CLASSIFIERS), ("pixels", PIXELS)):
+        for name, accepted in (("classifier", CLASSIFIERS), ("pixels", PIXEL_FORMS)):
             if getattr(self, name) not in accepted:
                 raise InputError(
                     f"PixelBaseline.{name}: received {getattr(self, name)!r}; accepted: {', '.join(accepted)}."
@@ -186,17 +189,14 @@ def _features(images: np.ndarray, pixels: str) -> np.ndarray:
 
 
 def _decode_features(parts: Sequence[Samples], recipe: PixelBaseline, progress: bool) -> np.ndarray:
-    from tlkeras.data.pipeline import decoded_batches
+    from tlkeras.data.pipeline import decoded_batches, with_bar
 
     n = sum(map(len, parts))
     features, start = np.empty((n, 3 * math.prod(recipe.image_size)), np.float32), 0
-    silent = not progress or n < 500
-    with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
-        for samples in parts:
-            for batch in decoded_batches(samples, recipe.image_size, _BATCH):
-                features[start : start + len(batch)] = _features(batch, recipe.pixels)
-                start += len(batch)
-                bar.update(len(batch))
+    batches = chain.from_iterable(decoded_batches(samples, recipe.image_size, _BATCH) for samples in parts)
+    for batch in with_bar(batches, n, progress):
+        features[start : start + len(batch)] = _features(batch, recipe.pixels)
+        start += len(batch)
     return features
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
@@ -181,6 +181,8 @@ class Tuner:
     Raises:
         InputError: names the field, what it received and what it accepts.
     """
+
+    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose images the weights are fitted to
 
     backbone: str | Backbone
     _: KW_ONLY
