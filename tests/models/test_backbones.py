@@ -11,10 +11,11 @@ from tlkeras.models.classifier import build_classifier
 from tlkeras.models.head import Head
 from tlkeras.schema import InputError
 
-ONE_PER_FAMILY = ("vgg16", "resnet50", "inceptionv3", "mobilenetv2_035", "mobilenetv3small")
+ONE_PER_FAMILY = ("vgg16", "resnet18", "resnet50", "inceptionv3", "mobilenetv2_035", "mobilenetv3small")
 OWN_PREPROCESSING = {
     "vgg16": keras.applications.vgg16,
     "vgg19": keras.applications.vgg19,
+    "resnet18": keras.applications.densenet,  # torchvision's, as DenseNet's is
     "resnet50": keras.applications.resnet50,
     "inceptionv3": keras.applications.inception_v3,
     "xception": keras.applications.xception,
@@ -32,6 +33,9 @@ LAST_BEFORE = {
     ("inceptionv3", "block5"): "mixed7",
     ("densenet201", "block2"): "conv1_relu",
     ("densenet201", "block5"): "conv4_block48_concat",
+    ("resnet18", "block2"): "relu",
+    ("resnet18", "block3"): "layer1_1_out",
+    ("resnet18", "block5"): "layer3_1_out",
     ("resnet50", "block2"): "conv1_relu",
     ("resnet50", "block5"): "conv4_block6_out",
     ("vgg16", "block4"): "block3_pool",
@@ -129,7 +133,7 @@ def test_stages_hold_every_layer_once_halve_the_image_and_begin_at_a_single_tens
         height = layers[indices[-1]].output.shape[1]
 
 
-@pytest.mark.parametrize("name", OWN_PREPROCESSING)
+@pytest.mark.parametrize("name", [name for name in OWN_PREPROCESSING if name != "resnet18"])
 def test_weight_files_and_hashes_are_those_of_the_installed_keras(name):
     row = BACKBONES[name]
     with open(inspect.getsourcefile(getattr(keras.applications, row.constructor))) as file:
@@ -140,6 +144,13 @@ def test_weight_files_and_hashes_are_those_of_the_installed_keras(name):
     assert official.md5 is None or official.md5 in source
     folder = official.url.split("/keras-applications/")[1].split("/")[0]
     assert f"{folder}/" in source
+
+
+def test_the_file_of_pytorch_bears_its_hash_in_its_name():
+    assert [name for name, row in BACKBONES.items() if row.torch_names] == ["resnet18"]
+    (official,) = BACKBONES["resnet18"].weights
+    assert official.file == f"resnet18-{official.sha256_prefix}.pth" == "resnet18-f37072fd.pth"
+    assert official.url == f"https://download.pytorch.org/models/{official.file}"
 
 
 def test_a_name_that_is_not_in_the_table_is_answered_with_near_ones():

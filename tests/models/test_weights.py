@@ -6,6 +6,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from make_resnet18_reference import write_safetensors
 from tiny import TINY, build_tiny
 
 from tlkeras.files import sha256_of
@@ -15,10 +16,13 @@ from tlkeras.models.weights import WeightsFile, find_weights
 from tlkeras.schema import InputError, MissingInputError
 
 CONTENT = b"weights"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 MD5 = hashlib.md5(CONTENT).hexdigest()
 OFFICIAL = PublishedWeights("tiny_no_top.h5", url="http://127.0.0.1:9/tiny_no_top.h5", md5=MD5)  # nobody answers there
 FOLDED = PublishedWeights("tiny_no_top.bn_folded.h5", batch_norm_folded=True)
 ROW = replace(TINY, weights=(OFFICIAL, FOLDED))
+OF_TORCH = PublishedWeights("tiny.pth", url="http://127.0.0.1:9/tiny.pth", sha256_prefix=SHA256[:8])
+TORCH_ROW = replace(TINY, weights=(OF_TORCH,), torch_names=True)
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +109,15 @@ def test_a_file_with_another_hash_is_refused(folder):
         find_weights(ROW, "imagenet", folder=folder)
 
 
+def test_the_sha256_of_pytorchs_files_begins_as_their_name_says(folder):
+    (folder / OF_TORCH.file).write_bytes(CONTENT)
+    found = find_weights(TORCH_ROW, "imagenet", folder=folder)
+    assert (found.sha256, found.published_hash, found.note) == (SHA256, SHA256[:8], "")
+    (folder / OF_TORCH.file).write_bytes(CONTENT + b"!")
+    with pytest.raises(InputError, match=f"damaged or another file.*the published one begins with {SHA256[:8]}"):
+        find_weights(TORCH_ROW, "imagenet", folder=folder)
+
+
 def test_where_no_hash_is_published_the_note_says_so_with_the_sha256(folder):
     (folder / OFFICIAL.file).write_bytes(CONTENT)
     found = find_weights(replace(ROW, weights=(replace(OFFICIAL, md5=None),)), "imagenet", folder=folder)
@@ -119,13 +132,16 @@ def test_a_download_lands_in_the_cache_whole(tmp_path, cache):
     assert (found.path, found.source, found.published_hash) == (cache / OFFICIAL.file, "download", MD5)
     assert found.path.read_bytes() == CONTENT
     assert find_weights(row, "imagenet").source == "cache"
+    row = replace(TORCH_ROW, weights=(replace(OF_TORCH, url=(tmp_path / "server.h5").as_uri()),))
+    assert find_weights(row, "imagenet").path == cache / OF_TORCH.file
 
 
 def test_a_download_with_another_hash_leaves_nothing_behind(tmp_path, cache):
     (tmp_path / "server.h5").write_bytes(b"cut")
-    row = replace(ROW, weights=(replace(OFFICIAL, url=(tmp_path / "server.h5").as_uri()),))
-    with pytest.raises(InputError, match="could not be downloaded"):
-        find_weights(row, "imagenet")
+    for published, hashed in ((OFFICIAL, MD5), (OF_TORCH, SHA256[:8])):
+        row = replace(ROW, weights=(replace(published, url=(tmp_path / "server.h5").as_uri()),))
+        with pytest.raises(InputError, match=f"could not be downloaded.*damaged or another file.*{hashed}"):
+            find_weights(row, "imagenet")
     assert list(cache.iterdir()) == []
 
 
@@ -136,6 +152,8 @@ def test_without_network_the_error_names_the_file_the_address_the_place_and_the_
         assert word in str(caught.value)
     with pytest.raises(InputError, match="Keras publishes no hash for it"):
         find_weights(replace(ROW, weights=(replace(OFFICIAL, md5=None),)), "imagenet")
+    with pytest.raises(InputError, match=rf"tiny\.pth where there is a network \(its sha256 begins with {SHA256[:8]}"):
+        find_weights(TORCH_ROW, "imagenet")
 
 
 def test_what_is_not_there_is_named(tmp_path, folder):
@@ -150,8 +168,12 @@ def test_what_is_not_there_is_named(tmp_path, folder):
     with pytest.raises(InputError, match="no ImageNet file is known for tiny"):
         find_weights(TINY, "imagenet")
     (folder / "weights.pth").write_bytes(CONTENT)
-    with pytest.raises(InputError, match=r"files that end in \.h5"):
+    with pytest.raises(InputError, match=r"accepted for tiny are files that end in \.h5, \.weights\.h5 or \.keras\.$"):
         find_weights(ROW, folder / "weights.pth")
+    assert find_weights(TORCH_ROW, folder / "weights.pth").sha256 == SHA256
+    (folder / "weights.txt").write_bytes(CONTENT)
+    with pytest.raises(InputError, match=r"PyTorch's, in \.pth, \.pt, \.safetensors"):
+        find_weights(TORCH_ROW, folder / "weights.txt")
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5", ".keras"])
@@ -167,6 +189,46 @@ def test_a_plain_network_loads_behind_preprocessing(tmp_path, suffix):
     model = build_classifier(TINY, n_classes=2, image_size=(32, 48), weights=path)
     assert_backbone_equals(model, plain.get_weights())
     assert find_weights(TINY, path).sha256 == sha256_of(path)
+
+
+def torch_state(model):
+    """The weights of a network as PyTorch names and lays them out."""
+    named = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel, bias = layer.get_weights()
+            named |= {f"{layer.name}.weight": kernel.transpose(3, 2, 0, 1), f"{layer.name}.bias": bias}
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            names = ("weight", "bias", "running_mean", "running_var")
+            named |= {f"{layer.name}.{name}": w for name, w in zip(names, layer.get_weights(), strict=True)}
+            named[f"{layer.name}.num_batches_tracked"] = np.array(3)
+    return named | {"fc.weight": np.zeros((5, 8), np.float32), "fc.bias": np.zeros(5, np.float32)}
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_pytorchs_names_and_axes_become_keras(tmp_path, prefix):
+    plain = plain_backbone()
+    path = tmp_path / "tiny.safetensors"
+    write_safetensors(path, {prefix + name: array for name, array in torch_state(plain).items()})
+    model = build_classifier(TORCH_ROW, n_classes=2, image_size=(32, 48), weights=path)
+    assert_backbone_equals(model, plain.get_weights())
+
+
+def test_another_network_of_pytorchs_is_refused_with_the_names_that_differ(tmp_path):
+    whole, path = torch_state(plain_backbone()), tmp_path / "tiny.safetensors"
+
+    def said(state):
+        write_safetensors(path, state)
+        with pytest.raises(InputError, match="holds another network than tiny") as caught:
+            build_encoder(TORCH_ROW, image_size=(32, 32), weights=path)
+        return str(caught.value)
+
+    assert "it lacks bn2.running_var. Give" in said({n: a for n, a in whole.items() if n != "bn2.running_var"})
+    assert "it holds besides conv4.weight. Give" in said(whole | {"conv4.weight": whole["conv3.weight"]})
+    assert "another shape conv2.bias, (8,) for (4,). Give" in said(whole | {"conv2.bias": whole["conv3.bias"]})
+    assert "conv1.weight, conv1.bias, bn1.weight and 15 more" in said({"fc.weight": whole["fc.weight"]})
+    half = {"module." * (number % 2) + name: array for number, (name, array) in enumerate(whole.items())}
+    assert "module_" in said(half)
 
 
 def test_an_earlier_run_gives_its_backbone_and_not_its_head(tmp_path):
@@ -225,3 +287,12 @@ def test_real_weights_load_as_keras_itself_loads_them(real_weights, name, sha256
     constructor = getattr(keras.applications, row.constructor)
     keras_own = constructor(include_top=False, weights=str(found.path), input_shape=(96, 96, 3), **row.arguments)
     assert_backbone_equals(model, [weight for layer in keras_own.layers for weight in layer.get_weights()])
+
+
+def test_a_linear_layer_of_torch_is_turned_round():
+    from tlkeras.models.weights import _as_keras
+
+    linear, convolution = np.arange(6).reshape(2, 3), np.arange(120).reshape(2, 3, 4, 5)
+    np.testing.assert_array_equal(_as_keras(linear), linear.T)
+    assert _as_keras(convolution)[1, 4, 2, 0] == convolution[0, 2, 1, 4]
+    np.testing.assert_array_equal(_as_keras(linear[0]), linear[0])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from tlkeras.models.resnet18 import resnet18
 from tlkeras.schema import InputError
 
 if TYPE_CHECKING:
@@ -24,18 +25,20 @@ PREPROCESSING = ("unit", "symmetric", "imagenet", "caffe", "none")
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A weights file of a backbone without its classifier, trained on ImageNet.
+    """A weights file of a backbone trained on ImageNet; a classifier that it holds too is not read.
 
     Attributes:
         file: its name, in a weights folder and in Keras' cache.
         url: where it can be downloaded, or None.
         md5: the hash keras.applications publishes for it, or None where it publishes none.
+        sha256_prefix: how the hash begins that PyTorch publishes, in the file's name, or None for other files.
         batch_norm_folded: BatchNorm lies folded in the kernels: the published network only while BatchNorm is frozen.
     """
 
     file: str
     url: str | None = None
     md5: str | None = None
+    sha256_prefix: str | None = None
     batch_norm_folded: bool = False
 
 
@@ -59,6 +62,8 @@ class Backbone:
         min_size: the smallest height and width it can take, in pixels.
         arguments: further arguments of the constructor.
         weights: its published files, the official one first.
+        torch_names: its layers have the names of a PyTorch network's modules, with "_" in place of ".", and its weights
+            can be read from that network's .pth, .pt and .safetensors files.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Backbone:
     min_size: int = 32
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     weights: tuple[PublishedWeights, ...] = ()
+    torch_names: bool = False
 
     def __post_init__(self):
         if self.preprocessing not in PREPROCESSING:
@@ -199,6 +205,24 @@ BACKBONES: dict[str, Backbone] = {
             constructor="VGG19",
             weights=(_published("vgg19", f"vgg19_{_SUFFIX}_notop.h5", "253f8cb515780f3b799900260a226db6"),),
             **_VGG,
+        ),
+        Backbone(
+            name="resnet18",
+            constructor=resnet18,
+            preprocessing="imagenet",
+            native_size=224,
+            stages=_stages(
+                "conv1_pad", "maxpool_pad", "layer2_0_conv1_pad", "layer3_0_conv1_pad", "layer4_0_conv1_pad"
+            ),
+            paper="He et al. 2016, arXiv:1512.03385",
+            weights=(
+                PublishedWeights(
+                    "resnet18-f37072fd.pth",
+                    url="https://download.pytorch.org/models/resnet18-f37072fd.pth",
+                    sha256_prefix="f37072fd",
+                ),
+            ),
+            torch_names=True,
         ),
         Backbone(
             name="resnet50",

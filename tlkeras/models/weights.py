@@ -16,8 +16,17 @@ from tlkeras.schema import InputError, MissingInputError
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 FOLDER_VARIABLE = "TLKERAS_WEIGHTS"
+SUFFIXES = (".h5", ".hdf5", ".keras")
+TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
+# {Keras' name of a weight: PyTorch's}
+_TORCH_WEIGHTS = {
+    **{"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"},
+    **{"moving_mean": "running_mean", "moving_variance": "running_var"},
+}
+_LISTED = 3  # names that a message lists of each kind
 _FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
 
 
@@ -29,7 +38,8 @@ class WeightsFile:
         path: where it lies.
         sha256: of its bytes.
         source: "folder", "cache", "download", "path" or "run".
-        published_hash: the md5 keras.applications publishes, which the file has; None where it publishes none.
+        published_hash: what is published of its hash, and true of the file: Keras' md5, or how PyTorch's sha256 begins;
+            None where nothing is.
         note: what the reader of a result has to know; empty where there is nothing.
         batch_norm_folded: equal to the published network only while BatchNorm is frozen.
     """
@@ -58,7 +68,8 @@ def find_weights(
         backbone: whose weights.
         weights: None for random ones; "imagenet" for the file trained at 224 pixels (299 for InceptionV3 and Xception);
             the path of a .h5 or .weights.h5 file of the network without its classifier; the path of a .keras model, or
-            of a folder that holds model.keras, whose backbone layers are taken. A WeightsFile is returned as it is.
+            of a folder that holds model.keras, whose backbone layers are taken; for a backbone with `torch_names` the
+            path of PyTorch's .pth, .pt or .safetensors. A WeightsFile is returned as it is.
         folder: searched first for "imagenet"; by default the folder that the variable TLKERAS_WEIGHTS names. Keras'
             cache comes next, then the download into it.
 
@@ -98,7 +109,8 @@ def find_weights(
 def load_weights(model: keras.Model, weights: WeightsFile) -> None:
     """Loads `weights` into a freshly built backbone; preprocessing layers in front of it do not matter.
 
-    Nothing in the file is executed: .keras models are read in Keras' safe mode, of .h5 files only the arrays.
+    Nothing in the file is executed: .keras models are read in Keras' safe mode, of .h5 files and PyTorch's only the
+    arrays.
 
     Raises:
         InputError: the file cannot be read, or holds another network.
@@ -106,6 +118,8 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
     try:
         if weights.path.suffix == ".keras":
             _copy_backbone(weights.path, model)
+        elif weights.path.suffix in TORCH_SUFFIXES:
+            _copy_torch(weights.path, model)
         else:
             model.load_weights(weights.path)
     except InputError:
@@ -128,10 +142,14 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
     if not path.is_file():
         raise MissingInputError(
             f'weights: there is no file {path}; accepted: "imagenet", None, a .h5 or .weights.h5 file of '
-            f"{backbone.name} without its classifier, a .keras model, or a folder that holds model.keras."
+            f"{backbone.name} without its classifier, {'a file of PyTorch, ' * backbone.torch_names}a .keras model, or "
+            "a folder that holds model.keras."
         )
-    if path.suffix not in (".h5", ".hdf5", ".keras"):
-        raise InputError(f"weights: received {path}; accepted are files that end in .h5, .weights.h5 or .keras.")
+    if path.suffix not in SUFFIXES + TORCH_SUFFIXES * backbone.torch_names:
+        raise InputError(
+            f"weights: received {path}; accepted for {backbone.name} are files that end in .h5, .weights.h5 or .keras"
+            + (f", and PyTorch's, in {', '.join(TORCH_SUFFIXES)}." if backbone.torch_names else ".")
+        )
     return WeightsFile(
         path=path,
         sha256=sha256_of(path),
@@ -147,26 +165,37 @@ def _says_folded(card: object) -> bool:
 
 
 def _checked(path: Path, published: PublishedWeights, source: str) -> WeightsFile:
-    if published.md5 is not None:
-        with open(path, "rb") as file:
-            md5 = hashlib.file_digest(file, "md5").hexdigest()
-        if md5 != published.md5:
-            raise InputError(
-                f"weights: {path} is damaged or another file: its md5 is {md5}, the published one {published.md5}. "
-                f"Remove it; it can be fetched from {published.url}."
-            )
-    sha256 = sha256_of(path)
+    fault = _fault_of_hash(path, published)
+    if fault:
+        raise InputError(
+            f"weights: {path} is damaged or another file: {fault}. Remove it; it can be fetched from {published.url}."
+        )
+    sha256, published_hash = sha256_of(path), published.md5 or published.sha256_prefix
     notes = [_FOLDED_NOTE] if published.batch_norm_folded else []
-    if published.md5 is None:
+    if published_hash is None:
         notes.append(f"no hash is published for this file; its sha256 is {sha256}")
     return WeightsFile(
         path=path,
         sha256=sha256,
         source=source,
-        published_hash=published.md5,
+        published_hash=published_hash,
         note="; ".join(notes),
         batch_norm_folded=published.batch_norm_folded,
     )
+
+
+def _fault_of_hash(path: Path, published: PublishedWeights) -> str:
+    """How the file's hash differs from the published one, in words; empty where it does not."""
+    if published.md5 is not None:
+        with open(path, "rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != published.md5:
+            return f"its md5 is {md5}, the published one {published.md5}"
+    if published.sha256_prefix is not None:
+        sha256 = sha256_of(path)
+        if not sha256.startswith(published.sha256_prefix):
+            return f"its sha256 is {sha256}, the published one begins with {published.sha256_prefix}"
+    return ""
 
 
 def _cache() -> Path:
@@ -179,18 +208,23 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
     path = _cache() / published.file
     try:
         # get_file writes in place: where no hash is published, the rest of a killed download would pass for the file.
+        # It compares whole hashes alone, so they are checked here.
         with atomic_write(path) as temporary:
             keras.utils.get_file(
                 temporary.name,
                 origin=published.url,
-                file_hash=published.md5,
                 cache_subdir=str(temporary.parent.absolute()),
                 force_download=True,
             )
+            fault = _fault_of_hash(temporary, published)
+            if fault:
+                raise InputError(f"what came is damaged or another file: {fault}")
     except Exception as error:  # get_file raises no narrower type where there is no network
-        known = (
-            f"its md5 is {published.md5}" if published.md5 else "Keras publishes no hash for it; its sha256 is recorded"
-        )
+        known = "Keras publishes no hash for it; its sha256 is recorded"
+        if published.md5:
+            known = f"its md5 is {published.md5}"
+        elif published.sha256_prefix:
+            known = f"its sha256 begins with {published.sha256_prefix}"
         raise InputError(
             f"weights: the ImageNet file of {backbone.name} is not here and could not be downloaded ({error}).\n"
             f"Fetch {published.url} where there is a network ({known})\n"
@@ -211,3 +245,50 @@ def _copy_backbone(path: Path, model: keras.Model) -> None:
         )
     for from_layer, to_layer in zip(given, wanted, strict=True):
         to_layer.set_weights(from_layer.get_weights())
+
+
+def _as_keras(array: np.ndarray) -> np.ndarray:
+    """A convolution's (out, in, h, w) as (h, w, in, out), a linear layer's (out, in) as (in, out)."""
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def _copy_torch(path: Path, model: keras.Model) -> None:
+    """Copies the weights of a PyTorch network whose modules have the names of the model's layers.
+
+    Its classifier "fc" and the batches that BatchNorm counted are left out. "module.", which DataParallel puts in front
+    of every name, is taken off.
+    """
+    from tlkeras.models.torch_file import read_torch_file
+
+    arrays = read_torch_file(path)
+    prefix = "module." if all(name.startswith("module.") for name in arrays) else ""
+    given = {}
+    for name, array in arrays.items():
+        module, _, weight = name.removeprefix(prefix).rpartition(".")
+        if module.split(".")[0] != "fc" and weight != "num_batches_tracked":
+            given[f"{module.replace('.', '_')}.{weight}"] = _as_keras(array)
+    wanted = {
+        f"{layer.name}.{_TORCH_WEIGHTS.get(variable.name, variable.name)}": variable
+        for layer in backbone_layers(model)
+        for variable in layer.weights
+    }
+    shapes = {name: tuple(wanted[name].shape) for name in wanted if name in given}
+    faults = {
+        "lacks": [name for name in wanted if name not in given],
+        "holds besides": [name for name in given if name not in wanted],
+        "holds in another shape": [
+            f"{name}, {given[name].shape} for {shape}" for name, shape in shapes.items() if given[name].shape != shape
+        ],
+    }
+    if any(faults.values()):
+        said = "; ".join(
+            f"it {verb} {', '.join(names[:_LISTED])}" + (f" and {len(names) - _LISTED} more" * (len(names) > _LISTED))
+            for verb, names in faults.items()
+            if names
+        )
+        raise InputError(
+            f"weights: {path} holds another network than {model.name}: {said}. Give a PyTorch state dict of "
+            f"{model.name}, with or without its classifier fc."
+        )
+    for name, variable in wanted.items():
+        variable.assign(given[name])
