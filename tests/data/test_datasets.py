@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from tlkeras.data.datasets import DATASETS, chest_xray_group, load_dataset
+from tlkeras.data.chest_xray import chest_xray_group
+from tlkeras.data.datasets import DATASETS, load_dataset
 from tlkeras.schema import InputError, MissingInputError
 
 CHEST = {
@@ -83,6 +84,23 @@ def test_rows_tell_the_same_numbers_twice():
         assert printed == sum(row.counts.values())
     assert sum(DATASETS["chest_xray"].counts.values()) == 5_856
     assert sum(DATASETS["ham10000"].counts.values()) == 10_015
+    assert sum(DATASETS["nct_crc_he_100k"].counts.values()) == 100_000
+    assert sum(DATASETS["afhq"].counts.values()) == 14_630 + 1_500
+
+
+def test_the_columns_of_a_summary_table():
+    told = {name: (row.n_images, row.n_classes, row.pixels) for name, row in DATASETS.items()}
+    assert told == {
+        "chest_xray": (5_856, 2, "varying"),
+        "ham10000": (10_015, 7, "600x450"),
+        "nct_crc_he_100k": (100_000, 9, "224x224"),
+        "prostate_tiles": (None, 3, "300x300"),
+        "afhq": (16_130, 3, "512x512"),
+        "tumor": (None, 2, "varying"),
+    }
+    for row in DATASETS.values():
+        assert len({key.rsplit("/")[-1] for key in row.counts}) in (0, row.n_classes)
+        assert (row.count is None) == (row.counts == {})
 
 
 @pytest.fixture

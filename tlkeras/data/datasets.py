@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from tlkeras.data.chest_xray import count_chest_xray, load_chest_xray
+from tlkeras.data.class_folders import (
+    AFHQ_ANIMALS,
+    NCT_TISSUES,
+    PROSTATE_ARCHIVES,
+    PROSTATE_TISSUES,
+    count_images,
+    load_afhq,
+    load_nct_crc_he,
+    load_prostate_tiles,
+    load_tumor,
+)
 from tlkeras.data.ham10000 import DIAGNOSES, IMAGE_FOLDERS, METADATA, count_ham10000, load_ham10000
-from tlkeras.data.sources import from_folders
 from tlkeras.schema import InputError, MissingInputError, Samples
-
-
-def chest_xray_group(file_name: str) -> str:
-    """The patient key in a file name of the chest X-ray set, with its prefix and agent.
-
-    "NORMAL2-IM-0115-0001.jpeg" gives "NORMAL2-IM-0115", "person5_virus_7.jpeg" gives "person5_virus". The number alone
-    is used twice for different patients. An assumption: the set has no table of patients.
-    """
-    match = re.fullmatch(
-        r"((?:NORMAL\d*-)?IM-\d+)-\d+(?:-\d+)?|(person\d+_(?:bacteria|virus))_\d+(?:_\d+)?",
-        os.path.splitext(os.path.basename(file_name))[0],
-    )
-    if match is None:
-        raise InputError(
-            f"{file_name} is no name of the chest X-ray set, such as IM-0115-0001.jpeg, NORMAL2-IM-0023-0001.jpeg or "
-            "person5_virus_7.jpeg. Remove it, or read the folder as your own data with from_folders."
-        )
-    return match[1] or match[2]
 
 
 @dataclass(frozen=True)
@@ -41,11 +33,15 @@ class DatasetRow:
         layout: the tree of folders and files that is expected.
         licence: the terms of use.
         citation: what to cite.
-        source: where to get it.
-        entries: what lies at the top of its folder.
-        counts: images per class, "train/NORMAL" or "NORMAL" where the set has no parts of its own.
-        count: counts the images found in a folder, keyed as `counts`; empty where none can be counted.
+        source: where to get it; empty for a layout of one's own images.
+        pixels: width x height of the published images, "varying" where they differ or are one's own.
+        entries: what lies at the top of its folder, "*" for any text.
+        n_classes: how many classes it has as published.
+        counts: images per class, "train/NORMAL" or "NORMAL" where the set has no parts of its own; empty where the
+            published numbers are not known, and then none are checked.
         load: reads a folder.
+        count: counts the images found in a folder, keyed as `counts`; empty where none can be counted. None goes with
+            empty `counts`.
     """
 
     name: str
@@ -54,13 +50,22 @@ class DatasetRow:
     licence: str
     citation: str
     source: str
+    pixels: str
     entries: tuple[str, ...]
+    n_classes: int
     counts: dict[str, int]
-    count: Callable[[str], dict[str, int]]
     load: Callable[[str], Samples]
+    count: Callable[[str], dict[str, int]] | None = None
+
+    @property
+    def n_images(self) -> int | None:
+        """How many images the set has over all parts and classes, as published; None where that is not known."""
+        return sum(self.counts.values()) if self.counts else None
 
     def how_to_get(self) -> str:
         """Where the set comes from and how it must lie, in lines for an error message."""
+        if not self.source:
+            return f"{self.title}: {self.citation} Lay out your own images as\n{self.layout}"
         return f"Get {self.title} ({self.licence}) from {self.source}, and unpack it so that it lies as\n{self.layout}"
 
 
@@ -70,8 +75,8 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
     Args:
         name: its key in the table.
         root: the folder that holds a folder of that name, or this folder itself.
-        check_counts: refuse a folder without exactly the expected images of each class. False takes a smaller copy;
-            everything else is checked all the same.
+        check_counts: refuse a folder without exactly the expected images of each class, where the published numbers
+            are known. False takes a smaller copy; everything else is checked all the same.
 
     Raises:
         InputError: for an unknown name, or a folder that is not complete: what was found, and where to get it.
@@ -95,6 +100,8 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
 
 def _told_counts(row: DatasetRow, folder: str) -> list[str]:
     """Where the images of a class are not as many as expected: lines for an error message."""
+    if not row.counts:
+        return []
     found = row.count(folder)
     if found in ({}, row.counts):
         return []
@@ -111,30 +118,13 @@ def _dataset_folder(row: DatasetRow, root: str) -> str:
     if os.path.basename(root) == row.name:
         candidates.reverse()  # the published chest X-ray archive holds a folder of its own name
     for folder in candidates:
-        if any(os.path.exists(os.path.join(folder, entry)) for entry in row.entries):
+        if any(glob.glob(os.path.join(glob.escape(folder), entry)) for entry in row.entries):
             return folder
     held = ", ".join(sorted(os.listdir(root))[:10]) or "nothing" if os.path.isdir(root) else "no such folder"
     raise MissingInputError(
         f"{row.title}: found none of {', '.join(row.entries)} in {below} or {root} (which holds: {held}).\n"
         f"{row.how_to_get()}"
     )
-
-
-def _chest_xray_parts(folder: str) -> list[str]:
-    # By name: the published archive also holds a second copy of itself.
-    return [part for part in ("train", "val", "test") if os.path.isdir(os.path.join(folder, part))]
-
-
-def _count_chest_xray(folder: str) -> dict[str, int]:
-    return {
-        f"{part}/{class_folder.name}": sum(1 for _ in class_folder.glob("[!.]*.jp*g"))
-        for part in _chest_xray_parts(folder)
-        for class_folder in Path(folder, part).glob("[!.]*/")
-    }
-
-
-def _load_chest_xray(folder: str) -> Samples:
-    return from_folders(folder, parts=_chest_xray_parts(folder), group_of=chest_xray_group)
 
 
 DATASETS: dict[str, DatasetRow] = {
@@ -158,7 +148,9 @@ DATASETS: dict[str, DatasetRow] = {
                 "Image-Based Deep Learning. Cell 172(5):1122-1131, 2018. doi:10.1016/j.cell.2018.02.010"
             ),
             source="Kaggle, https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia",
+            pixels="varying",
             entries=("train", "val", "test"),
+            n_classes=2,
             counts={
                 "train/NORMAL": 1341,
                 "train/PNEUMONIA": 3875,
@@ -167,8 +159,8 @@ DATASETS: dict[str, DatasetRow] = {
                 "test/NORMAL": 234,
                 "test/PNEUMONIA": 390,
             },
-            count=_count_chest_xray,
-            load=_load_chest_xray,
+            count=count_chest_xray,
+            load=load_chest_xray,
         ),
         DatasetRow(
             name="ham10000",
@@ -186,10 +178,113 @@ DATASETS: dict[str, DatasetRow] = {
                 "doi:10.1038/sdata.2018.161"
             ),
             source="Harvard Dataverse, https://doi.org/10.7910/DVN/DBW86T",
+            pixels="600x450",
             entries=(METADATA, *IMAGE_FOLDERS),
+            n_classes=7,
             counts=DIAGNOSES,
             count=count_ham10000,
             load=load_ham10000,
+        ),
+        DatasetRow(
+            name="nct_crc_he_100k",
+            title="NCT-CRC-HE-100K, tiles of colorectal tissue",
+            layout=(
+                "nct_crc_he_100k/  (the folder NCT-CRC-HE-100K of the archive, renamed; not NCT-CRC-HE-100K-NONORM)\n"
+                "  ADI/   10,407 images, e.g. ADI-AAAMHQMK.tif\n"
+                "  BACK/  10,566 images\n"
+                "  DEB/   11,512 images\n"
+                "  LYM/   11,557 images\n"
+                "  MUC/    8,896 images\n"
+                "  MUS/   13,536 images\n"
+                "  NORM/   8,763 images\n"
+                "  STR/   10,446 images\n"
+                "  TUM/   14,317 images"
+            ),
+            licence="CC BY 4.0",
+            citation=(
+                "Kather JN, Halama N, Marx A. 100,000 histological images of human colorectal cancer and healthy "
+                "tissue. Zenodo, 2018. doi:10.5281/zenodo.1214456"
+            ),
+            source="Zenodo, https://doi.org/10.5281/zenodo.1214456 (NCT-CRC-HE-100K.zip)",
+            pixels="224x224",
+            entries=tuple(NCT_TISSUES),
+            n_classes=9,  # habel2023 writes eight
+            counts=NCT_TISSUES,
+            count=count_images,
+            load=load_nct_crc_he,
+        ),
+        DatasetRow(
+            name="prostate_tiles",
+            title="Prostate tiles (Datasets digital pathology and artifacts, part 1)",
+            layout=(
+                "prostate_tiles/\n"
+                "  Gland/\n"
+                "  Nongland/\n"
+                "  Tumor/     tiles, e.g. tu.1001.jpg\n"
+                "or with a folder for each archive, in which its class folders lie:\n"
+                "  01_case_western_native/{gland,nongland,tumor}/\n"
+                "  02_training_native/{gland,nongland,tumor}/  and so on"
+            ),
+            licence="licence: see the record",
+            citation=(
+                "Tolkach Y. Datasets digital pathology and artifacts, part 1. Zenodo, 2021. "
+                "doi:10.5281/zenodo.4789576; Schömig-Markiefka B, et al. Quality control stress test for deep "
+                "learning-based diagnostic model in digital pathology. Modern Pathology 34(12):2098-2108, 2021. "
+                "doi:10.1038/s41379-021-00859-x"
+            ),
+            source="Zenodo, https://doi.org/10.5281/zenodo.4789576",
+            pixels="300x300",  # as habel2023 prints it
+            entries=(*PROSTATE_TISSUES, *map(str.lower, PROSTATE_TISSUES), f"*{PROSTATE_ARCHIVES}"),
+            n_classes=3,
+            counts={},  # habel2023 writes 120,000 in all; the record's own numbers could not be looked up
+            load=load_prostate_tiles,
+        ),
+        DatasetRow(
+            name="afhq",
+            title="Animal Faces-HQ (AFHQ), first version",
+            layout=(
+                "afhq/\n"
+                "  train/cat/   5,153 images, e.g. flickr_cat_000008.jpg\n"
+                "  train/dog/   4,739 images\n"
+                "  train/wild/  4,738 images\n"
+                "  val/cat/       500 images\n"
+                "  val/dog/       500 images\n"
+                "  val/wild/      500 images"
+            ),
+            licence="CC BY-NC 4.0",
+            citation=(
+                "Choi Y, Uh Y, Yoo J, Ha J-W. StarGAN v2: Diverse Image Synthesis for Multiple Domains. CVPR, 2020. "
+                "arXiv:1912.01865"
+            ),
+            source=(
+                "Kaggle, https://www.kaggle.com/datasets/andrewmvd/animal-faces, or "
+                "https://github.com/clovaai/stargan-v2 (afhq-dataset)"
+            ),
+            pixels="512x512",
+            entries=("train", "val"),
+            n_classes=3,
+            counts=AFHQ_ANIMALS,
+            count=count_images,
+            load=load_afhq,
+        ),
+        DatasetRow(
+            name="tumor",
+            title="Tumour or no tumour, images of one's own",
+            layout=(
+                "tumor/  (any two names of classes, the same in every part)\n"
+                "  train/no_tumor/  train/tumor/\n"
+                "  test1/no_tumor/  test1/tumor/\n"
+                "  test2/no_tumor/  test2/tumor/\n"
+                "  val/no_tumor/    val/tumor/    (may be left out)"
+            ),
+            licence="terms of their owner",
+            citation="The course data of liang2024 were not published; nothing can be downloaded.",
+            source="",
+            pixels="varying",
+            entries=("train", "test1", "test2"),
+            n_classes=2,
+            counts={},
+            load=load_tumor,
         ),
     )
 }

@@ -1,0 +1,85 @@
+"""Some classes of a set, and no more than so many images of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tlkeras.data.sources import few
+from tlkeras.schema import InputError, Samples
+from tlkeras.seeds import generator
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Keeps some classes and draws some images of each, as studies do that use part of a large set.
+
+    Attributes:
+        class_names: the classes to keep, two or more, in the order of their new labels; None keeps all as they are.
+        per_class: the most images of one class, drawn image by image over all parts and groups; a class with fewer is
+            taken whole. None takes every class whole.
+        pool_parts: forget the set's own parts, so that a split draws new ones from all images.
+        seed: the same seed and samples give the same images of a class whatever the other classes, and those for a
+            smaller `per_class` are among those for a larger one.
+
+    Raises:
+        InputError: for a class named twice, fewer than two classes, or `per_class` that is no whole number above 0.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    per_class: int | None = None
+    pool_parts: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.class_names is not None:
+            names = self.class_names if isinstance(self.class_names, tuple | list) else ()
+            if len(names) < 2 or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+                raise InputError(
+                    f"class_names: received {self.class_names!r}; accepted are the names of two or more classes, each "
+                    "once, e.g. ('MUS', 'NORM', 'STR'), or None for all."
+                )
+            object.__setattr__(self, "class_names", tuple(names))  # the dataclass is frozen
+        whole = isinstance(self.per_class, int | np.integer) and not isinstance(self.per_class, bool)
+        if self.per_class is not None and not (whole and self.per_class >= 1):
+            raise InputError(
+                f"per_class: received {self.per_class!r}; accepted is a whole number of at least 1, or None for all."
+            )
+
+    def __call__(self, samples: Samples) -> Samples:
+        """The samples that are kept, in their order, with their ids, groups and metadata.
+
+        Args:
+            samples: labelled samples.
+
+        Raises:
+            InputError: without labels, for a class that the samples do not have or have no image of, or where fewer
+                than two classes have images.
+        """
+        if samples.labels is None:
+            raise InputError("these samples have no labels, and a selection is made by class. Give the labels.")
+        counts = samples.class_counts()
+        names = samples.class_names if self.class_names is None else self.class_names
+        wanting = [] if self.class_names is None else [name for name in names if not counts.get(name)]
+        if wanting:
+            known = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+            raise InputError(f"class_names: no images of {few(wanting)}; the samples have {known}. Name some of these.")
+        if sum(counts[name] > 0 for name in names) < 2:
+            raise InputError(
+                f"the samples have images of fewer than two classes ({counts}); a classifier needs two or more."
+            )
+        rows, labels = [], []
+        for label, name in enumerate(names):
+            drawn = self._draw(np.flatnonzero(samples.labels == samples.class_names.index(name)), name)
+            rows.append(drawn)
+            labels.append(np.full(len(drawn), label))
+        rows, labels = np.concatenate(rows), np.concatenate(labels)
+        order = rows.argsort()
+        kept = replace(samples.take(rows[order]), labels=labels[order], class_names=tuple(names))
+        return replace(kept, parts=None) if self.pool_parts else kept
+
+    def _draw(self, rows: np.ndarray, class_name: str) -> np.ndarray:
+        if self.per_class is None:
+            return rows
+        return generator(self.seed, "selection", class_name).permutation(rows)[: self.per_class]
