@@ -19,6 +19,10 @@ class InputError(ValueError):
     """What the user gave cannot be used; the message says which file or argument, what was received, what to do."""
 
 
+class DivergedError(InputError):
+    """A training whose loss is no longer a number: the settings do not go together."""
+
+
 class MissingInputError(InputError, FileNotFoundError):
     """A file or folder the user named is not there."""
 

@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY, build_tiny
 
 from tlkeras.models.backbones import BACKBONES, backbone_layers
-from tlkeras.models.classifier import build_classifier, build_encoder, preprocess
+from tlkeras.models.classifier import build_classifier, build_encoder, encoder_of, preprocess
 from tlkeras.models.head import Head
 from tlkeras.schema import InputError
 
@@ -148,3 +148,106 @@ def test_an_encoder_gives_the_pooled_features_that_the_head_sees():
         assert len(backbone_layers(encoder)) == len(backbone_layers(model))
     with pytest.raises(InputError, match="pooling: received 'mean'"):
         build_encoder(TINY, image_size=(32, 40), pooling="mean")
+
+
+def of_layer(model, name):
+    return keras.Model(model.input, model.get_layer(name).output).predict_on_batch(PIXELS)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A classifier with BatchNorm statistics that matter, and its file."""
+    head = Head(hidden=(6, 5), dropout=0.5, batch_norm=True, pooling="max")
+    model = build_classifier(TINY, n_classes=3, image_size=(32, 40), head=head, preprocessing="unit", seed=5)
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    model.save(path)
+    return model, path
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [("conv1", (16, 20, 4)), ("bn2", (16, 20, 4)), ("add2", (16, 20, 4)), ("conv3", (8, 10, 8))]
+)
+def test_an_encoder_up_to_a_layer_of_the_backbone(layer, shape):
+    model = build_classifier(TINY, n_classes=2, image_size=(32, 40), seed=5)
+    maps = of_layer(model, layer)
+    assert maps.shape == (2, *shape)
+    for pooling, expected in (
+        ("avg", maps.mean(axis=(1, 2))),
+        ("max", maps.max(axis=(1, 2))),
+        ("flatten", maps.reshape(2, -1)),
+    ):
+        encoder = build_encoder(TINY, image_size=(32, 40), layer=layer, pooling=pooling, seed=5)
+        np.testing.assert_allclose(encoder.predict_on_batch(PIXELS), expected, rtol=1e-5, atol=1e-5)
+        # It computes nothing beyond the layer.
+        assert encoder.layers[-2].name == layer
+        assert (encoder.name, encoder.output_shape) == ("tiny", (None, expected.shape[1]))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("layer", [None, "conv2"])
+def test_an_encoder_in_half_precision_gives_float32(layer, precision):
+    half, exact = (
+        build_encoder(TINY, image_size=(32, 40), layer=layer, precision=name) for name in (precision, "float32")
+    )
+    found, expected = half.predict_on_batch(PIXELS), exact.predict_on_batch(PIXELS)
+    assert (half.output.dtype, found.dtype) == ("float32", np.float32)
+    assert (found != expected).any()
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("layer", "units"), [("head_max", 8), ("head_dense_1", 6), ("head_batch_norm_1", 6), ("head_dense_2", 5)]
+)
+def test_an_encoder_up_to_a_layer_of_a_saved_head_preprocesses_as_it_was_trained(layer, units, saved):
+    model, path = saved
+    encoder = build_encoder(TINY, image_size=(32, 40), weights=path, layer=layer)
+    found = encoder.predict_on_batch(PIXELS)
+    assert found.shape == (2, units)
+    np.testing.assert_allclose(found, of_layer(model, layer), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"image_size": (32, 32)}, r"a classifier on tiny for images of \(32, 40\); received .*\(32, 32\)"),
+        ({"backbone": replace(TINY, name="small")}, "a classifier on tiny .*received backbone small"),
+        ({"weights": None}, "head_dense_1 is a layer of a head, and weights None hold none"),
+        ({"layer": "head_dense_3"}, r"'head_dense_3', which the model does not have\. Near: head_dense_"),
+    ],
+)
+def test_a_layer_of_a_head_that_is_not_there_is_refused(given, said, saved):
+    arguments = {"backbone": TINY, "image_size": (32, 40), "weights": saved[1], "layer": "head_dense_1"} | given
+    with pytest.raises(InputError, match=said):
+        build_encoder(**arguments)
+
+
+def test_a_layer_of_a_head_is_not_looked_for_in_weights_of_a_backbone_alone(tmp_path):
+    build_encoder(TINY, image_size=(32, 40)).save_weights(tmp_path / "tiny.weights.h5")
+    with pytest.raises(InputError, match=r"tiny\.weights\.h5' hold none\. Give the folder of an earlier run"):
+        build_encoder(TINY, image_size=(32, 40), weights=tmp_path / "tiny.weights.h5", layer="head_dense_1")
+
+
+def test_an_encoder_of_a_classifier_ends_where_its_head_begins(saved):
+    model, _ = saved
+    before = [layer.name for layer in model.layers]
+    encoder = encoder_of(model)
+    np.testing.assert_allclose(
+        encoder.predict_on_batch(PIXELS), of_layer(model, "relu3").mean(axis=(1, 2)), rtol=1e-5, atol=1e-6
+    )
+    # The layers are the classifier's own, and it stays as it was.
+    assert encoder.get_layer("conv3") is model.get_layer("conv3")
+    assert [layer.name for layer in model.layers] == before
+    np.testing.assert_array_equal(
+        encoder_of(model, layer="head_probs").predict_on_batch(PIXELS), model.predict_on_batch(PIXELS)
+    )
+
+
+def test_an_encoder_of_a_network_without_a_head_ends_with_it():
+    pixels = keras.Input((8, 8, 3))
+    maps = keras.layers.ReLU(name="maps")(pixels)
+    found = encoder_of(keras.Model(pixels, maps), pooling="flatten").predict_on_batch(PIXELS[:, :8, :8])
+    np.testing.assert_array_equal(found, PIXELS[:, :8, :8].reshape(2, -1))

@@ -292,3 +292,19 @@ def test_a_tree_is_explained_by_the_half_it_looks_at():
     explanation = tl.explain(classifier, images[1], seed=0, n_samples=20, segmentation=halves, hide=0)
     assert (explanation.class_name, explanation.probability) == ("1", 1)
     assert explanation.weights[0] > 0.5 > 0.1 > abs(explanation.weights[1])
+
+
+def test_a_recipe_is_the_same_at_another_size():
+    recipe = PixelBaseline("random_forest", image_size=(64, 48), pixels="normalised", n_trees=7)
+    assert recipe.resized((8, 12)) == PixelBaseline("random_forest", image_size=(8, 12), pixels="normalised", n_trees=7)
+    assert recipe.for_smoke(8) == recipe.resized((8, 8))
+    assert recipe.for_smoke(8).fit(TRAIN, seed=0, progress=False).image_size == (8, 8)
+    assert PixelBaseline("decision_tree").for_smoke(8) == TREE
+    with pytest.raises(tl.InputError, match="image_size: received 64"):
+        recipe.resized(64)
+    assert recipe.network is None
+
+
+def test_a_run_keeps_no_file(tmp_path):
+    assert TREE.fit(TRAIN, seed=0, progress=False).write_run(tmp_path) == {"device": "CPU"}
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from tiny import TINY
+from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 
@@ -108,3 +108,76 @@ def test_class_names_that_could_not_be_loaded_again_are_refused_at_once(names):
 def test_predict_takes_samples_and_says_so(classifier, toy_pixels):
     with pytest.raises(tl.InputError, match=r"samples: received tuple; accepted are tl\.Samples: tl\.from_arrays"):
         classifier.predict(toy_pixels)
+
+
+def by_keras(model, layer, images):
+    """What the layer of that name puts out, in inference mode."""
+    return np.asarray(keras.Model(model.input, model.get_layer(layer).output)(images.astype(np.float32)))
+
+
+def test_features_are_what_a_layer_makes_of_every_sample(classifier):
+    images = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), dtype=np.uint8)  # over two batches
+    samples, maps = tl.Samples(images, None, ("any", "classes")), by_keras(classifier.model, "relu3", images)
+    for arguments, expected in (
+        ({}, maps.mean(axis=(1, 2))),
+        ({"pooling": "flatten"}, maps.reshape(70, -1)),
+        ({"layer": "relu3", "pooling": "max"}, maps.max(axis=(1, 2))),
+        ({"layer": "conv2"}, by_keras(classifier.model, "conv2", images).mean(axis=(1, 2))),
+        ({"layer": "head_probs"}, classifier.predict_pixels(images)),
+    ):
+        found = classifier.features(samples, **arguments)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    rows = [69, 3, 3]
+    np.testing.assert_array_equal(classifier.features(samples.take(rows)), classifier.features(samples)[rows])
+    assert classifier.features(samples.take([])).shape == (0, 8)
+
+
+def test_features_of_a_layer_that_is_not_there_or_a_file_that_cannot_be_read_are_refused(classifier, tmp_path):
+    with pytest.raises(tl.InputError, match=r"'relu33', which the model does not have\. Near: relu3"):
+        classifier.features(tl.Samples(np.zeros((1, 32, 32, 3), np.uint8), None, ()), layer="relu33")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(tl.InputError, match=r"broken\.png"):
+        classifier.features(tl.Samples((str(tmp_path / "broken.png"),), None, ()))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Cut in two by the feature store in both phases: its layers belong to several graphs."""
+    rng, labels = np.random.default_rng(1), np.arange(20) % 2
+    images = np.clip(rng.normal(70 + 110 * labels[:, None, None, None], 30, (20, 32, 32, 3)), 0, 255).astype(np.uint8)
+    tuner = tiny_tuner(phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze=("block3",))))
+    samples = tl.from_arrays(images, labels)
+    return tuner.fit(samples, seed=0, store=str(tmp_path_factory.mktemp("store")), progress=False), samples
+
+
+def test_features_of_a_trained_classifier_are_those_it_gives_after_load(trained, tmp_path):
+    classifier, samples = trained
+    loaded = tl.load(classifier.save(tmp_path))
+    for layer in (None, "relu1", "add2", "head_dense_1"):
+        found = classifier.features(samples, layer=layer)
+        np.testing.assert_allclose(loaded.features(samples, layer=layer), found, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, by_keras(loaded.model, "head_dense_1", samples.images), rtol=1e-4, atol=1e-5)
+    head, features = loaded.model.get_layer("head_dense_1"), classifier.features(samples, pooling="flatten")  # by hand
+    np.testing.assert_allclose(
+        np.maximum(features @ np.asarray(head.kernel) + np.asarray(head.bias), 0), found, rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_allclose(loaded.predict(samples).probs, classifier.predict(samples).probs, atol=1e-6)
+
+
+def test_a_run_keeps_the_model_its_history_its_layers_and_facts(trained, tmp_path):
+    import pandas as pd
+
+    classifier, samples = trained
+    facts = classifier.write_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("classifier.json", "history.csv", "layers.csv", "model.keras")
+    ]
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history[["phase", "epoch"]].to_numpy().tolist() == [[1, 1], [2, 1]]
+    np.testing.assert_allclose(history["loss"], classifier.history["loss"], rtol=1e-5)
+    assert pd.read_csv(tmp_path / "layers.csv").shape == classifier.layers.shape
+    assert facts["parameters"] == sum(weight.size for weight in classifier.model.get_weights())
+    assert (facts["weights"], facts["precision"]["name"]) == (None, "float32")
+    assert facts["device"].startswith("GPU (") if keras.distribution.list_devices("gpu") else facts["device"] == "CPU"
+    np.testing.assert_allclose(tl.load(tmp_path).predict(samples).probs, classifier.predict(samples).probs, atol=1e-6)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from tlkeras.explain.layers import find_layer, functional_model, with_positions
 from tlkeras.explain.pixels import uint8_image
 from tlkeras.models.backbones import backbone_layers
+from tlkeras.models.layers import find_layer, functional_model, with_positions
 from tlkeras.schema import Activations, InputError
 
 if TYPE_CHECKING:

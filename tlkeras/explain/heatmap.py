@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.explain.layers import find_layer, functional_model, suggestions
 from tlkeras.explain.pixels import predict_probs, uint8_image
+from tlkeras.models.layers import find_layer, functional_model, suggestions
 from tlkeras.schema import Heatmap, InputError
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ from tlkeras.models.backbones import (
     get_backbone,
 )
 from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
+from tlkeras.models.layers import named_layer
+from tlkeras.models.model_file import read_model
 from tlkeras.models.precision import PRECISIONS, computing_in
 from tlkeras.models.weights import WeightsFile, find_weights, load_weights
 from tlkeras.schema import InputError, check_image_size
@@ -75,23 +77,74 @@ def build_encoder(
     *,
     image_size: tuple[int, int],
     weights: str | os.PathLike | WeightsFile | None = None,
+    layer: str | None = None,
     pooling: str = "avg",
     preprocessing: str = "backbone",
     precision: str = "float32",
     seed: int = 0,
     weights_folder: str | os.PathLike | None = None,
 ) -> keras.Model:
-    """The backbone as a feature extractor; arguments as in `build_classifier`.
+    """A network as a feature extractor; arguments as in `build_classifier`, and
+
+    Args:
+        layer: the name of the layer whose output is taken; None takes the backbone's last. Layers of the head
+            ("head_dense_1") are those of the classifier that `weights` names, a .keras file or the folder of an
+            earlier run, at the image size and with the preprocessing and precision that it was trained with.
+        pooling: what is made of a layer's positions: "avg", "max", or "flatten" for all of them.
 
     Returns:
         keras.Model, float32 (B, H, W, 3) RGB in [0, 255] -> features float32 (B, d), whatever the precision: d
-        channels for pooling "avg" and "max", h * w * channels for "flatten".
+        channels for pooling "avg" and "max", h * w * channels for "flatten", the units of a dense layer.
+
+    Raises:
+        InputError: a layer that is not there, with names that are near; or an argument that does not fit.
     """
     check_pooling("pooling", pooling)
     backbone = get_backbone(backbone)
+    weights = find_weights(backbone, weights, folder=weights_folder)
     with _checked_precision(precision):
-        body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
-        return keras.Model(body.input, build_pooling(body.output, pooling, dtype="float32"), name=backbone.name)
+        if layer is not None and layer.startswith(HEAD_PREFIX):
+            body = _read_whole(backbone, weights, layer, image_size)
+        else:
+            body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
+        return encoder_of(body, layer=layer, pooling=pooling)
+
+
+def encoder_of(model: keras.Model, *, layer: str | None = None, pooling: str = "avg") -> keras.Model:
+    """A network up to one of its layers, as `build_encoder` returns it; the layers are the network's own.
+
+    Args:
+        model: flat, a classifier or a backbone.
+        layer: None takes what the head begins with, without a head the output.
+        pooling: see `build_encoder`.
+    """
+    if layer is not None:
+        output = named_layer(model, layer).output
+    else:
+        head = [layer for layer in model.layers if layer.name.startswith(HEAD_PREFIX)]
+        output = head[0].input if head else model.output
+    if len(output.shape) == 4:
+        rows = build_pooling(output, pooling, dtype="float32")
+    else:
+        rows = keras.layers.Flatten(name=f"{HEAD_PREFIX}features", dtype="float32")(output)
+    return keras.Model(model.input, rows, name=model.name)
+
+
+def _read_whole(backbone: Backbone, weights: WeightsFile | None, layer: str, image_size) -> keras.Model:
+    """The classifier a layer of a head is taken from, preprocessing, backbone and head."""
+    if weights is None or weights.path.suffix != ".keras":
+        raise InputError(
+            f"layer: {layer} is a layer of a head, and weights {None if weights is None else str(weights.path)!r} hold "
+            "none. Give the folder of an earlier run, or a .keras file."
+        )
+    model = read_model(weights.path)
+    if model.name != backbone.name or model.input_shape[1:3] != tuple(image_size):
+        raise InputError(
+            f"layer: {layer} is taken from {weights.path}, a classifier on {model.name} for images of "
+            f"{model.input_shape[1:3]}; received backbone {backbone.name}, image_size {tuple(image_size)}. Give those "
+            "it was trained with."
+        )
+    return model
 
 
 def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone") -> keras.KerasTensor:

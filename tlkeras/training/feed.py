@@ -117,6 +117,9 @@ class Feed:
     def __init__(self, part: Part, *, kept: KeptFeatures | None = None, augmenting: Augmenting | None = None):
         self._part, self._kept, self._augmenting = part, kept, augmenting
 
+    def __len__(self) -> int:
+        return len(self._part.samples)
+
     def batches(self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int):
         """One epoch: batches of (inputs, labels), or (inputs, labels, weights).
 

@@ -75,12 +75,13 @@ def can_be_kept(
     recipe: Tuner,
     train: Samples,
     val: Samples | None,
+    watched: Samples | None,
     say: Callable[[str], None],
 ) -> bool:
     """Whether the features of the images that stay the same from epoch to epoch can be kept; says where not."""
     if store is None:
         return False
-    n_images = _n_rows(recipe, train, val)
+    n_images = _n_rows(recipe, train, val) + (0 if watched is None else len(watched))
     has_room = store.has_room(trunks, n_images, recipe.feature_dtype)
     if not has_room and len(trunks) == 1:  # several together are only a saving
         say(

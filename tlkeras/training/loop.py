@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,17 +10,17 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.data.balance import oversample, sample_weights
 from tlkeras.data.warp import build_warp
 from tlkeras.machine import available_memory
 from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_classifier
+from tlkeras.models.device import device_name
 from tlkeras.models.freezing import layer_table, set_trainable
 from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import EpochLog, InputError, Samples
+from tlkeras.schema import DivergedError, EpochLog, Samples
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.sizes import parse_size
 from tlkeras.training.checks import as_samples, check_samples, check_val_is_there
@@ -29,22 +28,34 @@ from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.precision import choose_precision, compared_with_float32
-from tlkeras.training.tuned_classifier import TunedClassifier
+from tlkeras.training.progress import BatchBar, printer
+from tlkeras.training.tuned_classifier import PREDICT_BATCH, TunedClassifier
 from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
+from tlkeras.training.watched import Watched
 
 SEED_STATE = "seed_generator_state"  # what Keras calls the variable that Dropout and noise layers draw from
 
 
 def fit_tuner(
-    recipe: Tuner, train, val, *, seed: int, weights_folder=None, store=True, memory_budget=None, progress=True
+    recipe: Tuner,
+    train,
+    val,
+    *,
+    seed: int,
+    weights_folder=None,
+    store=True,
+    memory_budget=None,
+    progress=True,
+    watched: Watched | None = None,
 ) -> TunedClassifier:
-    """See `Tuner.fit`."""
+    """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
     train = as_samples("train", train)
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
     check_val_is_there(recipe, val)
-    store, say = open_store(store), _printer(progress)
-    scratch = _scratch(recipe, [train, val], memory_budget, store)
+    store, say = open_store(store), printer(progress)
+    shown = [train, val, None if watched is None else watched.samples]
+    scratch = _scratch(recipe, shown, memory_budget, store)
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
     require_trainable_batch_norm(weights, recipe.phases)
@@ -72,7 +83,7 @@ def fit_tuner(
             model,
             recipe.phases,
             lambda phase: _set_trainable(model, backbone, phase),
-            lambda trunks: can_be_kept(trunks, store, recipe, train, val, say),
+            lambda trunks: can_be_kept(trunks, store, recipe, *shown, say),
         )
 
         def part(samples: Samples, augmented: bool) -> Part:
@@ -84,6 +95,8 @@ def fit_tuner(
             seed=seed,
             train=part(train, augmented=True),
             val=None if val is None else part(val, augmented=recipe.augment_val),
+            watched=watched,
+            watched_part=None if watched is None else part(watched.samples, augmented=False),
             sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
             if recipe.imbalance == "class_weights"
             else None,
@@ -124,6 +137,8 @@ class _Job:
     seed: int
     train: Part
     val: Part | None
+    watched: Watched | None
+    watched_part: Part | None
     sample_weights: np.ndarray | None  # float32 (n,), one per training sample
     warp: Callable | None
     store: FeatureStore | None
@@ -154,6 +169,8 @@ class _Stage:
     train: Feed
     judge: keras.Model
     val: Feed | None
+    onlooker: keras.Model  # predicts the watched samples
+    watched: Feed | None
 
 
 def _run_phase(model, frozen, job: _Job, phase: Phase, number: int, best: _Best) -> list[EpochLog]:
@@ -168,6 +185,8 @@ def _run_phase(model, frozen, job: _Job, phase: Phase, number: int, best: _Best)
         log = _run_epoch(stage, job, phase, number, epoch)
         history.append(log)
         job.say(_line(log, phase))
+        if job.watched is not None and (number, epoch) in job.watched.moments:
+            job.watched.probs[number, epoch] = _predict_watched(stage, epoch)
         if job.val is None:
             continue
         value = log.val_loss if phase.monitor == "val_loss" else -log.val_accuracy
@@ -202,6 +221,15 @@ def _stage(model: keras.Model, frozen: Frozen | None, job: _Job, number: int) ->
         train=Feed(job.train, kept=kept if fixed else None, augmenting=augmenting),
         judge=tail if val_fixed else model,
         val=job.val and Feed(job.val, kept=kept if val_fixed else None, augmenting=val_augmenting),
+        onlooker=tail,
+        watched=job.watched_part and Feed(job.watched_part, kept=kept),
+    )
+
+
+def _predict_watched(stage: _Stage, epoch: int) -> np.ndarray:
+    rows = np.arange(len(stage.watched))
+    return stage.onlooker.predict(
+        stage.watched.batches(epoch, rows, examples=rows, batch_size=PREDICT_BATCH), verbose=0
     )
 
 
@@ -219,11 +247,11 @@ def _run_epoch(stage: _Stage, job: _Job, phase: Phase, number: int, epoch: int) 
     examples = order + len(job.train.samples) * _showing(order)
     size = job.recipe.batch_size
     batches = stage.train.batches(epoch, order, examples=examples, weights=job.sample_weights, batch_size=size)
-    callbacks = [_Bar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
+    callbacks = [BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
     logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
     loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
     if not math.isfinite(loss):
-        raise InputError(
+        raise DivergedError(
             f"the training loss is {loss} in phase {number}, epoch {epoch}, with learning rate "
             f"{phase.learning_rate_at(epoch):g}. Lower the rate of this phase (a tenth is the usual next step)."
         )
@@ -295,37 +323,8 @@ def _layers_by_phase(tables):
     return table
 
 
-def device_name() -> str:
-    """What Keras trains on: "CPU", or the GPUs."""
-    gpus = keras.distribution.list_devices("gpu")
-    return f"GPU ({', '.join(gpus)})" if gpus else "CPU"
-
-
 def _line(log: EpochLog, phase: Phase) -> str:
     line = (
         f"  epoch {log.epoch:>2}/{phase.epochs}  {log.seconds:6.1f} s  loss {log.loss:.4f}  accuracy {log.accuracy:.4f}"
     )
     return line if log.val_loss is None else f"{line}  val_loss {log.val_loss:.4f}  val_accuracy {log.val_accuracy:.4f}"
-
-
-def _printer(progress: bool):
-    return (lambda text: print(text, flush=True)) if progress else (lambda text: None)
-
-
-class _Bar(keras.callbacks.Callback):
-    """A bar over the batches of an epoch that takes longer than two seconds, on a terminal."""
-
-    def __init__(self, title: str):
-        super().__init__()
-        self._title = title
-
-    def on_train_begin(self, logs=None):
-        self._bar = tqdm(
-            total=self.params.get("steps"), desc=self._title, leave=False, delay=2, disable=not sys.stderr.isatty()
-        )
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._bar.update()
-
-    def on_train_end(self, logs=None):
-        self._bar.close()

@@ -7,10 +7,11 @@ scikit-learn nor TensorFlow.
 from __future__ import annotations
 
 import math
+import os
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -55,6 +56,10 @@ class PixelBaseline:
     """
 
     learns_from: ClassVar[tuple[str, ...]] = ("train", "val")  # the parts: nothing is left to choose by val
+    fit_options: ClassVar[tuple[str, ...]] = ()
+    searches: ClassVar[bool] = False  # over a grid of settings
+    keeps_model: ClassVar[bool] = False  # in a run folder
+    network: ClassVar[None] = None  # it has none
 
     classifier: str
     _: KW_ONLY
@@ -78,6 +83,14 @@ class PixelBaseline:
                 f"PixelBaseline.n_trees: received {self.n_trees!r} for a {self.classifier}; accepted is "
                 f"{'None or an integer of at least 1' if is_forest else 'None: it has one tree'}."
             )
+
+    def resized(self, image_size: tuple[int, int]) -> PixelBaseline:
+        """The same recipe at another image size."""
+        return replace(self, image_size=image_size)
+
+    def for_smoke(self, side: int) -> PixelBaseline:
+        """The same recipe, small enough to see in seconds whether it runs."""
+        return self.resized((side, side))
 
     def fit(
         self,
@@ -106,13 +119,14 @@ class PixelBaseline:
                 take more than the memory that is free.
         """
         from tlkeras.training.checks import as_samples, check_samples
+        from tlkeras.training.progress import printer
 
         train = as_samples("train", train)
         val = None if val is None else as_samples("val", val, train.class_names)
         check_samples(train, val)
         parts = [train] if val is None else [train, val]
         labels = np.concatenate([samples.labels for samples in parts])
-        say = (lambda text: print(text, flush=True)) if progress else (lambda text: None)
+        say = printer(progress)
         _say_memory(self, len(labels), say)
         features = _decode_features(parts, self, progress)
         estimator = _build_estimator(self, seed)
@@ -171,6 +185,10 @@ class BaselineClassifier:
 
         batches = check_pixels(images, self.image_size, _BATCH)
         return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *map(self._probs, batches)])
+
+    def write_run(self, folder: str | os.PathLike) -> dict:
+        """Writes nothing, for the same seed grows the same trees; see `TunedClassifier.write_run`."""
+        return {"device": "CPU"}
 
     def _probs(self, batch: np.ndarray) -> np.ndarray:
         return self.estimator.predict_proba(_features(batch, self.pixels)).astype(np.float32)

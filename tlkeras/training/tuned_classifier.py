@@ -14,12 +14,16 @@ import numpy as np
 from tlkeras import __version__
 from tlkeras.data.images import require_readable
 from tlkeras.data.pipeline import epoch_batches, pixel_batches
-from tlkeras.files import atomic_write, sha256_of, write_json
+from tlkeras.files import atomic_write, sha256_of, write_csv, write_json
+from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
+from tlkeras.models.device import device_name
+from tlkeras.models.layers import functional_model
 from tlkeras.models.weights import WeightsFile
 from tlkeras.schema import EpochLog, InputError, Precision, Predictions, Samples, check_image_size
 from tlkeras.seeds import generator
 from tlkeras.training.checks import check_pixels, to_predict
+from tlkeras.training.features import features_of
 from tlkeras.training.feed import KeptFeatures, Part
 
 if TYPE_CHECKING:
@@ -124,6 +128,31 @@ class TunedClassifier:
             return np.empty((0, len(self.class_names)), np.float32)
         # `model.predict` sets up a data pipeline in every call, which takes as long as 15 images do in MobileNetV2.
         return np.concatenate([self.model.predict_on_batch(keras.ops.cast(batch, "float32")) for batch in batches])
+
+    def features(self, samples: Samples, *, layer: str | None = None, pooling: str = "avg") -> np.ndarray:
+        """What one layer makes of every sample, in order: float32 (n, d).
+
+        Args:
+            samples: n images.
+            layer: its name; None takes what the head begins with (the output, of a model built elsewhere).
+            pooling: what is made of a layer's positions: "avg", "max", or "flatten" for all of them.
+
+        Raises:
+            InputError: a layer that is not there; files that cannot be read.
+        """
+        return features_of(encoder_of(functional_model(self), layer=layer, pooling=pooling), samples, store=None)
+
+    def write_run(self, folder: str | os.PathLike) -> dict:
+        """Writes what a run keeps of it: history.csv, layers.csv and the model; returns facts about it."""
+        write_csv(self.history, Path(folder) / "history.csv")
+        write_csv(self.layers, Path(folder) / "layers.csv")
+        self.save(folder)
+        return {
+            "parameters": self.model.count_params(),
+            "weights": None if self.weights is None else self.weights.describe(),
+            "precision": asdict(self.precision),
+            "device": device_name(),
+        }
 
     def save(self, folder: str | os.PathLike) -> Path:
         """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint)."""

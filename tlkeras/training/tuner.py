@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from tlkeras.data.augmentation import Augmentation
@@ -183,6 +183,9 @@ class Tuner:
     """
 
     learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose images the weights are fitted to
+    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget")
+    searches: ClassVar[bool] = False  # over a grid of settings
+    keeps_model: ClassVar[bool] = True  # in a run folder
 
     backbone: str | Backbone
     _: KW_ONLY
@@ -231,6 +234,29 @@ class Tuner:
                 f"Tuner.phases: the best weights are kept across phases, but these look at {sorted(monitors)}, which "
                 "cannot be compared. Give every phase with keep='best' the same monitor."
             )
+
+    @property
+    def network(self) -> Tuner:
+        """The recipe's own part that names a backbone and its weights."""
+        return self
+
+    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Tuner:
+        """The same recipe with other weights."""
+        return replace(self, weights=weights)
+
+    def resized(self, image_size: tuple[int, int]) -> Tuner:
+        """The same recipe at another image size."""
+        return replace(self, image_size=image_size)
+
+    def in_precision(self, precision: str) -> Tuner:
+        """The same recipe computing in another precision."""
+        return replace(self, precision=precision)
+
+    def for_smoke(self, side: int) -> Tuner:
+        """The same recipe, small enough to see in seconds whether it runs: one epoch, random weights, small images."""
+        side = max(side, get_backbone(self.backbone).min_size)
+        phases = tuple(replace(phase, epochs=1) for phase in self.phases)
+        return replace(self, image_size=(side, side), weights=None, phases=phases)
 
     def fit(
         self,

@@ -1,4 +1,4 @@
-"""Layers of a fitted classifier's network that can be shown on an image."""
+"""A network's layers by name."""
 
 from __future__ import annotations
 
@@ -44,6 +44,22 @@ def find_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
             )
         # Of a small image the last layers may have a single position left, which shows nothing.
         return next((layer for layer in reversed(mapped) if layer.output.shape[1:3] != (1, 1)), mapped[-1])
+    layer = named_layer(model, name)
+    if not with_positions([layer]):
+        received = "a model of its own" if isinstance(layer, keras.Model) else type(layer).__name__
+        raise InputError(
+            f"layer: {name} ({received}) has no output (B, h, w, channels), which is what can be shown on an image. "
+            f"{suggestions(model)}"
+        )
+    return layer
+
+
+def named_layer(model: keras.Model, name: str) -> keras.layers.Layer:
+    """The layer of that name.
+
+    Raises:
+        InputError: no such layer, with names that are near and those to take.
+    """
     layers = {layer.name: layer for layer in model.layers}
     if name not in layers:
         near = get_close_matches(str(name), layers, n=3)
@@ -51,12 +67,6 @@ def find_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
             f"layer: received {name!r}, which the model does not have."
             + (f" Near: {', '.join(near)}." if near else "")
             + f" {suggestions(model)}"
-        )
-    if not with_positions([layers[name]]):
-        received = "a model of its own" if isinstance(layers[name], keras.Model) else type(layers[name]).__name__
-        raise InputError(
-            f"layer: {name} ({received}) has no output (B, h, w, channels), which is what can be shown on an image. "
-            f"{suggestions(model)}"
         )
     return layers[name]
 

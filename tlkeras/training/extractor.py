@@ -1,0 +1,158 @@
+"""Features of a network that learns nothing, and a classifier of scikit-learn on them.
+
+Declarations only: importing this module loads neither scikit-learn nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone, get_backbone
+from tlkeras.models.head import check_pooling
+from tlkeras.models.precision import PRECISIONS
+from tlkeras.schema import InputError, Samples, check_image_size
+from tlkeras.training.feature_table import FEATURE_DTYPES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkeras.models.weights import WeightsFile
+    from tlkeras.training.feature_classifier import FeatureClassifier
+    from tlkeras.training.feature_store import FeatureStore
+
+# {name: (module, class, arguments)} of scikit-learn; what is not named here are its defaults.
+CLASSIFIERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "knn": ("sklearn.neighbors", "KNeighborsClassifier", {"n_neighbors": 3}),
+    "svm": ("sklearn.svm", "SVC", {"kernel": "rbf"}),
+    "logistic_regression": ("sklearn.linear_model", "LogisticRegression", {"max_iter": 1000}),
+    "random_forest": ("sklearn.ensemble", "RandomForestClassifier", {"n_estimators": 100}),
+    "decision_tree": ("sklearn.tree", "DecisionTreeClassifier", {}),
+    "naive_bayes": ("sklearn.naive_bayes", "GaussianNB", {}),
+}
+SCALINGS = ("standard", "none")
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen network's features, and a classifier of scikit-learn that learns from them.
+
+    Features as an off-the-shelf representation: Razavian et al., CNN Features off-the-shelf, CVPR workshops 2014.
+
+    Args:
+        backbone: a name of `tl.BACKBONES`, or a Backbone of your own.
+        classifier: "knn" (k = 3), "svm" (RBF kernel), "logistic_regression", "random_forest", "decision_tree" or
+            "naive_bayes", with scikit-learn's defaults but for those in brackets. Where votes of the SVM's pairs of
+            classes tie, the farthest inside wins (scikit-learn's break_ties), so that decisions and probabilities
+            agree.
+        weights: "imagenet", None for random ones, a weights file, or an earlier run's saved classifier; in an
+            Experiment's cells also a tl.EarlierRun.
+        image_size: (height, width) in pixels; None takes the network's native size.
+        layer: whose output the features are; None takes the backbone's last. With an earlier run's classifier as
+            weights also one of its head, e.g. "head_dense_1", with the preprocessing and precision it was trained with.
+        pooling: what is made of a layer's positions: "avg", "max", or "flatten" for all of them.
+        scaling: "standard" gives every feature mean 0 and deviation 1 over the training images; "none" leaves them.
+        arguments: further arguments of scikit-learn's class, e.g. {"n_neighbors": 5}.
+        preprocessing: as in `tl.Tuner`.
+        precision: what the network computes in: "float32", "bfloat16" or "float16".
+        feature_dtype: how features are kept: "float32", or "float16" for half the room.
+
+    Raises:
+        InputError: names the field, what it received and what it accepts.
+    """
+
+    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose features the classifier is fitted to
+    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store")
+    searches: ClassVar[bool] = False  # over a grid of settings
+    keeps_model: ClassVar[bool] = False  # in a run folder
+
+    backbone: str | Backbone
+    classifier: str = "knn"
+    _: KW_ONLY
+    weights: str | None = "imagenet"
+    image_size: tuple[int, int] | None = None
+    layer: str | None = None
+    pooling: str = "avg"
+    scaling: str = "standard"
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    preprocessing: str = "backbone"
+    precision: str = "float32"
+    feature_dtype: str = "float32"
+
+    def __post_init__(self):
+        row = get_backbone(self.backbone)
+        size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
+        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size, network=row.name))
+        check_pooling("Extractor.pooling", self.pooling)
+        for name, accepted in (
+            ("classifier", tuple(CLASSIFIERS)),
+            ("scaling", SCALINGS),
+            ("preprocessing", ("backbone", *PREPROCESSING)),
+            ("precision", PRECISIONS),
+            ("feature_dtype", FEATURE_DTYPES),
+        ):
+            if getattr(self, name) not in accepted:
+                raise InputError(
+                    f"Extractor.{name}: received {getattr(self, name)!r}; accepted: {', '.join(accepted)}."
+                )
+        if self.layer is not None and not isinstance(self.layer, str):
+            raise InputError(f"Extractor.layer: received {self.layer!r}; accepted: None, or the name of a layer.")
+        if not isinstance(self.arguments, Mapping):
+            raise InputError(f"Extractor.arguments: received {self.arguments!r}; accepted is a dict.")
+        object.__setattr__(self, "arguments", dict(self.arguments))
+
+    @property
+    def network(self) -> Extractor:
+        """The recipe's own part that names a backbone and its weights."""
+        return self
+
+    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Extractor:
+        """The same recipe with other weights."""
+        return replace(self, weights=weights)
+
+    def resized(self, image_size: tuple[int, int]) -> Extractor:
+        """The same recipe at another image size."""
+        return replace(self, image_size=image_size)
+
+    def in_precision(self, precision: str) -> Extractor:
+        """The same recipe computing in another precision; "auto", which times a training, leaves it as it is."""
+        return self if precision == "auto" else replace(self, precision=precision)
+
+    def for_smoke(self, side: int) -> Extractor:
+        """The same recipe, small enough to see in seconds whether it runs: random weights, images of `side` pixels.
+
+        In place of a layer of an earlier run's head, which random weights have none of, comes the backbone's last.
+        """
+        side = max(side, get_backbone(self.backbone).min_size)
+        layer = None if (self.layer or "").startswith(HEAD_PREFIX) else self.layer
+        return replace(self, image_size=(side, side), weights=None, layer=layer)
+
+    def fit(
+        self,
+        train: Samples | tuple[np.ndarray, np.ndarray],
+        val: Samples | tuple[np.ndarray, np.ndarray] | None = None,
+        *,
+        seed: int,
+        weights_folder: str | None = None,
+        store: FeatureStore | str | os.PathLike | bool = True,
+        progress: bool = True,
+    ) -> FeatureClassifier:
+        """Computes the features of the training images, or finds them in the feature store, and fits the classifier.
+
+        Args:
+            train: training samples with labels, or (images, labels): uint8 (n, H, W, 3) RGB and integers (n,).
+            val: accepted as every recipe does; nothing is chosen by it, and nothing fitted to it.
+            seed: random weights, and the draws of the classifier, are functions of it.
+            weights_folder: where weight files are looked for first; see `tlkeras.models.weights`.
+            store: as in `Tuner.fit`.
+            progress: show lines, and bars on long work.
+
+        Raises:
+            InputError: samples without labels, a class without training image, unreadable files, a layer that is not
+                there, arguments that scikit-learn's class does not take.
+        """
+        from tlkeras.training.feature_classifier import fit_extractor
+
+        return fit_extractor(self, train, val, seed=seed, weights_folder=weights_folder, store=store, progress=progress)

@@ -1,0 +1,190 @@
+"""A classifier of scikit-learn on the features of a frozen network: how it is fitted, and what it predicts."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from tlkeras.models.backbones import get_backbone
+from tlkeras.models.classifier import build_encoder
+from tlkeras.models.device import device_name
+from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.seeds import derive_seed
+from tlkeras.training.checks import as_samples, check_pixels, check_samples, to_predict
+from tlkeras.training.extractor import CLASSIFIERS, Extractor
+from tlkeras.training.feature_store import BATCH, FeatureStore, open_store
+from tlkeras.training.features import features_of, run_network
+from tlkeras.training.progress import printer
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+_CALIBRATION_FOLDS = 5
+# Of a support vector machine: what makes its distances probabilities, one distance for each class.
+_OUR_OWN = ("probability", "decision_function_shape")
+
+
+def fit_extractor(
+    recipe: Extractor, train, val, *, seed: int, weights_folder=None, store=True, progress=True
+) -> FeatureClassifier:
+    """See `Extractor.fit`."""
+    train = as_samples("train", train)
+    val = None if val is None else as_samples("val", val, train.class_names)
+    check_samples(train, val)
+    say, backbone = printer(progress), get_backbone(recipe.backbone)
+    weights = find_weights(backbone, recipe.weights, folder=weights_folder)
+    estimator = _build_estimator(recipe, train, seed)
+    say(f"{backbone.name}, weights: {'random' if weights is None else weights.path.name}")
+    if weights is not None and weights.note:
+        say(f"note: {weights.note}")
+    network = build_encoder(
+        backbone,
+        image_size=recipe.image_size,
+        weights=weights,
+        layer=recipe.layer,
+        pooling=recipe.pooling,
+        preprocessing=recipe.preprocessing,
+        precision=recipe.precision,
+        seed=derive_seed(seed, "weights"),
+    )
+    unfitted = FeatureClassifier(
+        network, estimator, train.class_names, recipe.image_size, weights, open_store(store), recipe.feature_dtype
+    )
+    features = features_of(network, train, store=unfitted.store, dtype=recipe.feature_dtype, say=say, progress=progress)
+    start = time.perf_counter()
+    _fit(estimator, recipe, features, train.labels)
+    say(
+        f"{recipe.classifier} on {features.shape[1]:,} features of {len(train):,} images, fitted in "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+    return unfitted
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureClassifier:
+    """What `Extractor.fit` returns. It lives in memory: recipe, data and seed make the same one again in seconds.
+
+    Attributes:
+        network: keras.Model over raw pixels, float32 (B, H, W, 3) RGB in [0, 255], to features float32 (B, d).
+        estimator: the fitted scikit-learn pipeline, from features (n, d) to probabilities (n, k).
+        class_names: the k classes, in the order of the probabilities.
+        image_size: (height, width) in pixels.
+        weights: the weights file of the network, or None for random ones.
+        store: where features are found and kept, or None.
+        feature_dtype: they are kept in.
+    """
+
+    network: keras.Model
+    estimator: ClassifierMixin = field(repr=False)
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    weights: WeightsFile | None = None
+    store: FeatureStore | None = field(default=None, repr=False)
+    feature_dtype: str = "float32"
+
+    def features(self, samples: Samples) -> np.ndarray:
+        """The features of every sample, in order, before scaling: float32 (n, d).
+
+        Raises:
+            InputError: files that cannot be read.
+        """
+        return features_of(self.network, samples, store=self.store, dtype=self.feature_dtype)
+
+    def predict(self, samples: Samples) -> Predictions:
+        """Probabilities for every sample, in order; none is left out. Features are found in the store, or added.
+
+        Raises:
+            InputError: no samples, or of other classes; files that cannot be read.
+        """
+        samples = to_predict(samples, self.class_names)
+        return Predictions(samples=samples, probs=self._probs(self.features(samples)))
+
+    def predict_pixels(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities for pixels that are in memory.
+
+        Args:
+            images: (n, H, W, 3), RGB, uint8 or float in [0, 255], (H, W) the classifier's `image_size`; n may be 0.
+
+        Returns:
+            float32 (n, k), in the order of `class_names`.
+
+        Raises:
+            InputError: images of another shape, or scaled to 0..1.
+        """
+        batches = check_pixels(images, self.image_size, BATCH)
+        probs = [self._probs(run_network(self.network, batch)) for batch in batches]
+        return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *probs])
+
+    def write_run(self, folder: str | os.PathLike) -> dict:
+        """Writes nothing, for fitting again takes seconds; see `TunedClassifier.write_run`."""
+        return {
+            "features": self.network.output_shape[1],
+            "weights": None if self.weights is None else self.weights.describe(),
+            "device": device_name(),
+        }
+
+    def _probs(self, features: np.ndarray) -> np.ndarray:
+        probs = self.estimator.predict_proba(features)
+        # Log-likelihoods of naive Bayes can be so large that what float64 leaves of their differences sums to no 1.
+        return (probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _fit(estimator: ClassifierMixin, recipe: Extractor, features: np.ndarray, labels: np.ndarray) -> None:
+    if recipe.classifier == "naive_bayes" and not np.ptp(features, axis=0).any():  # its variances would be 0
+        raise InputError(
+            f"train: the network gives the same features for all {len(features):,} images, of which naive_bayes can "
+            "make no probabilities. Take other images, another layer, or weights that are not broken."
+        )
+    try:
+        estimator.fit(features, labels)
+    except (TypeError, ValueError) as error:
+        if not recipe.arguments:
+            raise
+        raise InputError(
+            f"Extractor.arguments: received {recipe.arguments}, with which {recipe.classifier} cannot be fitted: "
+            f"{error}"
+        ) from error
+
+
+def _build_estimator(recipe: Extractor, train: Samples, seed: int) -> ClassifierMixin:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    module, name, defaults = CLASSIFIERS[recipe.classifier]
+    state = derive_seed(seed, "extractor")
+    classifier = getattr(import_module(module), name)()
+    accepted = [argument for argument in classifier.get_params() if argument not in _OUR_OWN]
+    unknown = [str(argument) for argument in recipe.arguments if argument not in accepted]
+    if unknown:
+        raise InputError(
+            f"Extractor.arguments: received {', '.join(unknown)}; accepted of scikit-learn's {name}: "
+            f"{', '.join(accepted)}."
+        )
+    given = {**defaults, **({"random_state": state} if "random_state" in accepted else {}), **recipe.arguments}
+    classifier.set_params(**given)
+    neighbours = given.get("n_neighbors", 0)
+    if isinstance(neighbours, int) and neighbours > len(train):
+        raise InputError(f"Extractor.arguments: n_neighbors={neighbours}, and there are {len(train)} training images.")
+    pipeline = make_pipeline(*[StandardScaler()] * (recipe.scaling == "standard"), classifier)
+    if hasattr(pipeline, "predict_proba"):
+        return pipeline
+    # A support vector machine has distances, not probabilities. One temperature, fitted to the distances of training
+    # images that were left out in turn, makes some of them and leaves every decision as it is (Guo et al., ICML 2017).
+    # Where classes have as many votes, the larger distance decides: break_ties, which SVC has to be asked for.
+    folds = min(_CALIBRATION_FOLDS, min(train.class_counts().values()))
+    if folds < 2:
+        raise InputError(
+            f"train: {recipe.classifier} needs two training images of each class for its probabilities; received "
+            f"{train.class_counts()}."
+        )
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=state)
+    return CalibratedClassifierCV(pipeline, method="temperature", ensemble=False, cv=splitter)

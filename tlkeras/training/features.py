@@ -1,0 +1,75 @@
+"""Features of samples as one array in memory, for what learns from all of them at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tlkeras.data.pipeline import with_bar
+from tlkeras.machine import available_memory
+from tlkeras.schema import InputError, Samples
+from tlkeras.sizes import format_size
+from tlkeras.training.feature_store import BATCH, FeatureStore
+from tlkeras.training.feed import KeptFeatures, Part
+
+
+def features_of(
+    network: keras.Model,
+    samples: Samples,
+    *,
+    store: FeatureStore | None,
+    dtype: str = "float32",
+    say: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> np.ndarray:
+    """What a network gives for every sample, in order: float32 (n, d).
+
+    Args:
+        network: as `tlkeras.models.classifier.build_encoder` made it.
+        samples: n images.
+        store: where features are looked for, and kept; None, or one without room, runs the network.
+        dtype: they are kept in.
+        say: told in words what takes long.
+        progress: show a bar.
+
+    Raises:
+        InputError: files that cannot be read, features that are not finite or take more than the memory that is free.
+    """
+    if not isinstance(samples, Samples):
+        raise InputError(
+            f"samples: received {type(samples).__name__}; accepted are tl.Samples, e.g. tl.from_arrays(...)."
+        )
+    needed, free = 4 * len(samples) * math.prod(network.output_shape[1:]), available_memory()
+    if needed > 0.9 * free:
+        raise InputError(
+            f"features: {len(samples):,} images give {format_size(needed)} of features ({network.output_shape[1]:,} "
+            f'each), and {format_size(free)} of memory are free. Take pooling="avg", a later layer, or fewer images.'
+        )
+    part, kept = Part(samples, network.input_shape[1:3], progress=progress), KeptFeatures(store, [network], dtype, say)
+    if store is not None and kept.have_room(len(samples)):
+        found = kept.of(part.sources, part.stream, progress=progress)
+        return found.table[found.rows].astype(np.float32, copy=False)
+    batches = with_bar(part.stream(np.arange(len(samples))), len(samples), progress)
+    rows = [run_network(network, batch) for batch in batches]
+    return np.concatenate([np.empty((0, *network.output_shape[1:]), np.float32), *rows])
+
+
+def run_network(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What a network gives for images (b, H, W, 3) in 0..255: float32 (b, d).
+
+    Raises:
+        InputError: features that are not finite.
+    """
+    # One size of batch: TensorFlow prepares itself anew for every other.
+    pixels = np.zeros((BATCH, *images.shape[1:]), np.float32)
+    pixels[: len(images)] = images
+    features = np.asarray(network.predict_on_batch(pixels), np.float32)[: len(images)]
+    if not np.isfinite(features).all():
+        raise InputError(
+            f"features: {network.name} gives values that are not finite. In half precision a layer overflows: take "
+            'precision="bfloat16" or "float32". In float32 the weights are broken.'
+        )
+    return features
