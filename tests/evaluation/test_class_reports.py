@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+from tidy import tidy
+
+import tlkeras as tl
+from tlkeras.evaluation.class_reports import class_reports_table
+from tlkeras.evaluation.metrics import classification_report_table
+
+CELL, OTHER = ("knn", "resnet18"), ("svm", "resnet18")
+
+
+def scores_of(cell, part="test", seeds=((0.5, 1.0, 2 / 3), (0.6, 0.8, 0.7))):
+    """One class, "Gland", beside means over the classes, over so many seeds."""
+    names = ("precision", "recall", "f1")
+    return tidy(
+        cell,
+        part,
+        **{f"{name}_Gland": [(seed, row[i]) for seed, row in enumerate(seeds)] for i, name in enumerate(names)},
+        **{f"macro_{name}": [(seed, row[i] / 2) for seed, row in enumerate(seeds)] for i, name in enumerate(names)},
+    )
+
+
+def test_each_class_and_their_mean_has_a_line_in_every_cell():
+    table = class_reports_table(pd.concat([scores_of(CELL), scores_of(OTHER, seeds=((1, 1, 1),))]), part="test")
+    assert table.index.names == ["method", "backbone", "class"]
+    assert table.index.tolist() == [
+        (*CELL, "Gland"),
+        (*CELL, "mean over the classes"),
+        (*OTHER, "Gland"),
+        (*OTHER, "mean over the classes"),
+    ]
+    # (0.5 + 0.6) / 2 and |0.6 - 0.5| / sqrt(2); the deviation of two values has n - 1 = 1 below it.
+    assert table.loc[(*CELL, "Gland")].tolist() == ["0.550 ± 0.071", "0.900 ± 0.141", "0.683 ± 0.024"]
+    assert table.loc[(*CELL, "mean over the classes"), "precision"] == "0.275 ± 0.035"
+    assert table.loc[(*OTHER, "Gland")].tolist() == ["1.000", "1.000", "1.000"]
+
+
+def test_only_the_part_that_is_asked_for_is_shown():
+    scores = pd.concat([scores_of(CELL), scores_of(CELL, "test2", seeds=((0.25, 0.25, 0.25),))])
+    assert class_reports_table(scores, part="test2")["recall"].tolist() == ["0.250", "0.125"]
+
+
+def test_a_figure_that_one_seed_leaves_undefined_is_not_a_mean_over_the_others():
+    table = class_reports_table(scores_of(CELL, seeds=((np.nan, 0.0, 0.0), (1.0, 1.0, 1.0))), part="test")
+    assert table.loc[(*CELL, "Gland")].tolist() == ["not defined", "0.500 ± 0.707", "0.500 ± 0.707"]
+
+
+def test_it_says_what_the_report_of_the_predictions_says():
+    # Gland 2 of 3 right, Tumor 1 of 1, Nongland never predicted: no precision.
+    samples = tl.Samples(
+        images=tuple("abcde"), labels=np.array([0, 0, 0, 1, 2]), class_names=("Gland", "Nongland", "Tumor")
+    )
+    report = classification_report_table(tl.Predictions(samples, np.eye(3, dtype=np.float32)[[0, 0, 2, 0, 2]]))
+    figures = {
+        f"macro_{metric}" if name == "macro" else f"{metric}_{name}": [(0, report.loc[name, metric])]
+        for name in report.index
+        for metric in ("precision", "recall", "f1")
+    }
+    table = class_reports_table(tidy(CELL, "test", **figures), part="test").droplevel(["method", "backbone"])
+    assert table.loc["Gland"].tolist() == ["0.667", "0.667", "0.667"]
+    assert table.loc["Tumor"].tolist() == ["0.500", "1.000", "0.667"]
+    assert table.loc["Nongland"].tolist() == ["not defined", "0.000", "0.000"]
+    assert table.loc["mean over the classes"].tolist() == ["not defined", "0.556", "0.444"]
+
+
+def test_a_score_that_is_there_twice_is_refused():
+    with pytest.raises(tl.InputError):
+        class_reports_table(pd.concat([scores_of(CELL), scores_of(CELL)]), part="test")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tlkeras.evaluation.grid_search_plots import draw_grid
+from tlkeras.evaluation.grid_search_tables import ranking_table
+from tlkeras.evaluation.plots import new_figure
+from tlkeras.schema import InputError
+
+FOLDS = {
+    (0.0001, 3): [0.6, 0.7],
+    (0.0001, 5): [1.0, 1.0],
+    (0.01, 3): [0.9, 0.8],
+    (0.1, 5): [1.0, 1.0],
+    (0.1, 3): [None, 0.5],
+}
+
+
+def ranking(folds=FOLDS, extra=()):
+    rows = [(*setting, i, a) for setting, accuracies in folds.items() for i, a in enumerate(accuracies)]
+    table = pd.DataFrame(rows, columns=["learning_rate", "epochs", "fold", "accuracy"]).assign(**dict(extra))
+    return ranking_table(table, ["learning_rate", "epochs", *dict(extra)])
+
+
+def written(ax):
+    return {tuple(text.get_position()): text.get_text() for text in ax.texts}
+
+
+def test_each_pair_has_its_mean_and_spread_where_its_settings_say():
+    ax = draw_grid(ranking(), new_figure(5, 4)[1])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["3", "5"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0.0001", "0.01", "0.1"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epochs", "learning rate")
+    assert written(ax) == {
+        (0, 0): "65.0\n± 7.1",
+        (1, 0): "100.0\n± 0.0",
+        (0, 1): "85.0\n± 7.1",
+        (1, 1): "not run",
+        (0, 2): "not defined",
+        (1, 2): "100.0\n± 0.0",
+    }
+    assert ax.get_ylim()[0] < ax.get_ylim()[1]  # the lowest rate below
+    shown = ax.images[0].get_array()
+    np.testing.assert_allclose(shown.filled(-1), [[65, 100], [85, -1], [-1, 100]])
+
+
+def test_the_chosen_pair_has_a_solid_frame_and_its_equals_a_dashed_one():
+    ax = draw_grid(ranking(), new_figure(5, 4)[1])
+    frames = {(round(f.get_x() + 0.47), round(f.get_y() + 0.45)): f.get_linestyle() for f in ax.patches}
+    assert frames.keys() == {(1, 0), (1, 2)}
+    assert frames[1, 0] == "-"  # as many epochs, the lower rate
+    assert frames[1, 2] != "-"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chosen", "as good"]
+    alone = draw_grid(ranking({(0.1, 3): [0.9], (0.1, 5): [0.8]}), new_figure(4, 2)[1])
+    assert [text.get_text() for text in alone.get_legend().get_texts()] == ["chosen"]
+
+
+def test_axes_can_be_exchanged():
+    ax = draw_grid(ranking(), new_figure(5, 4)[1], x="learning_rate", y="epochs")
+    assert written(ax)[2, 1] == "100.0\n± 0.0"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("learning rate", "epochs")
+
+
+def test_numbers_can_be_read_on_dark_and_on_bright():
+    ax = draw_grid(ranking({(0.1, i): [i / 10] for i in range(11)}), new_figure(9, 2)[1])
+    image = ax.images[0]
+    for text in ax.texts:
+        rgb = np.array(image.to_rgba(image.get_array()[0, int(text.get_position()[0])])[:3])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        ground, ink = linear @ [0.2126, 0.7152, 0.0722], {"black": 0.0, "white": 1.0}[text.get_color()]
+        low, high = sorted((ground, ink))
+        assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, level AA
+    assert {text.get_color() for text in ax.texts} == {"black", "white"}
+    assert ax.texts[0].get_text() == "0.0"  # one fold has no spread
+
+
+def test_small_differences_stay_small_and_equals_are_bright():
+    ax = draw_grid(ranking({(0.1, 3): [0.9], (0.1, 5): [0.9]}), new_figure(4, 2)[1])
+    assert ax.images[0].get_clim() == (88, 90)
+
+
+def test_nothing_defined_is_drawn_as_that():
+    ax = draw_grid(ranking({(0.1, 3): [None]}), new_figure(4, 2)[1])
+    assert list(written(ax).values()) == ["not defined"]
+    assert not ax.patches
+
+
+def test_settings_that_are_words_or_none_have_their_place_too():
+    rows = [(stage, optimizer, 0, 0.5) for stage in (None, "block5") for optimizer in ("sgd", "adam")]
+    table = pd.DataFrame(rows, columns=["phase_2.unfreeze_from", "phase_2.optimizer", "fold", "accuracy"])
+    fields = list(table.columns[:2])
+    ax = draw_grid(ranking_table(table, fields), new_figure(5, 4)[1], x=fields[0], y=fields[1])
+    assert sorted(label.get_text() for label in ax.get_xticklabels()) == ["block5", "none"]
+    assert list(written(ax).values()) == ["50.0"] * 4
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("phase 2 unfreeze from", "phase 2 optimizer")
+
+
+def test_a_third_field_and_a_field_that_is_not_there_are_refused():
+    table = pd.concat([ranking(extra={"momentum": m}.items()) for m in (0.0, 0.9)])
+    with pytest.raises(InputError, match=r"a pair \(epochs, learning_rate\) is there several times"):
+        draw_grid(table, new_figure(5, 4)[1])
+    with pytest.raises(InputError, match="y: received 'rate'"):
+        draw_grid(table, new_figure(5, 4)[1], y="rate")
