@@ -1,0 +1,214 @@
+"""How a grid is run: its cells spread by joblib, their answers ranked, the best setting fitted on all images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from tlkeras.data.digests import source_digests
+from tlkeras.evaluation.grid_search import SETTING_PREFIX, fold_results
+from tlkeras.evaluation.grid_search_tables import ranking_table
+from tlkeras.files import read_json
+from tlkeras.machine import available_memory
+from tlkeras.runs import describe
+from tlkeras.schema import DivergedError, InputError, Samples, Splits
+from tlkeras.seeds import derive_seed
+from tlkeras.training.checks import as_samples, check_samples
+from tlkeras.training.feature_store import open_store
+from tlkeras.training.grid_cell import NO_ANSWER, GridCell, run_cell
+from tlkeras.training.progress import printer
+from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
+from tlkeras.training.searched_classifier import SearchedClassifier
+
+if TYPE_CHECKING:
+    from tlkeras.training.search import Recipe
+
+
+def fit_search(
+    search: Search,
+    train,
+    val,
+    *,
+    seed: int,
+    weights_folder=None,
+    store=True,
+    memory_budget=None,
+    folder=None,
+    progress=True,
+) -> SearchedClassifier:
+    """See `Search.fit`."""
+    train = as_samples("train", train)
+    val = None if val is None else as_samples("val", val, train.class_names)
+    check_samples(train, val)
+    say, start = printer(progress), time.perf_counter()
+    recipe = search.recipe
+    if recipe.network is not None:
+        from tlkeras.models.weights import find_weights
+
+        recipe = recipe.starting_from(find_weights(recipe.backbone, recipe.network.weights, folder=weights_folder))
+    known = {"weights_folder": weights_folder, "memory_budget": memory_budget}
+    options = {name: value for name, value in known.items() if name in recipe.fit_options}
+    opened = open_store(store)
+    place = None if opened is None else (opened.folder, opened.limit)
+    folds = search.folds.folds(train, seed=seed)
+    _check_folds(folds)
+    runs, n_folds = _shared_runs(recipe, search), len(folds)
+    source_of = [] if folder is None else source_digests(train)
+    shared = options
+    if "memory_budget" in options and memory_budget is None:
+        shared = options | {"memory_budget": available_memory() // 2 // joblib.effective_n_jobs(None)}
+    place_of_kept = None if folder is None else Path(folder).expanduser().absolute()
+    cells = []
+    for fold, splits in enumerate(folds):
+        held_out = np.isin(train.sample_ids, splits.test.sample_ids)
+        digest = None if folder is None else _digest(train, held_out, source_of)
+        cells += [
+            GridCell(
+                recipe=run,
+                answers=answers,
+                fold=fold,
+                seed=derive_seed(seed, "fold", fold),
+                samples=train,
+                held_out=held_out,
+                images=digest,
+                options=shared,
+                store=place,
+                folder=place_of_kept,
+            )
+            for run, answers in runs
+        ]
+    del folds
+    say(
+        f"grid: {len(search.settings)} settings x {n_folds} folds, {len(cells)} trainings on {len(train):,} images "
+        "(one to the most epochs answers for fewer)"
+    )
+    predicted: dict[tuple[int, int], list[int]] = {}
+    n_kept = 0
+    for number, (cell, found, seconds) in enumerate(_finished(cells), start=1):
+        labels = train.labels[cell.held_out].tolist()
+        words = []
+        for setting, of_setting in found.items():
+            predicted[setting, cell.fold] = of_setting
+            share = np.mean([given == label for given, label in zip(of_setting, labels, strict=True)])
+            words.append(f"{_words(search.settings[setting])}: {share:.3f}")
+        n_kept += seconds is None
+        took = "kept" if seconds is None else f"{seconds:.1f} s"
+        say(f"  {number:>3}/{len(cells)}  fold {cell.fold + 1}, {took}: {'; '.join(words)}")
+    if all(label == NO_ANSWER for answers in predicted.values() for label in answers):
+        raise DivergedError(
+            "Search.grid: the loss of every setting is no longer a number, in every fold. Lower the learning rates."
+        )
+    held_out = {cell.fold: cell.held_out for cell in cells}
+    out_of_fold = _out_of_fold(train, held_out, predicted, len(search.settings))
+    settings = [{name: _plain(value) for name, value in setting.items()} for setting in search.settings]
+    ranking = ranking_table(fold_results(out_of_fold, settings), fields=tuple(search.grid))
+    chosen = tuple(ranking.iloc[0][list(search.grid)])
+    best = next(
+        setting for setting, plain in zip(search.settings, settings, strict=True) if tuple(plain.values()) == chosen
+    )
+    spent = time.perf_counter() - start
+    tied = int((ranking["rank"] == ranking["rank"].iloc[0]).sum())
+    say(
+        f"best: {_words(best)}, mean accuracy {ranking['mean'].iloc[0]:.4f} over {n_folds} folds"
+        + (f"; {tied} settings tie, the one with fewest epochs, then the lower rate, is taken" if tied > 1 else "")
+        + f"; the grid took {spent:.1f} s"
+    )
+    winner = with_setting(recipe, best)
+    if "store" in recipe.fit_options:
+        options["store"] = False if opened is None else opened
+    classifier = winner.fit(train, seed=seed, progress=progress, **options)
+    # The weights as they were named, not where they lay on this machine.
+    recipe = with_setting(search.recipe, best)
+    return SearchedClassifier(classifier, best, recipe, ranking, out_of_fold, spent, len(cells), n_kept)
+
+
+def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int, int | None]]]:
+    """The trainings of one fold, and which settings each answers: {setting number: epochs}."""
+    runs: dict[str, tuple[Recipe, dict[int, int | None]]] = {}
+    for number, setting in enumerate(search.settings):
+        wanted = with_setting(recipe, setting)
+        epochs = last_epochs(wanted)
+        alike = wanted if epochs is None else to_epochs(wanted, 1)
+        _, answers = runs.setdefault(json.dumps(describe(alike), sort_keys=True), (wanted, {}))
+        answers[number] = epochs
+    return [
+        (run if None in answers.values() else to_epochs(run, max(answers.values())), answers)
+        for run, answers in runs.values()
+    ]
+
+
+def _check_folds(folds: list[Splits]) -> None:
+    """Refuses folds whose training images lack a class, before anything is trained."""
+    for number, splits in enumerate(folds, start=1):
+        missing = [name for name, count in splits.train.class_counts().items() if count == 0]
+        if missing:
+            raise InputError(
+                f"train: without fold {number} of {len(folds)} there is no training image of {', '.join(missing)}. Add "
+                "some (of other groups, where groups are respected), or leave the class out."
+            )
+
+
+def _digest(samples: Samples, held_out: np.ndarray, sources: list[bytes]) -> str:
+    found = hashlib.sha256()
+    for source, label, out in zip(sources, samples.labels, held_out, strict=True):
+        found.update(f"{label} {out} {source.hex()}\n".encode())
+    return found.hexdigest()
+
+
+def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, list[int]], float | None]]:
+    """Each cell with its answers as it gets finished, those that were kept first (their seconds are None)."""
+    todo = []
+    for number, cell in enumerate(cells):
+        kept = None if cell.file is None or not cell.file.is_file() else read_json(cell.file)
+        if kept is None:
+            todo.append(number)
+        elif len(kept) != len(cell.answers) or {len(answer) for answer in kept} != {int(cell.held_out.sum())}:
+            raise InputError(f"{cell.file} is not what a grid keeps; remove it, and its training is run again.")
+        else:
+            yield cell, dict(zip(cell.by_epochs(), kept, strict=True)), None
+    # One cell at a time, so that each is told as soon as it is finished.
+    try:
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+    except ValueError:  # Ray's pool gives all results at once
+        parallel = joblib.Parallel(batch_size=1)
+    for number, answers, seconds in parallel(joblib.delayed(_numbered)(number, cells[number]) for number in todo):
+        yield cells[number], answers, seconds
+
+
+def _numbered(number: int, cell: GridCell) -> tuple[int, dict[int, list[int]], float]:
+    return number, *run_cell(cell)
+
+
+def _out_of_fold(
+    train: Samples, held_out: dict[int, np.ndarray], predicted: dict[tuple[int, int], list[int]], n_settings: int
+) -> pd.DataFrame:
+    frames = []
+    for fold, rows in held_out.items():
+        test = train.take(np.flatnonzero(rows))
+        names = np.array([*test.class_names, ""], dtype=object)  # the last one stands for NO_ANSWER
+        columns = {
+            "sample_id": test.sample_ids,
+            "group": "" if test.groups is None else test.groups,
+            "fold": fold,
+            "label": names[test.labels],
+        }
+        columns |= {f"{SETTING_PREFIX}{n}": names[np.array(predicted[n, fold])] for n in range(n_settings)}
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _plain(value: Any) -> Any:
+    """A grid's value as a table holds it: numbers and words as they are, anything else in words."""
+    return value if isinstance(value, int | float | str) else json.dumps(describe(value))
+
+
+def _words(setting: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_plain(value)}" for name, value in setting.items())

@@ -1,0 +1,255 @@
+"""A grid of settings, each judged by cross-validation on the training images; the best one is fitted on all of them.
+
+The cells of the grid are spread by joblib: `joblib.parallel_config(backend="loky" | "ray", n_jobs=...)` around `fit`
+decides where they run. Declarations only: importing this module loads no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tlkeras.data.splits import KFold
+from tlkeras.runs import describe
+from tlkeras.schema import InputError, Samples
+from tlkeras.training.tuner import Phase, Tuner
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkeras.models.weights import WeightsFile
+    from tlkeras.training.extractor import Extractor
+    from tlkeras.training.feature_store import FeatureStore
+    from tlkeras.training.pixel_baseline import PixelBaseline
+    from tlkeras.training.searched_classifier import SearchedClassifier
+
+    Recipe = Tuner | Extractor | PixelBaseline
+
+_SMOKE_EPOCHS = (1, 2)
+# Of a recipe: phases go by their fields; weights belong to one backbone, and are looked up once for all cells.
+_NOT_VARIED = {"phases", "backbone", "weights"}
+
+
+@dataclass(frozen=True)
+class Search:
+    """A recipe whose settings are chosen by cross-validated accuracy over a grid.
+
+    Args:
+        recipe: a Tuner, Extractor or PixelBaseline.
+        grid: {name: values}, in the order of the table. A name is a field of the recipe ("batch_size"), a field in one
+            of its parts ("head.dropout", "arguments.n_neighbors"), a phase's ("phase_2.learning_rate"), or a bare
+            field of the only phase ("learning_rate", "epochs"). Not the backbone or its weights: other networks are
+            other searches.
+        folds: how the training images are cut, stratified, groups on one side. A fold has no validation part: nothing
+            in it is chosen but by the grid itself.
+
+    Raises:
+        InputError: names the field, what it received and what it accepts; for every setting of the grid.
+    """
+
+    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # cross-validation takes the place of the validation images
+    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "folder")
+
+    searches: ClassVar[bool] = True
+
+    recipe: Recipe
+    grid: Mapping[str, Sequence[Any]] = field(hash=False)
+    folds: KFold = KFold(5)
+
+    def __post_init__(self):
+        if not hasattr(self.recipe, "fit_options") or isinstance(self.recipe, Search):
+            raise InputError(
+                f"Search.recipe: received {type(self.recipe).__name__}; accepted: a tl.Tuner, tl.Extractor or "
+                "tl.PixelBaseline."
+            )
+        if not isinstance(self.folds, KFold) or self.folds.val:
+            raise InputError(f"Search.folds: received {self.folds!r}; accepted is a tl.KFold with val=0.")
+        object.__setattr__(self, "grid", _as_grid(self.grid))
+        seen: dict[str, dict[str, Any]] = {}
+        for setting in self.settings:
+            recipe = with_setting(self.recipe, setting)
+            if isinstance(recipe, Tuner) and (recipe.augment_val or any(phase.patience for phase in recipe.phases)):
+                raise InputError(
+                    "Search.recipe: a fold has no validation images for Phase.patience to look at, or for augment_val "
+                    "to change. Leave them out; the grid can hold the epochs."
+                )
+            if getattr(recipe, "precision", None) == "auto":
+                raise InputError(
+                    'Search.recipe: precision "auto" is timed anew in every training, so that folds could compute in '
+                    'different ones. Name one: "float32", "bfloat16" or "float16".'
+                )
+            same = seen.setdefault(json.dumps(describe(recipe), sort_keys=True), setting)
+            if same is not setting:
+                raise InputError(f"Search.grid: {same} and {setting} are the same recipe; give each value once.")
+
+    @property
+    def settings(self) -> tuple[dict[str, Any], ...]:
+        """Every combination of values, the last name varying fastest."""
+        return tuple(dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values()))
+
+    @property
+    def network(self) -> Tuner | Extractor | None:
+        """The part of the recipe that names a backbone and its weights, None for pixels."""
+        return self.recipe.network
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether a run folder keeps the classifier."""
+        return self.recipe.keeps_model
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.recipe.image_size
+
+    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Search:
+        """The same search with other weights."""
+        return replace(self, recipe=self.recipe.starting_from(weights))
+
+    def resized(self, image_size: tuple[int, int]) -> Search:
+        """The same search at another image size."""
+        return replace(self, recipe=self.recipe.resized(image_size))
+
+    def in_precision(self, precision: str) -> Search:
+        """The same search computing in another precision."""
+        return replace(self, recipe=self.recipe.in_precision(precision))
+
+    def for_smoke(self, side: int) -> Search:
+        """The same search, small enough to see in seconds whether it runs: two folds, two values a name."""
+        grid = {
+            name: _SMOKE_EPOCHS[: len(values)] if name.split(".")[-1] == "epochs" else values[:2]
+            for name, values in self.grid.items()
+        }
+        return Search(self.recipe.for_smoke(side), grid, replace(self.folds, n_folds=2))
+
+    def fit(
+        self,
+        train: Samples | tuple[np.ndarray, np.ndarray],
+        val: Samples | tuple[np.ndarray, np.ndarray] | None = None,
+        *,
+        seed: int,
+        weights_folder: str | None = None,
+        store: FeatureStore | str | os.PathLike | bool = True,
+        memory_budget: str | int | None = None,
+        folder: str | os.PathLike | None = None,
+        progress: bool = True,
+    ) -> SearchedClassifier:
+        """Runs the grid, then fits the recipe with its best setting on all training images.
+
+        Settings that differ only in the epochs of the last phase are answered by one run to the largest, which is what
+        each of them would have been on its way, unless the rate follows a cosine. Ties in mean accuracy go to the
+        fewest epochs, then to the lower rate.
+
+        Args:
+            train: training samples with labels, or (images, labels); the folds are cut from them.
+            val: accepted as every recipe does; nothing is chosen by it, and nothing fitted to it.
+            seed: the folds are a function of it, every cell's training of it and the fold's number, the last fit of
+                it. Where cells run changes nothing.
+            weights_folder: where weight files are looked for first; see `tlkeras.models.weights`.
+            store: as in `Tuner.fit`; all cells share it, so that frozen layers see each image once.
+            memory_budget: as in `Tuner.fit`, for each cell; None shares half of what is free among those that run at a
+                time.
+            folder: finished cells are kept in it, and found there by a later call with the same images, recipe, seed
+                and versions; None keeps none. On several hosts it has to be on a disk they share. A Backbone of your
+                own is known by the name of its constructor: clear the folder when you change it.
+            progress: a line per cell as it gets finished; under Ray they all come at the end.
+
+        Raises:
+            InputError: as the recipe's own fit. A cell whose loss is no longer a number is no error: its images count
+                as wrongly predicted.
+        """
+        from tlkeras.training.grid import fit_search
+
+        return fit_search(
+            self,
+            train,
+            val,
+            seed=seed,
+            weights_folder=weights_folder,
+            store=store,
+            memory_budget=memory_budget,
+            folder=folder,
+            progress=progress,
+        )
+
+
+def with_setting(recipe: Recipe, setting: Mapping[str, Any]) -> Recipe:
+    """The recipe with the values of one setting.
+
+    Raises:
+        InputError: a name that the recipe does not have, or a value that it does not accept.
+    """
+    for name, value in setting.items():
+        recipe = _with(recipe, name, value)
+    return recipe
+
+
+def last_epochs(recipe: Recipe) -> int | None:
+    """The epochs of the last phase where a run to more of them passes through this recipe's end; None where not."""
+    if not isinstance(recipe, Tuner) or recipe.phases[-1].schedule == "cosine":
+        return None
+    return recipe.phases[-1].epochs
+
+
+def to_epochs(recipe: Tuner, epochs: int) -> Tuner:
+    """The recipe with so many epochs in its last phase."""
+    return replace(recipe, phases=(*recipe.phases[:-1], replace(recipe.phases[-1], epochs=epochs)))
+
+
+def _as_grid(given: Any) -> dict[str, tuple[Any, ...]]:
+    accepted = "accepted: {name: values}, each with a list of one value or more"
+    if not isinstance(given, Mapping) or not given:
+        raise InputError(f"Search.grid: received {given!r}; {accepted}.")
+    grid = {}
+    for name, values in given.items():
+        values = values.tolist() if hasattr(values, "tolist") else values  # of NumPy, to numbers of Python
+        if not isinstance(values, tuple | list | range) or not values:
+            raise InputError(f"Search.grid: received {values!r} for {name!r}; {accepted}.")
+        grid[str(name)] = tuple(values)
+    return grid
+
+
+def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
+    first, *rest = name.split(".")
+    phases = getattr(recipe, "phases", ())
+    phase_fields = {item.name for item in fields(Phase)}
+    names = {item.name for item in fields(recipe)} - _NOT_VARIED
+    if not rest and first in names:
+        return replace(recipe, **{first: value})
+    if len(rest) == 1 and first in names:
+        return replace(recipe, **{first: _part_with(getattr(recipe, first), rest[0], value, name)})
+    number = 0
+    if not rest and first in phase_fields and len(phases) == 1:
+        number, rest = 1, [first]
+    elif len(rest) == 1 and rest[0] in phase_fields and first in {f"phase_{n + 1}" for n in range(len(phases))}:
+        number = int(first.removeprefix("phase_"))
+    if not rest and first in phase_fields and len(phases) > 1:
+        meant = " or ".join(f"phase_{n}.{first}" for n in range(1, len(phases) + 1))
+        raise InputError(f"Search.grid: {first!r} of which phase? Accepted: {meant}.")
+    if not number:
+        raise InputError(
+            f"Search.grid: {name!r} is nothing of this {type(recipe).__name__}; accepted: "
+            f"{', '.join(_accepted(recipe))}."
+        )
+    changed = [replace(phase, **{rest[0]: value}) if n == number else phase for n, phase in enumerate(phases, start=1)]
+    return replace(recipe, phases=tuple(changed))
+
+
+def _part_with(part: object, name: str, value: Any, full_name: str) -> object:
+    if isinstance(part, Mapping):
+        return {**part, name: value}
+    if is_dataclass(part) and name in {item.name for item in fields(part)}:
+        return replace(part, **{name: value})
+    raise InputError(f"Search.grid: {full_name!r} names no field of {part!r}.")
+
+
+def _accepted(recipe: Recipe) -> Iterator[str]:
+    yield from (item.name for item in fields(recipe) if item.name not in _NOT_VARIED)
+    phases = getattr(recipe, "phases", ())
+    for number in range(1, len(phases) + 1):
+        prefix = "" if len(phases) == 1 else f"phase_{number}."
+        yield from (prefix + item.name for item in fields(Phase))
