@@ -8,7 +8,7 @@ import pytest
 import tlkeras as tl
 from tlkeras.comparison import compare_protocols
 from tlkeras.experiment import PIXELS
-from tlkeras.files import write_csv
+from tlkeras.files import read_json, write_csv
 from tlkeras.results import report_experiment
 from tlkeras.runs import CellKey, RunFolder, describe
 
@@ -49,11 +49,11 @@ TOY = tl.Experiment(
 )
 
 
-def write_cell(out, protocol, method, backbone, predicted, *, seed=0, side=224, epochs=6):
-    """A finished cell as a run leaves it: one of the toy experiment's, at `side` pixels."""
+def write_cell(out, protocol, method, backbone, predicted, *, seed=0, side=224, epochs=6, experiment=TOY, recipe=None):
+    """A finished cell as a run leaves it: one of an experiment's (the toy one's), at `side` pixels."""
     folder, key = RunFolder(out / protocol), CellKey(backbone, method, seed)
-    declared = TOY.protocols[protocol]
-    recipe = dataclasses.replace(declared.cells[method, backbone], image_size=(side, side))
+    declared = experiment.protocols[protocol]
+    recipe = recipe or dataclasses.replace(declared.cells[method, backbone], image_size=(side, side))
     samples = tl.Samples(images=("a", "b", "c", "d"), labels=np.array([0, 0, 1, 1]), class_names=CLASSES)
     predictions = tl.Predictions(samples, np.eye(2, dtype=np.float32)[predicted])
     write_csv(predictions.to_frame("test"), folder.cell(key) / "predictions.csv")
@@ -186,3 +186,120 @@ def test_what_was_removed_since_its_report_is_no_longer_compared(reported, tmp_p
     assert "What `corrected` changes" not in page
     assert "| paper " in page
     assert "| corrected " not in page
+
+
+# The methods of a document whose table is no F1 per class; two of the four cells have no recipe.
+FIGURES = dataclasses.replace(
+    TOY,
+    name="figures",
+    protocols={
+        "paper": tl.Protocol(
+            split=tl.Holdout(),
+            cells={("all", "vgg16"): network("vgg16"), ("small", "mobilenetv2_035"): network("mobilenetv2_035")},
+        )
+    },
+    reported={
+        (("all", "vgg16"), "test", "accuracy"): 81.25,
+        (("all", "vgg16"), "test", "macro_f1"): 0.613,
+        (("all", "vgg16"), "test", "confused_df_as_nv"): 7,
+        (("all", "vgg16"), "test", "confused_others_as_nv"): 9,
+        (("all", "vgg16"), "train", "accuracy"): 92.75,
+    },
+    f1_columns={},
+    compared={},
+    summary={"data set": "Moles", "classes, used": "3"},
+    published_grid={"all": {(1e-4,): 0.798}},
+    positive_class="mel",
+)
+STAND_IN = dataclasses.replace(
+    FIGURES,
+    protocols={
+        "stand_in": dataclasses.replace(FIGURES.protocols["paper"], dataset="chest_xray", positive_class="nv"),
+    },
+    part_titles={"train": "Train data", "test": "Test data"},
+)
+PRINTED = ("81.25", "0.613", "92.75", "0.798", "published")
+
+
+def report(experiment, out):
+    """table.md of an experiment of one protocol, both of whose cells were run, as text and as its path."""
+    (protocol,) = experiment.protocols
+    write_cell(out, protocol, "all", "vgg16", ONE_WRONG, experiment=experiment)
+    write_cell(out, protocol, "small", "mobilenetv2_035", ALL_RIGHT, experiment=experiment)
+    report_experiment(experiment, RunFolder(out / protocol), protocol)
+    return (out / protocol / "table.md").read_text(), out / protocol / "table.md"
+
+
+def test_a_method_without_recipe_for_a_network_is_a_dash(tmp_path):
+    _, file = report(FIGURES, tmp_path)
+    vgg16, small = lines_of(file, "Accuracy on test (4 images), per cent")
+    assert vgg16[0] == "vgg16"
+    assert vgg16[1].startswith("75.0 [")
+    assert vgg16[2:] == ["81.25", "–"]
+    assert small[:2] == ["mobilenetv2_035", "–"]
+    assert small[3].startswith("100.0 [")
+
+
+def test_every_figure_of_the_document_stands_beside_ours_counts_of_confusions_too(tmp_path):
+    _, file = report(FIGURES, tmp_path)
+    lines = {(line[2], line[3]): line[4:] for line in lines_of(file, "Every figure of the document")}
+    # One of the two df is called nv, and nothing else: F1 is 2/3 and 4/5.
+    assert lines["test", "df called nv, images"] == ["7", "1", "-6"]
+    assert lines["test", "others called nv, images"] == ["9", "1", "-8"]
+    assert lines["test", "macro F1"] == ["0.613", "0.733", "+0.120"]
+
+
+def test_where_another_data_set_stands_in_no_published_figure_is_shown_or_subtracted(tmp_path):
+    page, file = report(STAND_IN, tmp_path)
+    assert not [figure for figure in PRINTED if figure in page]
+    assert "Every figure of the document" not in page
+    for table in tmp_path.rglob("*.csv"):
+        published = [column for column in pd.read_csv(table) if column.endswith("published")]
+        assert pd.read_csv(table)[published].isna().all(axis=None), table
+    assert f"Data: {tl.DATASETS['chest_xray'].title}, {tl.DATASETS['chest_xray'].licence}." in page
+    data = {line[0]: line[1:] for line in lines_of(file, "The data")}
+    assert data["data set"] == ["Moles", tl.DATASETS["chest_xray"].title]
+
+
+def test_the_positive_class_is_the_one_of_the_data_set_that_stands_in(tmp_path):
+    page, file = report(STAND_IN, tmp_path)
+    # nv: all of two found, one df called so.
+    (row,) = [line for line in lines_of(file, "all, vgg16, on every part") if line[0] == "Test data"]
+    assert row[1:3] == ["4", "0.750"]
+    assert row[4:] == ["0.667", "1.000", "0.800"]
+    scores = pd.read_csv(tmp_path / "stand_in" / "scores.csv").query("method == 'all' and part == 'test'")
+    assert scores.set_index("metric").loc["sensitivity", "value"] == 1
+    assert "ROC AUC is the macro average" not in page
+
+
+def test_f1_of_a_stand_in_has_no_published_column_either(tmp_path):
+    protocol = dataclasses.replace(TOY.protocols["paper"], dataset="chest_xray")
+    stand_in = dataclasses.replace(TOY, protocols={"stand_in": protocol})
+    write_cell(tmp_path, "stand_in", "all", "vgg16", ALL_RIGHT, experiment=stand_in)
+    report_experiment(stand_in, RunFolder(tmp_path / "stand_in"), "stand_in")
+    page = (tmp_path / "stand_in" / "table.md").read_text()
+    assert "| published " not in page
+    assert "0.92" not in page
+
+
+def test_a_search_over_trees_on_a_stand_in_has_its_command_and_no_published_figure(tmp_path):
+    searched = tl.Search(tl.PixelBaseline("random_forest", image_size=(16, 16)), {"n_trees": (1, 3)}, tl.KFold(2))
+    protocol = tl.Protocol(split=tl.Holdout(), cells={("best", PIXELS): searched}, dataset="chest_xray")
+    published = {"best": {(1,): 0.798}}
+    experiment = dataclasses.replace(FIGURES, protocols={"trees": protocol}, reported={}, published_grid=published)
+    folder, key = RunFolder(tmp_path / "trees"), CellKey(PIXELS, "best", 0)
+    write_cell(tmp_path, "trees", "best", PIXELS, ALL_RIGHT, experiment=experiment, recipe=searched.resized((8, 8)))
+    cell = read_json(folder.cell(key) / "cell.json")
+    found = {"best": {"n_trees": 1}, "refit": describe(searched.recipe), "seconds": 2.0}
+    folder.write_cell(key, cell["settings"], cell["facts"] | {"search": found})
+    table = pd.DataFrame({"sample_id": list("abcd"), "group": "", "fold": [0, 0, 1, 1], "label": ["df", "nv"] * 2})
+    write_csv(table.assign(setting_0=table["label"], setting_1="nv"), folder.cell(key) / "out_of_fold.csv")
+    report_experiment(experiment, folder, "trees")
+    page = (folder.root / "table.md").read_text()
+    assert "--methods best --seeds 0 --image-size 8" in page
+    assert [line[:2] for line in lines_of(folder.root / "table.md", "The grid of pixels/best/seed0")] == [
+        ["1 (chosen)", "1"],
+        ["2", "3"],
+    ]
+    assert "### Every training" not in page
+    assert "0.798" not in page

@@ -273,9 +273,11 @@ def test_the_protocols_of_a_run_folder_stand_side_by_side(finished):
     assert "| corrected | unit_frozen | tiny     | 1 " in page
 
 
-def test_a_table_with_holes_is_refused_when_it_is_declared():
-    with pytest.raises(tl.InputError, match=r"missing: \[\('b', 'two'\)\]"):
-        tl.Protocol(split=None, cells={("a", "one"): 1, ("b", "one"): 1, ("a", "two"): 1})
+def test_a_method_need_not_have_a_recipe_for_every_backbone():
+    protocol = tl.Protocol(split=None, cells={("a", "one"): 1, ("b", "one"): 1, ("a", "two"): 1})
+    assert (protocol.methods, protocol.backbones) == (("a", "b"), ("one", "two"))
+    assert protocol.chosen(("a", "b"), ("two", "one")) == [("a", "two"), ("a", "one"), ("b", "one")]
+    assert protocol.chosen(("b",), ("two",)) == []
 
 
 def test_precision_store_and_memory_budget_reach_the_fit(toy_chest_xray, tmp_path):

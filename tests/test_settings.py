@@ -5,7 +5,7 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.runs import describe
-from tlkeras.settings import differing_settings, settings_table
+from tlkeras.settings import differing_settings, image_size_of, network_of, settings_table, training_of
 
 
 def test_settings_are_those_of_the_recipes_beside_those_of_the_document():
@@ -194,3 +194,88 @@ def test_phases_and_protocols_are_not_taken_for_each_other():
 
 
 # A run folder written by hand: four test images, two of each class, whose predictions say which are right.
+
+
+SEARCH = tl.Search(
+    dataclasses.replace(TUNER, phases=tl.Phase(5, 1e-4, keep="last")),
+    {"learning_rate": (1e-4, 1e-2), "epochs": (3, 5), "head.dropout": (0.0, 0.5)},
+    tl.KFold(5, respect_groups=False),
+)
+EXTRACTOR = tl.Extractor("resnet18", "knn", arguments={"n_neighbors": 5}, weights=tl.EarlierRun("other", "all"))
+TREES = tl.PixelBaseline("random_forest", image_size=(24, 32))
+
+
+def test_what_a_grid_varies_stands_in_place_of_the_recipes_own_value():
+    ours = settings_table([describe(SEARCH)], {"learning rate": "1e-4"})["ours"]
+    assert ours["learning rate"] == "0.0001 or 0.01, by cross-validation"
+    assert ours["epochs per phase"] == "3 or 5, by cross-validation"
+    assert ours["head.dropout"] == "0 or 0.5, by cross-validation"
+    assert ours["folds"] == "5, image by image"
+    assert ours["batch size"] == "32"
+    assert settings_table([describe(SEARCH)], {}).index.is_unique
+
+
+def test_settings_of_a_classifier_on_features():
+    ours = settings_table([describe(EXTRACTOR), describe(dataclasses.replace(EXTRACTOR, layer="add"))], {})["ours"]
+    assert ours["classifier on features"] == "knn, n_neighbors=5"
+    assert ours["features"] == "last of the backbone, pooling avg / add, pooling avg"
+    assert ours["scaling of features"] == "standard"
+    assert ours["weights"] == "of other, all"
+    assert ours["image size"] == "224x224"
+    assert "precision" not in ours  # float32 goes without saying
+
+
+@pytest.mark.parametrize(
+    ("recipe", "network", "size"),
+    [
+        (TUNER, TUNER, [224, 224]),
+        (EXTRACTOR, EXTRACTOR, [224, 224]),
+        (TREES, None, [24, 32]),
+        (SEARCH, SEARCH.recipe, [224, 224]),
+        (tl.Search(TREES, {"n_trees": (1, 3)}), None, [24, 32]),
+        (tl.Search(EXTRACTOR, {"arguments.n_neighbors": (1, 3)}), EXTRACTOR, [224, 224]),
+    ],
+    ids=["tuner", "extractor", "trees", "search", "search of trees", "search of an extractor"],
+)
+def test_the_network_and_the_image_size_of_every_kind_of_recipe(recipe, network, size):
+    assert network_of(describe(recipe)) == (None if network is None else describe(network))
+    assert image_size_of(describe(recipe)) == size
+
+
+def test_what_trained_a_cell_is_the_recipe_or_what_the_search_fitted_last():
+    refit = describe(dataclasses.replace(TUNER, batch_size=64))
+    for recipe, facts, trained in (
+        (TUNER, {}, describe(TUNER)),
+        (EXTRACTOR, {}, None),
+        (TREES, {}, None),
+        (SEARCH, {"search": {"refit": refit}}, refit),
+        (tl.Search(TREES, {"n_trees": (1, 3)}), {"search": {"refit": describe(TREES)}}, None),
+    ):
+        assert training_of({"settings": {"recipe": describe(recipe)}, "facts": facts}) == trained
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            SEARCH,
+            dataclasses.replace(SEARCH, folds=tl.KFold(5)),
+            ["folds: 5, image by image → 5"],
+        ),
+        (
+            SEARCH,
+            dataclasses.replace(SEARCH, grid={**SEARCH.grid, "epochs": (3, 5, 7)}),
+            ["epochs per phase: 3 or 5, by cross-validation → 3 or 5 or 7, by cross-validation"],
+        ),
+        (
+            EXTRACTOR,
+            dataclasses.replace(EXTRACTOR, scaling="none", preprocessing="unit"),
+            ["scaling of features: standard → none", "preprocessing: imagenet → unit"],
+        ),
+        (EXTRACTOR, EXTRACTOR, ["nothing"]),
+        (SEARCH, SEARCH, ["nothing"]),
+    ],
+    ids=["folds", "grid", "features", "same features", "same grid"],
+)
+def test_searches_and_features_differ_in_words(before, after, said):
+    assert differing_settings(settings(before), settings(after)) == said

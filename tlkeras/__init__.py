@@ -5,6 +5,8 @@ The public names, nothing else. Each is imported when it is first used, so `impo
 
 import importlib
 
+from tlkeras.parallel import register_ray
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -26,6 +28,7 @@ _HOME = {
     "Holdout": "data.splits",
     "KFold": "data.splits",
     "Predefined": "data.splits",
+    "Selection": "data.selection",
     "Augmentation": "data.augmentation",
     "BACKBONES": "models.backbones",
     "Backbone": "models.backbones",
@@ -37,6 +40,10 @@ _HOME = {
     "Tuner": "training.tuner",
     "PixelBaseline": "training.pixel_baseline",
     "BaselineClassifier": "training.pixel_baseline",
+    "Extractor": "training.extractor",
+    "FeatureClassifier": "training.feature_classifier",
+    "Search": "training.search",
+    "SearchedClassifier": "training.searched_classifier",
     "TunedClassifier": "training.tuned_classifier",
     "FeatureStore": "training.feature_store",
     "load": "training.saved_classifier",
@@ -56,6 +63,8 @@ _HOME = {
 }
 
 __all__ = ["__version__", *_HOME]
+
+register_ray()
 
 
 def __getattr__(name):

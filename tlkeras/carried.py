@@ -8,24 +8,31 @@ from typing import TYPE_CHECKING
 
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import InputError, MissingInputError
-from tlkeras.settings import preprocessing_of
+from tlkeras.settings import image_size_of, network_of, preprocessing_of
 
 if TYPE_CHECKING:
     from tlkeras.models.weights import WeightsFile
+    from tlkeras.training.extractor import Extractor
     from tlkeras.training.tuner import Tuner
 
 
 def carried_weights(
-    recipe: Tuner, key: CellKey, settings: dict, earlier_run: Path, finished: dict | None
+    recipe: Tuner | Extractor,
+    key: CellKey,
+    settings: dict,
+    earlier_run: Path,
+    finished: dict | None,
+    script: str | None = None,
 ) -> WeightsFile:
     """The weights file of the cell that `recipe.weights`, an EarlierRun, names.
 
     Args:
-        recipe: of the cell that starts from it.
+        recipe: what starts from it, with its image size.
         key: that cell.
         settings: that cell's, as its cell.json will hold them.
         earlier_run: the same protocol's part of the other experiment's run folder.
         finished: the settings of that cell where it is finished already, and so needs the other no more; or None.
+        script: the name of the script that declares both experiments; None where each has its own.
 
     Raises:
         MissingInputError: there is no such cell, or one of a smoke run; the command that makes it is named.
@@ -38,27 +45,29 @@ def carried_weights(
     made_with = folder.settings_of(cell)
     if made_with is None and finished is not None:  # this cell's own run is over: it needs the other no more
         return WeightsFile(path=folder.cell(cell), sha256=finished["weights_sha256"], source="run")
-    unusable = made_with is None or made_with["smoke"] or not (folder.cell(cell) / "model.keras").is_file()
-    if unusable and not earlier_run.parent.is_dir():
-        raise MissingInputError(f"--earlier: there is no folder {earlier_run.parent}, where {earlier.experiment} ran.")
-    if unusable:
+    if made_with is None or made_with["smoke"] or not (folder.cell(cell) / "model.keras").is_file():
+        where = f"--out {earlier_run.parent}"
+        if script is not None:
+            where = f"--only {earlier.experiment} --out {earlier_run.parent.parent}"
         found = "no finished cell" if made_with is None else "a smoke run" if made_with["smoke"] else "no model.keras"
+        if not earlier_run.parent.is_dir():
+            found = f"nothing: --earlier: there is no folder {earlier_run.parent}, where {earlier.experiment} ran"
         raise MissingInputError(
             f"{key} starts from the network of {earlier.experiment}, {protocol}, {cell}, and "
             f"{folder.cell(cell)} holds {found}. Run this first, or name its run folder with --earlier:\n"
-            f"  python experiments/{earlier.experiment}.py --data DATA --weights WEIGHTS --protocol {protocol} "
-            f"--backbones {key.backbone} --methods {earlier.method} --seeds {key.seed} --out {earlier_run.parent} "
+            f"  python experiments/{script or earlier.experiment}.py --data DATA --weights WEIGHTS "
+            f"--protocol {protocol} --backbones {key.backbone} --methods {earlier.method} --seeds {key.seed} {where} "
             f"--image-size {recipe.image_size[0]}"
         )
     _require_carriable(made_with, settings, key, folder.cell(cell))
     weights = find_weights(recipe.backbone, folder.cell(cell))
-    size = "x".join(map(str, made_with["recipe"]["image_size"]))
+    size = "x".join(map(str, image_size_of(made_with["recipe"])))
     note = f"backbone of {earlier.experiment}, {protocol}, {cell}, trained at {size}"
     return replace(weights, note="; ".join(filter(None, (note, weights.note))))
 
 
 def _require_carriable(made_with: dict, settings: dict, key: CellKey, folder: Path) -> None:
-    was, now = preprocessing_of(made_with["recipe"]), preprocessing_of(settings["recipe"])
+    was, now = (preprocessing_of(network_of(recipe)) for recipe in (made_with["recipe"], settings["recipe"]))
     if was != now:
         raise InputError(
             f"{key} gives its network images scaled as {now!r}, and the one in {folder} was trained on {was!r}. Give "

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlkeras.experiment import PIXELS, Experiment, Protocol, choose
+from tlkeras.experiment import Experiment, Protocol, choose
 from tlkeras.models.precision import PRECISIONS
 from tlkeras.running import RunOptions, run_experiment
 from tlkeras.runs import CellKey, RunFolder, publish
@@ -20,12 +21,18 @@ from tlkeras.sizes import parse_size
 FIRST_CONVOLUTION = ""  # what --activations means without a name
 
 
-def main(experiment: Experiment, arguments: list[str] | None = None) -> None:
-    """Runs an experiment script; exits with 0, 2 on unusable input, or 130 on Ctrl-C."""
-    parser = build_parser(experiment)
-    given = parser.parse_args(arguments)
+def main(experiment: Experiment | Sequence[Experiment], arguments: list[str] | None = None) -> None:
+    """Runs an experiment script; exits with 0, 2 on unusable input, or 130 on Ctrl-C.
+
+    Args:
+        experiment: the declaration; or several of one document, each on a data set of its own, which run in this order
+            under the same options. Their protocols have the same names.
+        arguments: of the command line; None takes those the script was called with.
+    """
+    experiments = (experiment,) if isinstance(experiment, Experiment) else tuple(experiment)
+    given = build_parser(experiments).parse_args(arguments)
     run_guarded(
-        lambda: _run(experiment, given),
+        lambda: _run_all(experiments, given),
         interrupted="finished cells are kept, the same command goes on from there",
     )
 
@@ -44,15 +51,17 @@ def run_guarded(work: Callable[[], None], *, interrupted: str = "nothing is kept
         sys.exit(_exit_message(130, f"\nstopped; {interrupted}"))
 
 
-def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
-    """The options of every experiment script."""
-    protocols = list(experiment.protocols)
+def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
+    """The options of an experiment script."""
+    experiment, protocols = experiments[0], list(experiments[0].protocols)
+    declared = [protocol for each in experiments for protocol in each.protocols.values()]
+    script = experiment.script or experiment.name
     parser = argparse.ArgumentParser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=textwrap.dedent(f"""\
             {experiment.paper.title}
             {experiment.paper.authors}, {experiment.paper.venue}
-            The docstring of experiments/{experiment.name}.py says what is replicated and what differs."""),
+            The docstring of experiments/{script}.py says what is replicated and what differs."""),
     )
     data = os.environ.get("TLKERAS_DATA", "data")
     add = parser.add_argument
@@ -67,8 +76,13 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
     add(
         "--out",
         type=Path,
-        help=f"run folder (default: runs/{experiment.name}, with --smoke runs/{experiment.name}-smoke)",
+        help=f"run folder (default: runs/{experiment.name}, with --smoke runs/{experiment.name}-smoke)"
+        if len(experiments) == 1
+        else "folder of the run folders, one for each experiment (default: runs, with --smoke runs/smoke)",
     )
+    if len(experiments) > 1:
+        names = [each.name for each in experiments]
+        add("--only", nargs="+", metavar="NAME", help=f"some of the experiments: {' '.join(names)} (default: all)")
     add("--protocol", choices=protocols, default=protocols[0], help="default: %(default)s")
     add("--backbones", nargs="+", metavar="NAME", help=f"default: {' '.join(experiment.default_backbones)}")
     add("--methods", nargs="+", metavar="NAME", help="default: all of the protocol")
@@ -102,28 +116,31 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
         metavar="SIZE",
         help='what decoded images may take in memory, e.g. "4GB"; more goes to disk (default: half of what is free)',
     )
-    if any(protocol.carries_on for protocol in experiment.protocols.values()):
+    if any(recipe.searches for protocol in declared for recipe in protocol.cells.values()):
+        add("--jobs", type=int, default=1, metavar="N", help="cells of a grid that run at a time (default: 1)")
+        add("--backend", choices=["loky", "ray"], default="loky", help="where they run, see joblib (default: loky)")
+    if any(protocol.carries_on for protocol in declared):
         add(
             "--earlier",
             type=Path,
             metavar="DIR",
             help="run folder of the experiment whose networks are carried on (default: beside --out)",
         )
-    if experiment.explore is not None:
+    if any(each.explore is not None for each in experiments):
         add("--eda", action="store_true", help="explore the data set: figures and their numbers, no training")
     add(
         "--explain",
         action="store_true",
         help="then LIME and Grad-CAM of one test image of each class, for every chosen cell",
     )
-    if experiment.compared:
+    if any(each.compared for each in experiments):
         add(
             "--activations",
             nargs="?",
             const=FIRST_CONVOLUTION,
             metavar="LAYER",
             help=f"then what a layer (default: the first convolution) makes of one test image: "
-            f"{' beside '.join(experiment.compared)}",
+            f"{' beside '.join(next(each.compared for each in experiments if each.compared))}",
         )
     add(
         "--report-only",
@@ -136,10 +153,53 @@ def build_parser(experiment: Experiment) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(experiment: Experiment, given: argparse.Namespace) -> None:
+def _run_all(experiments: Sequence[Experiment], given: argparse.Namespace) -> None:
+    if len(experiments) == 1:
+        experiment = experiments[0]
+        out = given.out or Path("runs") / (f"{experiment.name}-smoke" if given.smoke else experiment.name)
+        _run(experiment, given, out)
+        return
+    names = [experiment.name for experiment in experiments]
+    only = choose("--only", given.only, names, names)
+    chosen = [experiment for experiment in experiments if experiment.name in only]
+    if getattr(given, "eda", False):
+        chosen = [experiment for experiment in chosen if experiment.explore is not None]
+    protocols = [experiment.protocols[given.protocol] for experiment in chosen]
+    wanted = {option: getattr(given, option) for option in ("methods", "backbones")}
+    for option, values in wanted.items():
+        choose(f"--{option}", values, list(dict.fromkeys(x for p in protocols for x in getattr(p, option))), ())
+    out = given.out or Path("runs", *["smoke"] * given.smoke)
+    todo = []
+    for experiment, protocol in zip(chosen, protocols, strict=True):
+        # Each takes those of the named methods and networks that it has.
+        own = {
+            option: values and [value for value in values if value in getattr(protocol, option)]
+            for option, values in wanted.items()
+        }
+        if any(values == [] for values in own.values()):
+            print(f"{experiment.name} has none of the named methods or networks")
+        elif given.report_only and not RunFolder(out / experiment.name / given.protocol).finished():
+            print(f"{experiment.name} has not been run under --protocol {given.protocol} in {out / experiment.name}")
+        else:
+            todo.append((experiment, own))
+    if not todo:
+        raise InputError(f"there is nothing to do for {', '.join(only)}. Name other methods or networks.")
+    for experiment, _ in () if given.report_only else todo:  # a set that is missing is known before anything is trained
+        try:
+            experiment.load(given.protocol, given.data, check_counts=not given.smoke)
+        except InputError as error:
+            raise type(error)(f"{experiment.name} (--only names those that can be run): {error}") from error
+    for experiment, own in todo:
+        print(f"\n== {experiment.name} ==", flush=True)
+        publish_to = None if given.publish is None else given.publish / experiment.name
+        _run(experiment, argparse.Namespace(**{**vars(given), **own, "publish": publish_to}), out / experiment.name)
+
+
+def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
     protocol = experiment.protocols[given.protocol]
     default = experiment.smoke_backbones if given.smoke else experiment.default_backbones
-    out = given.out or Path("runs") / (f"{experiment.name}-smoke" if given.smoke else experiment.name)
+    if protocol.dataset is not None or not set(default) & set(protocol.backbones):
+        default = protocol.backbones
     if experiment.explore is not None and given.eda:
         _explore(experiment, given, out / "eda")
         return
@@ -148,8 +208,16 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
         raise InputError(f"--backbones: protocol {given.protocol} has no networks; leave the option out.")
     backbones = choose("--backbones", given.backbones, protocol.backbones, default)
     methods = choose("--methods", given.methods, protocol.methods, protocol.methods)
-    if given.explain and all(backbone == PIXELS for _, backbone in protocol.chosen(methods, backbones)):
-        raise InputError("--explain: none of the chosen methods trains a network, and trees on pixels are not kept.")
+    if not protocol.chosen(methods, backbones):
+        raise InputError(
+            f"--methods {' '.join(methods)} and --backbones {' '.join(backbones)}: protocol {given.protocol} has no "
+            f"recipe for any of these pairs; it has {', '.join('/'.join(cell[::-1]) for cell in protocol.cells)}."
+        )
+    if given.explain and not any(protocol.cells[cell].keeps_model for cell in protocol.chosen(methods, backbones)):
+        raise InputError(
+            "--explain: none of the chosen methods trains a network, and classifiers of scikit-learn are not kept. "
+            "tl.explain explains one that was fitted in the same process."
+        )
     pairs = _compared(experiment, protocol, given, backbones) if getattr(given, "activations", None) is not None else []
     needed = [key for pair in pairs for key in pair if given.report_only or key.method not in methods]
     missing = [str(key) for key in needed if folder.settings_of(key) is None]
@@ -163,25 +231,24 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
     if given.memory_budget is not None:
         parse_size("--memory-budget", given.memory_budget)
     if not given.report_only:
-        folder = run_experiment(
-            experiment,
-            RunOptions(
-                data=given.data,
-                out=out,
-                weights=given.weights,
-                protocol=given.protocol,
-                backbones=backbones,
-                methods=methods,
-                seeds=tuple(dict.fromkeys(given.seeds)),
-                smoke=given.smoke,
-                skip_unreadable=given.skip_unreadable,
-                image_size=None if given.image_size is None else (given.image_size, given.image_size),
-                precision=given.precision,
-                earlier=getattr(given, "earlier", None),
-                store=False if given.no_store else given.store or True,
-                memory_budget=given.memory_budget,
-            ),
+        options = RunOptions(
+            data=given.data,
+            out=out,
+            weights=given.weights,
+            protocol=given.protocol,
+            backbones=backbones,
+            methods=methods,
+            seeds=tuple(dict.fromkeys(given.seeds)),
+            smoke=given.smoke,
+            skip_unreadable=given.skip_unreadable,
+            image_size=None if given.image_size is None else (given.image_size, given.image_size),
+            precision=given.precision,
+            earlier=getattr(given, "earlier", None),
+            store=False if given.no_store else given.store or True,
+            memory_budget=given.memory_budget,
         )
+        with _spread(given):
+            folder = run_experiment(experiment, options)
     from tlkeras.comparison import compare_protocols
     from tlkeras.results import report_experiment
 
@@ -194,6 +261,19 @@ def _run(experiment: Experiment, given: argparse.Namespace) -> None:
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
         compare_protocols(experiment, given.publish)
+
+
+def _spread(given: argparse.Namespace) -> contextlib.AbstractContextManager:
+    """Where the cells of a grid run."""
+    if not hasattr(given, "jobs"):
+        return contextlib.nullcontext()
+    if given.jobs < 1:
+        raise InputError(f"--jobs: received {given.jobs}; accepted is 1 or more.")
+    import joblib
+
+    if given.backend == "loky" and given.jobs == 1:
+        return contextlib.nullcontext()
+    return joblib.parallel_config(backend=given.backend, n_jobs=given.jobs)
 
 
 def _compared(
@@ -219,12 +299,13 @@ def _look_into(
     methods: tuple[str, ...],
     pairs: list[list[CellKey]],
 ) -> None:
-    """What --explain and --activations ask for, of the chosen networks; trees on pixels are not kept."""
+    """What --explain and --activations ask for, of the chosen networks; classifiers of scikit-learn are not kept."""
     from tlkeras.explanations import compare_activations, explain_cells
 
-    source = {"dataset": experiment.dataset, "data": given.data, "smoke": given.smoke}
+    source = {"dataset": experiment.dataset_of(given.protocol), "data": given.data, "smoke": given.smoke}
     if given.explain:
-        networks = [key for key in folder.finished() if key.backbone in backbones and key.seed in given.seeds]
+        kept = [key for key in folder.finished() if (folder.cell(key) / "model.keras").is_file()]
+        networks = [key for key in kept if key.backbone in backbones and key.seed in given.seeds]
         explain_cells(folder, [key for key in networks if key.method in methods], **source)
     for pair in pairs:
         smoke = " (smoke run: random)" if given.smoke else ""
@@ -234,9 +315,7 @@ def _look_into(
 
 
 def _explore(experiment: Experiment, given: argparse.Namespace, folder: Path) -> None:
-    from tlkeras.data.datasets import load_dataset
-
-    experiment.explore(load_dataset(experiment.dataset, given.data, check_counts=not given.smoke), folder)
+    experiment.explore(experiment.load(given.protocol, given.data, check_counts=not given.smoke), folder)
     print(f"figures and numbers are in {folder}")
     if given.publish is not None:
         print(f"published to {publish(folder, given.publish / folder.name)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tlkeras.data.datasets import DATASETS
 from tlkeras.evaluation.tables import KEYS, difference_table, metrics_table, test_parts, to_markdown
 from tlkeras.files import write_text
 from tlkeras.page import MACRO_AUC
@@ -31,7 +32,7 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
     lines += [f"**Smoke runs, which say no more than that the code runs: {', '.join(smoke)}.**", ""] if smoke else []
     for part in test_parts(scores):
         lines += [f"## On {part}", "", to_markdown(metrics_table(scores, part=part))]
-        lines += [] if experiment.positive_class else [MACRO_AUC, ""]
+        lines += [] if any(map(experiment.positive_class_of, reported)) else [MACRO_AUC, ""]
         common, differences = _in_common(scores[scores["part"] == part], folders)
         if differences:
             lines += [
@@ -39,6 +40,10 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
                 "",
                 to_markdown(difference_table(common, COMPARED_PROTOCOLS, differences, part=part)),
             ]
+    for name in reported:
+        if experiment.protocols[name].dataset is not None:
+            stand_in, own = (DATASETS[each].title for each in (experiment.dataset_of(name), experiment.dataset))
+            lines += [f"**{name}: {stand_in} in place of {own}; not to be compared with the others.**", ""]
     lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
     return write_text(out / "protocols.md", "\n".join(lines) + "\n")
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlkeras.data.datasets import load_dataset
 from tlkeras.schema import InputError, Samples
 
 if TYPE_CHECKING:
+    from tlkeras.training.extractor import Extractor
     from tlkeras.training.pixel_baseline import PixelBaseline
+    from tlkeras.training.search import Search
     from tlkeras.training.tuner import Tuner
+
+    Recipe = Tuner | Extractor | PixelBaseline | Search
 
 PIXELS = "pixels"  # stands in a cell's key where a network's name stands: a method that looks at pixels, and has none
 
@@ -27,7 +33,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """A network that another experiment trained, as the weights a Tuner starts from: its backbone layers are taken.
+    """A network that another experiment trained, as the weights a recipe starts from: its backbone layers are taken.
 
     The cell is that of `method` in the same protocol, with the same backbone and seed, in that experiment's run folder.
     """
@@ -42,23 +48,24 @@ class Protocol:
 
     Attributes:
         split: an object with `split(samples, seed=...) -> Splits`.
-        cells: {(method, backbone): recipe}, for a PixelBaseline {(method, PIXELS): recipe}.
+        cells: {(method, backbone): recipe}, for a PixelBaseline {(method, PIXELS): recipe}. A method need not have a
+            recipe for every backbone.
         deviations: what differs from the document, in words.
         assumed: settings the document does not give, where they are this protocol's alone.
         grid: {method: (row label, column label)} where the methods are the cells of a two-way table, or None.
+        dataset: a name of `tl.DATASETS` in place of the experiment's: a data set that stands in for it; or None.
+        positive_class: in place of the experiment's, where another data set stands in.
+        select: called with the samples of the data set, returns those to take, e.g. a tl.Selection; None takes all.
     """
 
     split: object
-    cells: dict[tuple[str, str], Tuner | PixelBaseline]
+    cells: dict[tuple[str, str], Recipe]
     deviations: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     grid: dict[str, tuple[str, str]] | None = None
-
-    def __post_init__(self):
-        of_networks = [method for method in self.methods if (method, PIXELS) not in self.cells]
-        missing = [(m, b) for m in of_networks for b in self.backbones if (m, b) not in self.cells]
-        if missing:
-            raise InputError(f"Protocol.cells: every method needs a recipe for every backbone; missing: {missing}.")
+    dataset: str | None = None
+    select: Callable[[Samples], Samples] | None = None
+    positive_class: str | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -73,7 +80,8 @@ class Protocol:
     @property
     def carries_on(self) -> bool:
         """Whether a recipe starts from a network of another experiment's run."""
-        return any(isinstance(getattr(recipe, "weights", None), EarlierRun) for recipe in self.cells.values())
+        networks = [recipe.network for recipe in self.cells.values() if recipe.network is not None]
+        return any(isinstance(network.weights, EarlierRun) for network in networks)
 
     def chosen(self, methods: Sequence[str], backbones: Sequence[str]) -> list[tuple[str, str]]:
         """The cells of these methods: on each of these backbones, or on pixels alone."""
@@ -107,6 +115,14 @@ class Experiment:
             its one network, `default_backbones`; other networks then stand in for that one, and are named so.
         compared: {method: label} of two methods whose training accuracy is drawn in one figure, and whose activations
             side by side.
+        embedded: {method: title} of those whose features of the test images are drawn in two dimensions, by t-SNE.
+        class_reports: show precision, recall and F1 of every class.
+        scores_training: predict the training images too, with the finished classifier, as the document did.
+        part_titles: {part: title} where the document's tables have a row per part and columns of the positive class's
+            figures; empty where they have not.
+        published_grid: {method: {values of the grid, in its order: mean accuracy 0..1}}, as the document prints it.
+        summary: {line: text} of the document's table about the data, see `tlkeras.page`.
+        script: the name of the script, where it declares several experiments; None takes `name`.
         explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
     """
 
@@ -125,6 +141,13 @@ class Experiment:
     common: dict[str, str] = field(default_factory=dict)
     f1_columns: dict[str, str] = field(default_factory=dict)
     compared: dict[str, str] = field(default_factory=dict)
+    embedded: dict[str, str] = field(default_factory=dict)
+    class_reports: bool = False
+    scores_training: bool = False
+    part_titles: dict[str, str] = field(default_factory=dict)
+    published_grid: dict[str, dict[tuple, float]] = field(default_factory=dict)
+    summary: dict[str, str] = field(default_factory=dict)
+    script: str | None = None
     explore: Callable[[Samples, Path], object] | None = None
 
     def __post_init__(self):
@@ -133,11 +156,35 @@ class Experiment:
                 f"Experiment.f1_columns: a column stands beside one network of the document's; received "
                 f"{len(self.default_backbones)} default_backbones."
             )
+        for name in ("embedded", "published_grid"):
+            unknown = sorted(set(getattr(self, name)) - {m for p in self.protocols.values() for m in p.methods})
+            if unknown:
+                raise InputError(f"Experiment.{name}: received {unknown}, which no protocol has as a method.")
+        cells = (cell for protocol in self.protocols.values() for cell in protocol.cells.items())
+        without = sorted({key[0] for key, recipe in cells if key[0] in self.embedded and recipe.network is None})
+        if without:
+            raise InputError(
+                f"Experiment.embedded: {', '.join(without)} look at pixels, and have no features to embed."
+            )
         methods = {method for protocol in self.protocols.values() for method in protocol.methods}
         if self.compared and (len(self.compared) != 2 or not set(self.compared) <= methods):
             raise InputError(
                 f"Experiment.compared: received {list(self.compared)}; accepted are two of {', '.join(methods)}."
             )
+
+    def dataset_of(self, protocol: str) -> str:
+        """The name of the data set that a protocol runs on."""
+        return self.protocols[protocol].dataset or self.dataset
+
+    def positive_class_of(self, protocol: str) -> str | None:
+        """The class that sensitivity and precision speak of under a protocol, or None."""
+        return self.protocols[protocol].positive_class or self.positive_class
+
+    def load(self, protocol: str, data: str | os.PathLike, *, check_counts: bool = True) -> Samples:
+        """The samples that a protocol runs on, read from the folder that holds the data sets."""
+        samples = load_dataset(self.dataset_of(protocol), data, check_counts=check_counts)
+        select = self.protocols[protocol].select
+        return samples if select is None else select(samples)
 
     def shows_f1(self, protocol: str) -> bool:
         """Whether this protocol's table is F1 per class: its methods are columns of the document's."""

@@ -67,7 +67,7 @@ def explain_cells(
         print(f"explaining {key}", flush=True)
         classifier = load(folder.cell(key))
         for part, predictions in folder.read_predictions(key).items():
-            if part == "val":
+            if part in ("train", "val"):
                 continue
             figure, table = _explain_part(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
@@ -105,7 +105,8 @@ def compare_activations(
     row, samples = DATASETS[dataset], load_dataset(dataset, data, check_counts=not smoke)
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     first = next(iter(cells))
-    test = next(of_part for part, of_part in folder.read_predictions(first).items() if part != "val").samples
+    parts = folder.read_predictions(first)
+    test = next(of_part for part, of_part in parts.items() if part not in ("train", "val")).samples
     number = int(generator(first.seed, "activations").integers(len(test)))
     path = _image_path(folder, first, test.sample_ids[number], image_of)
     figure, axes = new_grid(1, 1 + len(cells), side=3.6)

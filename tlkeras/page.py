@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
+from tlkeras.evaluation.class_reports import class_reports_table
 from tlkeras.evaluation.f1 import format_f1_table
+from tlkeras.evaluation.reported_tables import format_reported_table, parts_table, reported_table
 from tlkeras.evaluation.tables import (
     format_accuracy_table,
     grid_table,
     metrics_table,
+    test_parts,
     to_markdown,
 )
 from tlkeras.evaluation.training_tables import epochs_table, results_table
 from tlkeras.experiment import PIXELS
-from tlkeras.settings import is_network, settings_table, training_words
+from tlkeras.search_report import ranking_sections
+from tlkeras.settings import image_size_of, network_of, settings_table, training_of, training_words
 
 if TYPE_CHECKING:
     from tlkeras.experiment import Experiment, Protocol
@@ -35,6 +39,10 @@ _TRAINING = (
     "weights, oversampling or augmentation where they are used. Validation and test are as they are. Peak memory is "
     "the process's."
 )
+_PREDICTED = (
+    "Training accuracy is that of the finished network's predictions for the training images, training loss that of "
+    "the training log in the epoch that was kept. Peak memory is the process's."
+)
 _INTERVALS = (
     "In brackets: 95 % percentile bootstrap interval over the test images, drawn by patient or lesion where these are "
     "known; the mean over seeds where there are several; ± is the standard deviation over seeds. `not run` says so; "
@@ -49,6 +57,7 @@ def build_page(
     cells: Mapping[CellKey, dict],
     scores: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
+    rankings: Mapping[CellKey, pd.DataFrame] | None = None,
 ) -> str:
     """The page as Markdown.
 
@@ -58,20 +67,22 @@ def build_page(
         cells: {key: what cell.json holds} of the finished cells.
         scores: tidy, all parts; see `evaluation.tables`.
         tables: {test part: f1_table where `experiment.shows_f1`, else accuracy_table}.
+        rankings: {key: ranking_table} of the cells that searched a grid.
     """
     declared = experiment.protocols[protocol]
     settings = next(iter(cells.values()))["settings"]
-    row = DATASETS[experiment.dataset]
+    row = DATASETS[experiment.dataset_of(protocol)]
     lines = [f"# {experiment.name}: protocol {protocol}", "", f"{experiment.paper.authors}, {experiment.paper.title}"]
     lines += ["", f"Data: {row.title}, {row.licence}. {row.citation}", ""]
     lines += [_SMOKE, ""] if settings["smoke"] else []
-    networks = {key: cell for key, cell in cells.items() if is_network(cell["settings"]["recipe"])}
+    lines += _data_section(experiment, protocol, cells)
+    networks = {key: cell for key, cell in cells.items() if training_of(cell) is not None}
     of_networks = scores[scores["backbone"] != PIXELS]
     for part, table in tables.items():
         if experiment.shows_f1(protocol):
             lines += _f1_section(experiment, part, table, scores)
         else:
-            lines += _accuracy_section(part, table, scores)
+            lines += _accuracy_section(declared, part, table, scores)
         for backbone in dict.fromkeys(key.backbone for key in cells) if declared.grid else ():
             lines += [
                 f"### {'Trees on pixels' if backbone == PIXELS else backbone}",
@@ -79,16 +90,19 @@ def build_page(
                 to_markdown(grid_table(scores, declared.grid, backbone=backbone, part=part)),
             ]
         lines += ["### Every metric", "", to_markdown(metrics_table(scores, part=part).droplevel("protocol"))]
-        lines += [] if experiment.positive_class else [MACRO_AUC, ""]
+        lines += [] if experiment.positive_class_of(protocol) else [MACRO_AUC, ""]
         if networks:
             lines += [
                 "### Every training",
                 "",
-                to_markdown(_results(experiment, declared, networks, of_networks, part)),
+                to_markdown(_results(experiment, _comparable(experiment, protocol), networks, of_networks, part)),
             ]
-    if any(phase["patience"] for cell in networks.values() for phase in cell["settings"]["recipe"]["phases"]):
+    lines += _reported_section(experiment, protocol, scores)
+    # Where another data set stands in, the document's figures are of other images.
+    lines += ranking_sections({} if declared.dataset else experiment.published_grid, cells, rankings or {})
+    if any(phase["patience"] for cell in networks.values() for phase in training_of(cell)["phases"]):
         lines += ["### Epochs until early stop", "", to_markdown(epochs_table(of_networks))]
-    lines += [_TRAINING, ""] if networks else []
+    lines += [_PREDICTED if experiment.scores_training else _TRAINING, ""] if networks else []
     lines += [
         f"{_INTERVALS} Seeds: {', '.join(map(str, sorted({key.seed for key in cells})))}; "
         f"{_seeded(settings['split'])}.",
@@ -126,14 +140,76 @@ def _f1_section(experiment: Experiment, part: str, table: pd.DataFrame, scores: 
     ]
 
 
-def _accuracy_section(part: str, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+def _accuracy_section(protocol: Protocol, part: str, table: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+    shown = format_accuracy_table(table)
+    for method in protocol.methods:
+        declared = [(method, backbone) in protocol.cells for backbone in shown.index]
+        shown[method] = shown[method].where(declared, "–")
     return [
         f"## Accuracy on {part} ({_counts(part, scores)} images), per cent",
         "",
-        to_markdown(format_accuracy_table(table)),
+        to_markdown(shown),
         _baseline(part, scores),
         "",
     ]
+
+
+def _data_section(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[str]:
+    """The document's table about the data, ours beside it."""
+    if not experiment.summary:
+        return []
+    row = DATASETS[experiment.dataset_of(protocol)]
+    first = next(iter(cells.values()))
+    images = first["facts"]["images"]
+    ours = {
+        "data set": row.title,
+        "images, original": "not known" if row.n_images is None else f"{row.n_images:,}",
+        "images, used": f"{sum(sum(of_part.values()) for of_part in images.values()):,}",
+        "classes, original": "not known" if row.n_classes is None else str(row.n_classes),
+        "classes, used": ", ".join(next(iter(images.values()))),
+        "pixels, original": row.pixels,
+        "pixels, used": " / ".join(dict.fromkeys(_size_words(cell) for cell in cells.values())),
+    }
+    rows = [(experiment.summary.get(line, ""), words) for line, words in ours.items()]
+    index = pd.Index(list(ours), name="the data")
+    return ["## The data", "", to_markdown(pd.DataFrame(rows, index=index, columns=["document", "ours"]))]
+
+
+def _size_words(cell: dict) -> str:
+    return "x".join(map(str, image_size_of(cell["settings"]["recipe"])))
+
+
+def _reported_section(experiment: Experiment, protocol: str, scores: pd.DataFrame) -> list[str]:
+    """Figures beyond accuracy: per part, where the document's tables are so, and each one that it prints."""
+    lines, reported = [], _comparable(experiment, protocol)
+    if experiment.class_reports:
+        for part in test_parts(scores):
+            lines += [f"## Every class, on {part}", "", to_markdown(class_reports_table(scores, part=part))]
+    positive = experiment.positive_class_of(protocol)
+    if experiment.part_titles and f"f1_{positive}" in set(scores["metric"]):
+        cells = dict.fromkeys(zip(scores["method"], scores["backbone"], strict=True))
+        for method, backbone in cells:
+            table = parts_table(
+                scores,
+                method=method,
+                backbone=backbone,
+                parts=experiment.part_titles,
+                positive_class=positive,
+                reported=reported,
+            )
+            lines += [f"## {method}, {backbone}, on every part", "", to_markdown(table)]
+    elif any(metric != "accuracy" for _, _, metric in reported) and not experiment.shows_f1(protocol):
+        table = reported_table(scores, reported)
+        lines += ["## Every figure of the document", "", to_markdown(format_reported_table(table))]
+    return lines
+
+
+def _comparable(experiment: Experiment, protocol: str) -> dict[tuple[tuple[str, str], str, str], float]:
+    """The document's figures for a protocol's cells; none where another data set stands in."""
+    declared = experiment.protocols[protocol]
+    if declared.dataset is not None:
+        return {}
+    return {key: value for key, value in experiment.reported.items() if key[0] in declared.cells}
 
 
 def _counts(part: str, scores: pd.DataFrame) -> str:
@@ -147,11 +223,10 @@ def _baseline(part: str, scores: pd.DataFrame) -> str:
 
 
 def _results(
-    experiment: Experiment, protocol: Protocol, cells: Mapping[CellKey, dict], scores: pd.DataFrame, part: str
+    experiment: Experiment, reported: Mapping, cells: Mapping[CellKey, dict], scores: pd.DataFrame, part: str
 ) -> pd.DataFrame:
-    reported = {key: value for key, value in experiment.reported.items() if key[0] in protocol.cells}
     # What a cell was made with, not what is declared: a smoke run trains for one epoch.
-    recipes = {(key.method, key.backbone): cell["settings"]["recipe"] for key, cell in cells.items()}
+    recipes = {(key.method, key.backbone): training_of(cell) for key, cell in cells.items()}
     table = results_table(scores, reported, names=experiment.names, test=part)
     for place, column in enumerate(("hidden layers", "regularization", "epochs")):
         words = [
@@ -181,11 +256,12 @@ def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dic
     by_options: dict[tuple[str, ...], list[CellKey]] = {}
     for key, cell in cells.items():
         recipe, as_declared = cell["settings"]["recipe"], declared[key.method, key.backbone]
-        size, words = recipe["image_size"], []
+        size, words = image_size_of(recipe), []
         if not cell["settings"]["smoke"] and list(as_declared.image_size) != size:
             words += ["--image-size", str(size[0])]
-        if is_network(recipe) and recipe.get("precision", "float32") != as_declared.precision:
-            words += ["--precision", recipe["precision"]]
+        network = network_of(recipe)
+        if network is not None and network.get("precision", "float32") != as_declared.network.precision:
+            words += ["--precision", network["precision"]]
         by_options.setdefault(tuple(words), []).append(key)
     settings = next(iter(cells.values()))["settings"]
     commands = []
@@ -195,7 +271,8 @@ def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dic
             "--methods": dict.fromkeys(key.method for key in keys),
             "--seeds": dict.fromkeys(str(key.seed) for key in keys),
         }
-        words = [f"python experiments/{experiment.name}.py --data DATA --weights WEIGHTS --protocol {protocol}"]
+        words = [f"python experiments/{experiment.script or experiment.name}.py --data DATA --weights WEIGHTS"]
+        words += [f"--only {experiment.name}"] * (experiment.script is not None) + [f"--protocol {protocol}"]
         words += [" ".join([option, *values]) for option, values in named.items() if values]
         words += options
         words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]

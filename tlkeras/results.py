@@ -7,33 +7,24 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlkeras.evaluation.f1 import averages_table, f1_table
+from tlkeras.evaluation.f1 import f1_table
 from tlkeras.evaluation.metrics import classification_report_table, confusion_table, score
-from tlkeras.evaluation.plots import (
-    draw_accuracy_bars,
-    draw_accuracy_lines,
-    draw_class_counts,
-    draw_confusion,
-    draw_training_curves,
-    new_figure,
-    new_grid,
-    save_figure,
-)
 from tlkeras.evaluation.statistics import accuracy_interval
-from tlkeras.evaluation.tables import (
-    accuracy_table,
-    grid_bars_table,
-    test_parts,
-)
+from tlkeras.evaluation.tables import accuracy_table, test_parts
 from tlkeras.experiment import PIXELS
+from tlkeras.figures import write_bars, write_class_counts, write_embeddings, write_errors, write_histories
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.page import build_page
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import InputError, MissingInputError
-from tlkeras.settings import is_network
+from tlkeras.search_report import write_rankings
+from tlkeras.settings import training_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tlkeras.experiment import Experiment, Protocol
+    from tlkeras.schema import Predictions
 
 
 def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) -> pd.DataFrame:
@@ -57,7 +48,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     for key, cell in cells.items():
         folder.require_same_recipe(key, cell["settings"]["recipe"])
     scores = pd.concat(
-        [_cell_scores(folder, key, cell, protocol, experiment.positive_class) for key, cell in cells.items()],
+        [_cell_scores(folder, key, cell, protocol, experiment) for key, cell in cells.items()],
         ignore_index=True,
     )
     write_csv(scores, folder.root / "scores.csv")
@@ -71,13 +62,18 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     for part, table in tables.items():
         suffix = "" if len(tables) == 1 else f"_{part}"
         write_csv(_flat(table), folder.root / f"{'f1' if shows_f1 else 'accuracy'}{suffix}.csv")
-        _draw_bars(declared, table, folder, suffix, shows_f1)
-    _draw_class_counts(folder, cells)
-    _draw_histories(folder, keys, experiment.compared)
+        write_bars(declared, table, folder, suffix, shows_f1)
+    write_class_counts(folder, cells)
+    write_histories(folder, keys, experiment.compared)
+    write_embeddings(
+        folder, {key: experiment.embedded[key.method] for key in keys if key.method in experiment.embedded}
+    )
+    rankings = write_rankings(folder, cells)
     for key in keys:
-        _write_errors(folder, key)
+        write_errors(folder, key)
     _write_environments(folder, cells)
-    write_text(folder.root / "table.md", build_page(experiment, protocol, cells=cells, scores=scores, tables=tables))
+    page = build_page(experiment, protocol, cells=cells, scores=scores, tables=tables, rankings=rankings)
+    write_text(folder.root / "table.md", page)
     return next(iter(tables.values()))
 
 
@@ -86,11 +82,11 @@ def _accuracy_table(
 ) -> pd.DataFrame:
     declared = experiment.protocols[protocol]
     # What the document reports stays, as "not run", beside the rows that were run.
-    published = {backbone for (method, backbone), _, _ in experiment.reported if method in declared.methods}
+    published = {cell[1] for cell, _, _ in experiment.reported if cell in declared.cells and declared.dataset is None}
     rows = {key.backbone for key in keys} | published
     return accuracy_table(
         scores,
-        experiment.reported,
+        experiment.reported if declared.dataset is None else {},
         protocol=protocol,
         methods=list(declared.methods),
         backbones=[backbone for backbone in _rows(declared) if backbone in rows],
@@ -115,7 +111,8 @@ def _f1_table(
             words = [word for word in (network, sizes.get(cell)) if word]
             columns[f"{title} ({', '.join(words)})" if words else title] = (cell, published)
     class_names = list(next(iter(cells.values()))["facts"]["images"]["train"])
-    return f1_table(scores, experiment.reported, columns=columns, class_names=class_names, part=part)
+    reported = experiment.reported if declared.dataset is None else {}
+    return f1_table(scores, reported, columns=columns, class_names=class_names, part=part)
 
 
 def _declared_order(key: CellKey, declared: Protocol) -> tuple[int, int, int]:
@@ -128,21 +125,27 @@ def _rows(declared: Protocol) -> list[str]:
     return [PIXELS, *declared.backbones]
 
 
-def _cell_scores(
-    folder: RunFolder, key: CellKey, cell: dict, protocol: str, positive_class: str | None
-) -> pd.DataFrame:
+def _cell_scores(folder: RunFolder, key: CellKey, cell: dict, protocol: str, experiment: Experiment) -> pd.DataFrame:
     facts = cell["facts"]
     figures = {"model": {"seconds": facts["seconds"]["fit"], "peak_mb": facts["peak_mb"]}}  # None: not measured
-    if is_network(cell["settings"]["recipe"]):
+    training = training_of(cell)
+    if training is not None:
         learning = pd.read_csv(folder.cell(key) / "layers.csv")["trainable_parameters_phase_1"].sum()
         figures["model"] |= {"parameters": facts["parameters"], "trainable_parameters": learning}
-        figures["train"] = _training_figures(folder, key, cell)
+        figures["train"] = _training_figures(folder, key, training)
     for part, predictions in folder.read_predictions(key).items():
         low, high = accuracy_interval(predictions)
-        figures[part] = {**score(predictions, positive_class), "accuracy_low": low, "accuracy_high": high}
-        figures[part]["majority_class"] = max(predictions.samples.class_counts().values()) / len(predictions)
-        f1 = classification_report_table(predictions)["f1"].drop("macro")
-        figures[part] |= {f"f1_{name}": value for name, value in f1.items()}
+        positive = _positive(experiment.positive_class_of(protocol), predictions)
+        found = {**score(predictions, positive), "accuracy_low": low, "accuracy_high": high}
+        found["majority_class"] = max(predictions.samples.class_counts().values()) / len(predictions)
+        report = classification_report_table(predictions)
+        for metric in ("precision", "recall"):
+            found[f"macro_{metric}"] = report.loc["macro", metric]
+        for metric in ("precision", "recall", "f1"):
+            found |= {f"{metric}_{name}": value for name, value in report[metric].drop("macro").items()}
+        found |= _confused(predictions, [metric for cell, of, metric in experiment.reported if of == part])
+        # Of training images, what was predicted stands before what the log of the training says.
+        figures[part] = {**figures.get(part, {}), **found}
     rows = [
         (protocol, key.method, key.backbone, part, key.seed, metric, value)
         for part, of_part in figures.items()
@@ -151,7 +154,25 @@ def _cell_scores(
     return pd.DataFrame(rows, columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"])
 
 
-def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, float]:
+def _positive(declared: str | None, predictions: Predictions) -> str | None:
+    """The positive class, where the data set (it may be one of the user's own) has it among two."""
+    names = predictions.samples.class_names
+    return declared if declared in names and len(names) == 2 else None
+
+
+def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, int]:
+    """The counts `confused_<actual>_as_<predicted>` that the document prints, <actual> a class or "others"."""
+    table = confusion_table(predictions)
+    counts = {
+        f"confused_{actual}_as_{predicted}": table.loc[actual, predicted]
+        for actual in table.index
+        for predicted in table.columns
+    }
+    counts |= {f"confused_others_as_{name}": table[name].sum() - table.loc[name, name] for name in table.columns}
+    return {name: count for name, count in counts.items() if name in reported}
+
+
+def _training_figures(folder: RunFolder, key: CellKey, training: dict) -> dict[str, float]:
     history = pd.read_csv(folder.cell(key) / "history.csv")
     if "kept" not in history:
         raise InputError(f"{folder.cell(key)} was made by an earlier version of tlkeras; remove it, and run it again.")
@@ -159,7 +180,7 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     return {
         **history.loc[kept, ["accuracy", "loss"]].to_dict(),
         "epochs": len(history),
-        "epochs_allowed": sum(phase["epochs"] for phase in cell["settings"]["recipe"]["phases"]),
+        "epochs_allowed": sum(phase["epochs"] for phase in training["phases"]),
         "kept_epoch": kept + 1,
     }
 
@@ -172,71 +193,6 @@ def _flat(table: pd.DataFrame) -> pd.DataFrame:
     flat = table.copy()
     flat.columns = [f"{column} {figure}" for column, figure in table.columns]
     return flat.reset_index()
-
-
-def _draw_bars(declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffix: str, shows_f1: bool) -> None:
-    ylabel = "accuracy, %"
-    if shows_f1:
-        ylabel = "F1, %"
-        table = averages_table(table).rename(lambda title: title.replace(" (", "\n(", 1).replace(" for ", "\nfor "))
-    elif declared.grid and len(table) == 1:
-        table = grid_bars_table(table, declared.grid)
-    figure, ax = new_figure(max(7.0, 1.1 * len(table) + 3.0), 4.6)
-    draw_accuracy_bars(table, ax, ylabel=ylabel, partly="not defined" if shows_f1 else "not run")
-    save_figure(figure, folder.root / f"{'f1' if shows_f1 else 'accuracy'}_bars{suffix}.png")
-
-
-def _draw_class_counts(folder: RunFolder, cells: dict[CellKey, dict]) -> None:
-    key, cell = next(iter(cells.items()))
-    counts = pd.DataFrame(cell["facts"]["images"])
-    figure, ax = new_figure(max(5.0, 1.0 * len(counts) + 2.5), 4.0)
-    draw_class_counts(counts, ax)
-    ax.set_title(f"images per class and part, seed {key.seed} (n = {counts.to_numpy().sum():,})", fontsize=10)
-    save_figure(figure, folder.root / "class_counts.png")
-
-
-def _draw_histories(folder: RunFolder, keys: list[CellKey], compared: dict[str, str]) -> None:
-    files = {key: folder.cell(key) / "history.csv" for key in keys}
-    histories = {key: pd.read_csv(file) for key, file in files.items() if file.is_file()}
-    for key, history in histories.items():
-        figure, axes = new_grid(1, 2, side=4.4)
-        draw_training_curves(history, axes[0])
-        figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
-        save_figure(figure, folder.cell(key) / "curves.png")
-    by_seed: dict[str, dict[int, dict[str, pd.DataFrame]]] = {}
-    for key, history in histories.items():
-        by_seed.setdefault(key.backbone, {}).setdefault(key.seed, {})[key.method] = history
-    for backbone, seeds in by_seed.items():
-        first = min(seeds)
-        with_val = {method: log for method, log in seeds[first].items() if log["val_accuracy"].notna().any()}
-        if with_val:
-            _draw_lines(folder, with_val, "validation", backbone, first)
-        with_both = [seed for seed, logs in seeds.items() if compared and set(compared) <= set(logs)]
-        if with_both:
-            logs = seeds[min(with_both)]
-            both = {label: logs[method] for method, label in compared.items()}
-            _draw_lines(folder, both, "training", backbone, min(with_both))
-
-
-def _draw_lines(folder: RunFolder, logs: dict[str, pd.DataFrame], part: str, backbone: str, seed: int) -> None:
-    figure, ax = new_figure(6.8, 4.2)
-    draw_accuracy_lines(logs, ax, part=part)
-    ax.set_title(f"{backbone}, seed {seed}")
-    save_figure(figure, folder.root / f"{part}_accuracy_{backbone}.png")
-
-
-def _write_errors(folder: RunFolder, key: CellKey) -> None:
-    for part, predictions in folder.read_predictions(key).items():
-        if part != "val":
-            report = classification_report_table(predictions)
-            write_csv(report.reset_index(), folder.cell(key) / f"report_{part}.csv")
-            figure, axes = new_grid(1, 2, side=4.6)
-            draw_confusion(confusion_table(predictions), axes[0, 0])
-            draw_confusion(confusion_table(predictions, normalize=True), axes[0, 1])
-            axes[0, 0].set_title("images")
-            axes[0, 1].set_title("share of the actual class, %")
-            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
-            save_figure(figure, folder.cell(key) / f"confusion_{part}.png")
 
 
 def _write_environments(folder: RunFolder, cells: dict[CellKey, dict]) -> None:

@@ -6,31 +6,31 @@ import hashlib
 import os
 import shutil
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkeras.carried import carried_weights
-from tlkeras.data.datasets import DATASETS, load_dataset
-from tlkeras.experiment import EarlierRun, Experiment, Protocol
+from tlkeras.data.datasets import DATASETS
+from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import peak_memory_mb, reset_peak_memory
-from tlkeras.models.backbones import get_backbone
 from tlkeras.runs import CellKey, RunFolder, describe, environment
 from tlkeras.schema import InputError, Samples, Splits
 from tlkeras.seeds import generator
-from tlkeras.training.pixel_baseline import PixelBaseline
-from tlkeras.training.tuner import Tuner
 
 if TYPE_CHECKING:
+    from tlkeras.experiment import Recipe
     from tlkeras.models.weights import WeightsFile
-    from tlkeras.training.tuned_classifier import TunedClassifier
+    from tlkeras.training.extractor import Extractor
+    from tlkeras.training.tuner import Tuner
 
 SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
 SMOKE_PER_CLASS = 6  # images of each class in each part
 SHEET = (3, 4)  # rows and columns of the sheet of test images
+SEARCH = "search"  # the folder of a cell that keeps the finished cells of its grid
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RunOptions:
 @dataclass(frozen=True)
 class _Cell:
     key: CellKey
-    recipe: Tuner | PixelBaseline
+    recipe: Recipe
     weights: WeightsFile | None  # what the recipe's network starts from, where it is not random
     settings: dict = field(repr=False)
 
@@ -70,7 +70,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
     protocol = experiment.protocols[options.protocol]
     folder = RunFolder(options.out / options.protocol)
     with locked(folder.root):
-        samples = load_dataset(experiment.dataset, options.data, check_counts=not options.smoke)
+        samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
         shared = {
@@ -80,7 +80,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             "skip_unreadable": options.skip_unreadable,
         }
         folder.require_same(shared)
-        plan = _plan(protocol, options, shared, folder)
+        plan = _plan(experiment, options, shared, folder)
         for cell in plan:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
         todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
@@ -88,20 +88,23 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         if len(todo) < len(plan):
             print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
         if todo:
-            _run_cells(folder, todo, protocol, _readable(samples, options, folder), options)
+            _run_cells(folder, todo, experiment, _readable(samples, options, folder), options)
     return folder
 
 
-def _run_cells(folder: RunFolder, todo: list[_Cell], protocol: Protocol, samples: Samples, options: RunOptions) -> None:
+def _run_cells(
+    folder: RunFolder, todo: list[_Cell], experiment: Experiment, samples: Samples, options: RunOptions
+) -> None:
     import keras
 
+    protocol = experiment.protocols[options.protocol]
     seeds = {cell.key.seed for cell in todo}
     splits = {seed: protocol.split.split(samples, seed=seed) for seed in seeds}
     failed = []
     for number, cell in enumerate(todo, start=1):
         print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
         try:
-            _run_cell(folder, cell, splits[cell.key.seed], options)
+            _run_cell(folder, cell, experiment, splits[cell.key.seed], options)
         except InputError as error:  # a diverging cell must not keep the others from running
             print(f"not finished: {error}", flush=True)
             failed.append(f"{cell.key}: {error}")
@@ -113,75 +116,85 @@ def _run_cells(folder: RunFolder, todo: list[_Cell], protocol: Protocol, samples
         )
 
 
-def _plan(protocol: Protocol, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
+def _plan(experiment: Experiment, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
     """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
-    plan = []
+    plan, protocol = [], experiment.protocols[options.protocol]
     for seed in options.seeds:
         for method, backbone in protocol.chosen(options.methods, options.backbones):
             key = CellKey(backbone, method, seed)
             recipe = _adapted(protocol.cells[method, backbone], options)
             settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
             weights = None
-            if isinstance(recipe, Tuner):
-                weights = _find_weights(recipe, key, settings, options, finished=folder.settings_of(key))
+            if recipe.network is not None:
+                weights = _find_weights(
+                    recipe.network, key, settings, options, folder.settings_of(key), experiment.script
+                )
                 settings["weights_sha256"] = None if weights is None else weights.sha256
             plan.append(_Cell(key, recipe, weights, settings))
     return plan
 
 
-def _adapted(recipe: Tuner | PixelBaseline, options: RunOptions) -> Tuner | PixelBaseline:
+def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
     """The declared recipe with what the command line put in its place."""
-    is_network = isinstance(recipe, Tuner)
     if options.smoke:
-        side = max(SMOKE_SIDE, get_backbone(recipe.backbone).min_size if is_network else 1)
-        recipe = replace(recipe, image_size=(side, side))
+        recipe = recipe.for_smoke(SMOKE_SIDE)
     elif options.image_size is not None:
-        recipe = replace(recipe, image_size=options.image_size)
-    if options.smoke and is_network:
-        recipe = replace(recipe, weights=None, phases=tuple(replace(phase, epochs=1) for phase in recipe.phases))
-    if options.precision is not None and is_network:
-        recipe = replace(recipe, precision=options.precision)
+        recipe = recipe.resized(options.image_size)
+    if options.precision is not None and recipe.network is not None:
+        recipe = recipe.in_precision(options.precision)
     return recipe
 
 
 def _find_weights(
-    recipe: Tuner, key: CellKey, settings: dict, options: RunOptions, finished: dict | None
+    recipe: Tuner | Extractor,
+    key: CellKey,
+    settings: dict,
+    options: RunOptions,
+    finished: dict | None,
+    script: str | None,
 ) -> WeightsFile | None:
     from tlkeras.models.weights import find_weights
     from tlkeras.training.tuner import require_trainable_batch_norm
 
     if isinstance(recipe.weights, EarlierRun):
         earlier = options.earlier or options.out.parent / recipe.weights.experiment
-        weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished)
+        weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
     else:
         weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
-    require_trainable_batch_norm(weights, recipe.phases)
+    require_trainable_batch_norm(weights, getattr(recipe, "phases", ()))
     return weights
 
 
-def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOptions) -> None:
+def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Splits, options: RunOptions) -> None:
     import pandas as pd
 
     for note in splits.notes:
         print(f"split: {note}")
     target = folder.cell(cell.key)
-    # What an earlier, unfinished or removed run of this cell left is not this one's.
-    shutil.rmtree(target, ignore_errors=True)
+    _clear(target)
     start = time.perf_counter()
     reset_peak_memory()
-    is_network = isinstance(cell.recipe, Tuner)
-    settings = {}
-    if is_network:
-        settings = {"weights_folder": options.weights, "store": options.store, "memory_budget": options.memory_budget}
-    recipe = replace(cell.recipe, weights=cell.weights) if is_network else cell.recipe
-    classifier = recipe.fit(splits.train, splits.val, seed=cell.key.seed, **settings)
+    recipe = cell.recipe if cell.recipe.network is None else cell.recipe.starting_from(cell.weights)
+    known = {
+        "weights_folder": options.weights,
+        "store": options.store,
+        "memory_budget": options.memory_budget,
+        "folder": target / SEARCH,
+    }
+    chosen = {name: value for name, value in known.items() if name in recipe.fit_options}
+    classifier = recipe.fit(splits.train, splits.val, seed=cell.key.seed, **chosen)
     trained = time.perf_counter() - start
-    unseen = {part: samples for part, samples in splits.parts().items() if part not in recipe.learns_from}
-    scored = {part: classifier.predict(samples) for part, samples in unseen.items()}
+    scored = {
+        part: classifier.predict(samples)
+        for part, samples in splits.parts().items()
+        if part not in recipe.learns_from or (part == "train" and experiment.scores_training)
+    }
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
     for part in splits.tests:
         _draw_sheet(scored[part], cell, target / f"sheet_{part}.png")
-    facts = _write_network(classifier, target) if is_network else {"device": "CPU"}
+    facts = classifier.write_run(target)
+    if cell.key.method in experiment.embedded:
+        _embed(classifier, splits, cell.key.seed, target)
     facts |= {
         "seconds": {"fit": round(trained, 1), "all": round(time.perf_counter() - start, 1)},
         "peak_mb": peak_memory_mb(),
@@ -195,19 +208,28 @@ def _run_cell(folder: RunFolder, cell: _Cell, splits: Splits, options: RunOption
     print(f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
 
 
-def _write_network(classifier: TunedClassifier, target: Path) -> dict:
-    """Writes what only a trained network has; returns the facts about it."""
-    from tlkeras.training.loop import device_name
+def _clear(target: Path) -> None:
+    """Removes what an earlier, unfinished or removed run of a cell left: it is not this one's. The finished cells of a
+    grid stay, for each is named by what it computes."""
+    for left in target.iterdir() if target.is_dir() else ():
+        if left.name != SEARCH:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
-    write_csv(classifier.history, target / "history.csv")
-    write_csv(classifier.layers, target / "layers.csv")
-    classifier.save(target)
-    return {
-        "parameters": classifier.model.count_params(),
-        "weights": None if classifier.weights is None else classifier.weights.describe(),
-        "precision": asdict(classifier.precision),
-        "device": device_name(),
-    }
+
+def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
+    """Writes embedding_<part>.csv: where t-SNE puts the features of each test image."""
+    import pandas as pd
+
+    from tlkeras.evaluation.embedding import FEWEST_ROWS, embed
+
+    for part, samples in splits.tests.items():
+        if len(samples) < FEWEST_ROWS:
+            print(f"t-SNE needs {FEWEST_ROWS} images; {part} has {len(samples)}, and is left out")
+            continue
+        print(f"t-SNE of {len(samples):,} images of {part}", flush=True)
+        points = embed(classifier.features(samples), seed=seed)
+        columns = {"sample_id": samples.sample_ids, "label": np.array(samples.class_names)[samples.labels]}
+        write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), target / f"embedding_{part}.csv")
 
 
 def _draw_sheet(predictions, cell: _Cell, path: Path) -> None:
@@ -257,12 +279,14 @@ def _digest(samples: Samples) -> str:
 
 
 def _config(experiment: Experiment, options: RunOptions) -> dict:
-    protocol, row = experiment.protocols[options.protocol], DATASETS[experiment.dataset]
+    protocol, dataset = experiment.protocols[options.protocol], experiment.dataset_of(options.protocol)
+    row = DATASETS[dataset]
     return {
         "experiment": experiment.name,
         "paper": describe(experiment.paper),
-        "dataset": {"name": experiment.dataset, "licence": row.licence, "citation": row.citation},
+        "dataset": {"name": dataset, "licence": row.licence, "citation": row.citation},
         "protocol": options.protocol,
+        "select": describe(protocol.select),
         "split": describe(protocol.split),
         "deviations": list(protocol.deviations),
         "stated": list(experiment.stated),

@@ -148,6 +148,8 @@ def read_explanation(path: str | os.PathLike) -> Explanation:
 
 def describe(value: object) -> object:
     """A recipe, split or table row as plain JSON values, class names included, so that two can be compared."""
+    if hasattr(value, "describe") and not isinstance(value, type):  # it says itself what is to be kept of it
+        return describe(value.describe())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}

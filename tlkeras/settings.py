@@ -11,9 +11,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def is_network(recipe: dict) -> bool:
-    """Whether a described recipe trains a network, rather than trees on pixels."""
-    return recipe["type"] == "Tuner"
+def network_of(recipe: dict) -> dict | None:
+    """The part of a described recipe that names a backbone and its weights; None for one on pixels."""
+    recipe = recipe["recipe"] if recipe["type"] == "Search" else recipe
+    return recipe if "backbone" in recipe else None
+
+
+def image_size_of(recipe: dict) -> list[int]:
+    """[height, width] in pixels of a described recipe, of a search too."""
+    return (recipe["recipe"] if recipe["type"] == "Search" else recipe)["image_size"]
+
+
+def training_of(cell: dict) -> dict | None:
+    """The described Tuner that a finished cell's network was trained with; None where none was trained.
+
+    Args:
+        cell: what cell.json holds. Of a search it is the recipe with the setting that was chosen.
+    """
+    recipe = cell["settings"]["recipe"]
+    if recipe["type"] == "Search":
+        recipe = cell["facts"]["search"]["refit"]
+    return recipe if recipe["type"] == "Tuner" else None
 
 
 def settings_table(recipes: Iterable[dict], published: Mapping[str, str]) -> pd.DataFrame:
@@ -39,8 +57,9 @@ def differing_settings(before: dict, after: dict) -> list[str]:
     """In words, what two cells' settings (of cell.json) differ in, e.g. "batch size: 32 → 64"; "nothing" says so."""
     was, now = (_words(settings["recipe"]) | _split_words(settings["split"]) for settings in (before, after))
     for words, settings in ((was, before), (now, after)):
-        if is_network(settings["recipe"]):
-            words["preprocessing"] = preprocessing_of(settings["recipe"])
+        network = network_of(settings["recipe"])
+        if network is not None:
+            words["preprocessing"] = preprocessing_of(network)
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     different = [f"{name}: {was.get(name, 'none')} → {now.get(name, 'none')}" for name in names]
     if was.get("weights") == now.get("weights") and before.get("weights_sha256") != after.get("weights_sha256"):
@@ -49,7 +68,7 @@ def differing_settings(before: dict, after: dict) -> list[str]:
 
 
 def preprocessing_of(recipe: dict) -> str:
-    """What a described Tuner puts in front of its network, "backbone" resolved."""
+    """What a described Tuner or Extractor puts in front of its network, "backbone" resolved."""
     if recipe["preprocessing"] != "backbone":
         return recipe["preprocessing"]
     backbone = recipe["backbone"]
@@ -82,6 +101,10 @@ def _words(recipe: dict) -> dict[str, str]:
             "image size, trees": "x".join(map(str, recipe["image_size"])),
             "pixels, trees": recipe["pixels"],
         }
+    if recipe["type"] == "Search":
+        return _words(recipe["recipe"]) | _search_words(recipe)
+    if recipe["type"] == "Extractor":
+        return _extractor_words(recipe)
     head, phases = recipe["head"], recipe["phases"]
 
     def per_phase(words_of) -> str:
@@ -115,6 +138,29 @@ def _words(recipe: dict) -> dict[str, str]:
     }
 
 
+def _search_words(recipe: dict) -> dict[str, str]:
+    """What the grid varies stands in place of the recipe's own value, which no cell has."""
+    grid = {name: " or ".join(map(_word, values)) for name, values in recipe["grid"].items()}
+    told = {"learning_rate": "learning rate", "epochs": "epochs per phase", "batch_size": "batch size"}
+    return {told.get(name, name): f"{words}, by cross-validation" for name, words in grid.items()} | {
+        "folds": str(recipe["folds"]["n_folds"]) + ("" if recipe["folds"]["respect_groups"] else ", image by image"),
+    }
+
+
+def _extractor_words(recipe: dict) -> dict[str, str]:
+    given = "".join(f", {name}={_word(value)}" for name, value in recipe["arguments"].items())
+    return {
+        "precision": recipe["precision"],
+        "features kept in": recipe["feature_dtype"],
+        "classifier on features": recipe["classifier"] + given,
+        "features": f"{recipe['layer'] or 'last of the backbone'}, pooling {recipe['pooling']}",
+        "scaling of features": recipe["scaling"],
+        "weights": "ImageNet" if recipe["weights"] == "imagenet" else _word(recipe["weights"]),
+        "image size": "x".join(map(str, recipe["image_size"])),
+        "preprocessing": _word(recipe["preprocessing"]),
+    }
+
+
 def _split_words(split: dict | str) -> dict[str, str]:
     if not isinstance(split, dict):  # a class of one's own
         return {"split": str(split)}
@@ -134,7 +180,7 @@ def _word(value: object) -> str:
         given = {name: item for name, item in value.items() if name != "type" and item not in (0, None)}
         return ", ".join(f"{name}={_word(item)}" for name, item in given.items()) or value["type"]
     if isinstance(value, list):
-        return "[" + ", ".join(map(_word, value)) + "]"
+        return "[" + ", ".join(map(_word, value)) + "]" if value else "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,0 +1,124 @@
+"""The figures of a protocol's finished cells, written into its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tlkeras.evaluation.embedding_plots import embedding_figure
+from tlkeras.evaluation.f1 import averages_table
+from tlkeras.evaluation.metrics import classification_report_table, confusion_table
+from tlkeras.evaluation.plots import (
+    draw_accuracy_bars,
+    draw_accuracy_lines,
+    draw_class_counts,
+    draw_confusion,
+    draw_training_curves,
+    new_figure,
+    new_grid,
+    save_figure,
+)
+from tlkeras.evaluation.tables import grid_bars_table
+from tlkeras.files import write_csv
+
+if TYPE_CHECKING:
+    from tlkeras.experiment import Protocol
+    from tlkeras.runs import CellKey, RunFolder
+
+
+def write_bars(declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffix: str, shows_f1: bool) -> None:
+    """accuracy_bars<suffix>.png or f1_bars<suffix>.png of one part's table: accuracy_table, or f1_table."""
+    ylabel, partly = "accuracy, %", "not run"
+    if shows_f1:
+        ylabel, partly = "F1, %", "not defined"
+        table = averages_table(table).rename(lambda title: title.replace(" (", "\n(", 1).replace(" for ", "\nfor "))
+    elif declared.grid and len(table) == 1:
+        table = grid_bars_table(table, declared.grid)
+    elif any((method, backbone) not in declared.cells for backbone in table.index for method in declared.methods):
+        partly = ""  # a method without a recipe for this network
+    figure, ax = new_figure(max(7.0, 1.1 * len(table) + 3.0), 4.6)
+    draw_accuracy_bars(table, ax, ylabel=ylabel, partly=partly)
+    save_figure(figure, folder.root / f"{'f1' if shows_f1 else 'accuracy'}_bars{suffix}.png")
+
+
+def write_class_counts(folder: RunFolder, cells: Mapping[CellKey, dict]) -> None:
+    """class_counts.png: images per class and part, of the first seed's split."""
+    key, cell = next(iter(cells.items()))
+    counts = pd.DataFrame(cell["facts"]["images"])
+    figure, ax = new_figure(max(5.0, 1.0 * len(counts) + 2.5), 4.0)
+    draw_class_counts(counts, ax)
+    ax.set_title(f"images per class and part, seed {key.seed} (n = {counts.to_numpy().sum():,})", fontsize=10)
+    save_figure(figure, folder.root / "class_counts.png")
+
+
+def write_histories(folder: RunFolder, keys: Sequence[CellKey], compared: Mapping[str, str]) -> None:
+    """curves.png of each training, <part>_accuracy_<backbone>.png of a network's methods together.
+
+    Args:
+        folder: a protocol's run folder.
+        keys: its finished cells; those without a training are passed over.
+        compared: {method: label} of two methods whose training accuracy is drawn in one figure, or empty.
+    """
+    files = {key: folder.cell(key) / "history.csv" for key in keys}
+    histories = {key: pd.read_csv(file) for key, file in files.items() if file.is_file()}
+    for key, history in histories.items():
+        figure, axes = new_grid(1, 2, side=4.4)
+        draw_training_curves(history, axes[0])
+        figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+        save_figure(figure, folder.cell(key) / "curves.png")
+    by_seed: dict[str, dict[int, dict[str, pd.DataFrame]]] = {}
+    for key, history in histories.items():
+        by_seed.setdefault(key.backbone, {}).setdefault(key.seed, {})[key.method] = history
+    for backbone, seeds in by_seed.items():
+        first = min(seeds)
+        with_val = {method: log for method, log in seeds[first].items() if log["val_accuracy"].notna().any()}
+        if with_val:
+            _draw_lines(folder, with_val, "validation", backbone, first)
+        with_both = [seed for seed, logs in seeds.items() if compared and set(compared) <= set(logs)]
+        if with_both:
+            logs = seeds[min(with_both)]
+            both = {label: logs[method] for method, label in compared.items()}
+            _draw_lines(folder, both, "training", backbone, min(with_both))
+
+
+def write_embeddings(folder: RunFolder, titles: Mapping[CellKey, str]) -> None:
+    """embedding_<part>.png of each seed: where t-SNE puts the test images, by the features of each titled cell."""
+    panels: dict[tuple[int, str], dict[str, pd.DataFrame]] = {}
+    for key, title in titles.items():
+        for file in sorted(folder.cell(key).glob("embedding_*.csv")):
+            part = file.stem.removeprefix("embedding_")
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+            panels.setdefault((key.seed, part), {})[f"{title} ({key.backbone})"] = table
+    for (seed, part), tables in panels.items():
+        names = sorted({name for table in tables.values() for name in table["label"]})
+        number = {name: label for label, name in enumerate(names)}
+        points = {
+            title: (table[["x", "y"]].astype(float).to_numpy(), table["label"].map(number).to_numpy())
+            for title, table in tables.items()
+        }
+        suffix = "" if seed == min(key.seed for key in titles) else f"_seed{seed}"
+        save_figure(embedding_figure(points, names), folder.root / f"embedding_{part}{suffix}.png")
+
+
+def _draw_lines(folder: RunFolder, logs: dict[str, pd.DataFrame], part: str, backbone: str, seed: int) -> None:
+    figure, ax = new_figure(6.8, 4.2)
+    draw_accuracy_lines(logs, ax, part=part)
+    ax.set_title(f"{backbone}, seed {seed}")
+    save_figure(figure, folder.root / f"{part}_accuracy_{backbone}.png")
+
+
+def write_errors(folder: RunFolder, key: CellKey) -> None:
+    """report_<part>.csv and confusion_<part>.png of one cell, for every part but the validation images."""
+    for part, predictions in folder.read_predictions(key).items():
+        if part != "val":
+            report = classification_report_table(predictions)
+            write_csv(report.reset_index(), folder.cell(key) / f"report_{part}.csv")
+            figure, axes = new_grid(1, 2, side=4.6)
+            draw_confusion(confusion_table(predictions), axes[0, 0])
+            draw_confusion(confusion_table(predictions, normalize=True), axes[0, 1])
+            axes[0, 0].set_title("images")
+            axes[0, 1].set_title("share of the actual class, %")
+            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
+            save_figure(figure, folder.cell(key) / f"confusion_{part}.png")

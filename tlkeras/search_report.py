@@ -1,0 +1,84 @@
+"""What the grids of finished cells found, from the run folder: the ranked settings as a table and a heat map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tlkeras.evaluation.grid_search import fold_results
+from tlkeras.evaluation.grid_search_plots import draw_grid
+from tlkeras.evaluation.grid_search_tables import format_ranking_table, ranking_table
+from tlkeras.evaluation.plots import new_figure, save_figure
+from tlkeras.evaluation.tables import to_markdown
+from tlkeras.files import write_csv
+
+if TYPE_CHECKING:
+    from tlkeras.runs import CellKey, RunFolder
+
+
+def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[CellKey, pd.DataFrame]:
+    """Writes ranking.csv and, for a grid of two names, grid.png of every finished search; returns the rankings.
+
+    Args:
+        folder: a protocol's run folder.
+        cells: {key: what cell.json holds} of its finished cells.
+    """
+    rankings = {}
+    for key, cell in cells.items():
+        recipe = cell["settings"]["recipe"]
+        if recipe["type"] != "Search":
+            continue
+        fields = list(recipe["grid"])
+        values = ([_sortable(value) for value in of_field] for of_field in recipe["grid"].values())
+        settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
+        text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
+        predicted = pd.read_csv(
+            folder.cell(key) / "out_of_fold.csv", dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
+        )
+        rankings[key] = ranking_table(fold_results(predicted, settings), fields=fields)
+        write_csv(rankings[key], folder.cell(key) / "ranking.csv")
+        if len(fields) == 2:
+            figure, ax = new_figure(6.4, 4.2)
+            draw_grid(rankings[key], ax, x=fields[1], y=fields[0])
+            ax.set_title(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+            save_figure(figure, folder.cell(key) / "grid.png")
+    return rankings
+
+
+def ranking_sections(
+    published: Mapping[str, Mapping[tuple, float]],
+    cells: Mapping[CellKey, dict],
+    rankings: Mapping[CellKey, pd.DataFrame],
+) -> list[str]:
+    """The rankings as lines of Markdown, the document's figures beside ours.
+
+    Args:
+        published: {method: {values of the grid: mean accuracy 0..1}}, see `Experiment.published_grid`.
+        cells: {key: what cell.json holds}.
+        rankings: of `write_rankings`.
+    """
+    lines = []
+    for key, ranking in rankings.items():
+        folds = cells[key]["settings"]["recipe"]["folds"]["n_folds"]
+        found = cells[key]["facts"]["search"]
+        kept = f", with {found['kept']} of its trainings kept from an earlier start" if found.get("kept") else ""
+        lines += [
+            f"## The grid of {key}",
+            "",
+            to_markdown(format_ranking_table(ranking, published.get(key.method))),
+            f"Accuracy on held-out folds, mean and standard deviation over {folds} folds of the training images, and a "
+            "95 % bootstrap interval over these images, by patient or lesion. The best setting is fitted again on all "
+            "of them. Settings whose means are equal share a rank; the fewest epochs, then the lower rate, go first. "
+            f"The grid took {found['seconds']:,.0f} s{kept}.",
+            "",
+        ]
+    return lines
+
+
+def _sortable(value: Any) -> int | float | str:
+    """A value of a grid as the search itself ranked it: what is no number or word (stages, none) as its JSON."""
+    return value if isinstance(value, int | float | str) else json.dumps(value)
