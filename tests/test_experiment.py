@@ -32,8 +32,8 @@ EXPERIMENT = tl.Experiment(
         "stand_in": dataclasses.replace(
             PROTOCOL, dataset="chest_xray", positive_class="PNEUMONIA", select=tl.Selection(per_class=3)
         ),
-        "first": dataclasses.replace(PROTOCOL, dataset="chest_xray", select=FirstImages(7)),
-        "whole": dataclasses.replace(PROTOCOL, dataset="chest_xray"),
+        "first": dataclasses.replace(PROTOCOL, dataset="chest_xray", positive_class="NORMAL", select=FirstImages(7)),
+        "whole": dataclasses.replace(PROTOCOL, dataset="chest_xray", positive_class="NORMAL"),
     },
     reported={},
 )
@@ -51,7 +51,7 @@ def test_a_protocol_runs_on_the_experiments_data_set_or_the_one_that_stands_in()
 def test_the_positive_class_is_the_stand_ins_where_it_names_one():
     assert EXPERIMENT.positive_class_of("paper") == "mel"
     assert EXPERIMENT.positive_class_of("stand_in") == "PNEUMONIA"
-    assert EXPERIMENT.positive_class_of("first") == "mel"
+    assert EXPERIMENT.positive_class_of("first") == "NORMAL"
 
 
 def test_samples_are_those_the_protocol_selects(toy_chest_xray):
@@ -110,3 +110,10 @@ def test_trees_have_no_features_to_embed():
     protocol = tl.Protocol(split=tl.Predefined(), cells={("trees", PIXELS): tl.PixelBaseline("decision_tree")})
     with pytest.raises(tl.InputError, match="trees look at pixels, and have no features"):
         dataclasses.replace(EXPERIMENT, protocols={"paper": protocol}, embedded={"trees": "pixels"})
+
+
+def test_a_set_of_two_classes_without_the_positive_one_is_refused(toy_chest_xray):
+    protocol = dataclasses.replace(PROTOCOL, dataset="chest_xray", positive_class="tumor")
+    experiment = dataclasses.replace(EXPERIMENT, protocols={"paper": protocol})
+    with pytest.raises(tl.InputError, match="its classes are NORMAL and PNEUMONIA, and the tables of toy speak of the"):
+        experiment.load("paper", toy_chest_xray, check_counts=False)

@@ -181,10 +181,21 @@ class Experiment:
         return self.protocols[protocol].positive_class or self.positive_class
 
     def load(self, protocol: str, data: str | os.PathLike, *, check_counts: bool = True) -> Samples:
-        """The samples that a protocol runs on, read from the folder that holds the data sets."""
+        """The samples that a protocol runs on, read from the folder that holds the data sets.
+
+        Raises:
+            InputError: the data set is not there or not complete, or of its two classes none is the positive one.
+        """
         samples = load_dataset(self.dataset_of(protocol), data, check_counts=check_counts)
         select = self.protocols[protocol].select
-        return samples if select is None else select(samples)
+        samples = samples if select is None else select(samples)
+        positive, names = self.positive_class_of(protocol), samples.class_names
+        if positive is not None and len(names) == 2 and positive not in names:
+            raise InputError(
+                f"{samples.root or self.dataset_of(protocol)}: its classes are {' and '.join(names)}, and the tables "
+                f"of {self.name} speak of the class {positive}. Rename the folder of the class that is looked for."
+            )
+        return samples
 
     def shows_f1(self, protocol: str) -> bool:
         """Whether this protocol's table is F1 per class: its methods are columns of the document's."""

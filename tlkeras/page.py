@@ -31,7 +31,7 @@ _SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says
 # What another seed changes.
 _SEEDED = {
     "Holdout": "each draws its own parts, so ± holds other test images as well as other draws in training",
-    "Predefined": "the test part is the data set's own",
+    "Predefined": "the parts are given, the same for every seed",
 }
 MACRO_AUC = "ROC AUC is the macro average: each class against the rest, averaged over the classes."
 _TRAINING = (
@@ -75,6 +75,9 @@ def build_page(
     lines = [f"# {experiment.name}: protocol {protocol}", "", f"{experiment.paper.authors}, {experiment.paper.title}"]
     lines += ["", f"Data: {row.title}, {row.licence}. {row.citation}", ""]
     lines += [_SMOKE, ""] if settings["smoke"] else []
+    if declared.dataset is not None:
+        own = DATASETS[experiment.dataset].title
+        lines += [f"**{row.title} stands in for {own}: the document's figures are of other data, and not shown.**", ""]
     lines += _data_section(experiment, protocol, cells)
     networks = {key: cell for key, cell in cells.items() if training_of(cell) is not None}
     of_networks = scores[scores["backbone"] != PIXELS]

@@ -46,25 +46,33 @@ def test_equals_share_a_rank_fewest_epochs_then_the_lower_rate_first():
     assert format_ranking_table(table).index.tolist() == ["1= (chosen)", "1=", "1=", "1=", "5"]
 
 
-def test_other_fields_break_ties_in_their_order_and_the_order_of_rows_does_not_matter():
+def test_what_ties_in_epochs_and_rate_too_stays_in_the_order_of_the_grid():
     fields = ["momentum", "learning_rate", "batch_size", "epochs"]
     settings = [(0.9, 0.1, 32, 5), (0.0, 0.1, 64, 5), (0.0, 0.1, 32, 5), (0.9, 0.01, 64, 5), (0.9, 0.1, 32, 3)]
     rows = results({setting: [0.5] for setting in settings}, fields)
-    expected = [settings[i] for i in (4, 3, 2, 1, 0)]
-    assert order(ranking_table(rows, fields), fields) == expected
-    assert order(ranking_table(rows[::-1], fields), fields) == expected
+    assert order(ranking_table(rows, fields), fields) == [settings[i] for i in (4, 3, 0, 1, 2)]
+    assert order(ranking_table(rows[::-1], fields), fields) == [settings[i] for i in (4, 3, 2, 1, 0)]
 
 
 def test_a_mean_that_differs_by_rounding_is_the_same_one():
     table = ranking_table(results({(0.1, 3): [0.1, 0.2, 0.3], (0.01, 3): [0.3, 0.2, 0.1]}), FIELDS)
     assert table["rank"].tolist() == [1, 1]
     assert order(table)[0] == (0.01, 3)
-    apart = ranking_table(results({(0.1, 3): [0.5 + 1e-8], (0.01, 3): [0.5]}), FIELDS)
-    assert apart["rank"].tolist() == [1, 2]
+    rows = results({(0.1, 3): [0.5 + 1e-8], (0.01, 3): [0.5]}).drop(columns="n")
+    assert ranking_table(rows, FIELDS)["rank"].tolist() == [1, 2]
+
+
+def test_as_many_right_answers_are_the_same_mean_where_folds_differ_in_size():
+    """Three of 5 images, in folds of 2 and 3; the means of the folds are 0.583 and 0.667."""
+    rows = results({(0.1, 3): [1 / 2, 2 / 3], (0.01, 3): [1 / 2, 2 / 3], (0.01, 5): [2 / 2, 1 / 3], (0.1, 7): [1, 1]})
+    assert ranking_table(rows.assign(n=[2, 3] * 4), FIELDS)["rank"].tolist() == [1, 2, 2, 2]
+    # One image of the 200 that `results` says there are is a step of its own.
+    rows = results({(0.1, 3): [0.50, 0.51], (0.01, 3): [0.50, 0.50]})
+    assert ranking_table(rows, FIELDS)["rank"].tolist() == [1, 2]
 
 
 def test_small_steps_do_not_add_up_to_one_rank():
-    table = ranking_table(results({(0.1, i): [0.5 - i * 0.8e-9] for i in range(4)}), FIELDS)
+    table = ranking_table(results({(0.1, i): [0.5 - i * 0.8e-9] for i in range(4)}).drop(columns="n"), FIELDS)
     assert table["rank"].tolist() == [1, 1, 3, 3]
 
 
@@ -104,7 +112,7 @@ def test_a_setting_may_be_none_or_several_words_and_one_field_is_enough():
     table = ranking_table(results(settings, ["unfreeze"]), ["unfreeze"])
     assert table["mean"].tolist() == [0.6, 0.6, 0.6, 0.5]
     formatted = format_ranking_table(table, {(None,): 0.4})
-    assert formatted["unfreeze"].tolist() == ["('block1', 'block5')", "2", "all", "none"]
+    assert formatted["unfreeze"].tolist() == ["all", "2", "('block1', 'block5')", "none"]
     assert formatted["published"].tolist() == ["", "", "", "0.400"]
 
 

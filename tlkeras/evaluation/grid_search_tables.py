@@ -19,13 +19,15 @@ SAME_MEAN = 1e-9
 def ranking_table(results: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
     """One row per setting, the best first.
 
-    Equal means (to 1e-9) share a rank, and the next rank counts them all: 1, 1, 1, 4. Among equals fewer epochs come
-    first, then the lower learning rate, then lower values of the other fields in their order, words by the alphabet. A
+    Equal means share a rank, and the next rank counts them all: 1, 1, 1, 4. Means are equal that lie less than half an
+    image apart: where folds differ by an image in size, as many right answers give means that differ in the seventh
+    digit. Among equals fewer epochs come first, then the lower learning rate, then what comes first in `results`. A
     setting whose mean is undefined, for a fold has no accuracy, comes last.
 
     Args:
         results: one row per setting and fold: the `fields`, fold, accuracy (0..1) and, the same in every row of a
-            setting, accuracy_low and accuracy_high where an interval was made. Other columns are left alone.
+            setting, accuracy_low and accuracy_high where an interval was made; n (images), where it is known (without
+            it means are equal to 1e-9). Other columns are left alone.
         fields: the columns that were varied; a name may have its part before a dot, "phase_2.learning_rate".
 
     Returns:
@@ -49,11 +51,12 @@ def ranking_table(results: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
             "folds": grouped["fold"].nunique(),
         }
     ).reset_index()
+    table["given"] = range(len(table))
     table = table.sort_values("mean", ascending=False, kind="stable", na_position="last", ignore_index=True)
-    table["rank"] = _ranks(table["mean"].to_numpy())
+    half_an_image = 0.5 / grouped["n"].sum().max() if "n" in results else SAME_MEAN
+    table["rank"] = _ranks(table["mean"].to_numpy(), half_an_image)
     first = [field for name in FIRST_AMONG_EQUALS for field in fields if field.split(".")[-1] == name]
-    others = [field for field in fields if field not in first]
-    table = table.sort_values(["rank", *first, *others], kind="stable", ignore_index=True, key=_comparable)
+    table = table.sort_values(["rank", *first, "given"], kind="stable", ignore_index=True, key=_comparable)
     table["best"] = (table.index == 0) & table["mean"].notna()
     return table.astype({"low": np.float64, "high": np.float64, "folds": np.int64})[[*fields, *FIGURES]]
 
@@ -112,13 +115,13 @@ def _comparable(column: pd.Series) -> pd.Series:
     return column if pd.api.types.is_numeric_dtype(column) else column.map(str)
 
 
-def _ranks(means: np.ndarray) -> np.ndarray:
-    """Ranks of falling `means`, undefined ones last; equals share the first's."""
+def _ranks(means: np.ndarray, same: float) -> np.ndarray:
+    """Ranks of falling `means`, undefined ones last; those within `same` of the first of a run share its rank."""
     ranks = np.ones(len(means), np.int64)
     start = 0  # of the run of equals
     for i in range(1, len(means)):
         both_undefined = np.isnan(means[i]) and np.isnan(means[start])
-        if not (both_undefined or means[start] - means[i] <= SAME_MEAN):
+        if not (both_undefined or means[start] - means[i] <= same):
             start = i
         ranks[i] = start + 1
     return ranks

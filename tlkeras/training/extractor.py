@@ -49,7 +49,8 @@ class Extractor:
             agree.
         weights: "imagenet", None for random ones, a weights file, or an earlier run's saved classifier; in an
             Experiment's cells also a tl.EarlierRun.
-        image_size: (height, width) in pixels; None takes the network's native size.
+        image_size: (height, width) in pixels; None takes the network's native size, also for an earlier run's weights,
+            whatever size that run was trained at.
         layer: whose output the features are; None takes the backbone's last. With an earlier run's classifier as
             weights also one of its head, e.g. "head_dense_1", with the preprocessing and precision it was trained with.
         pooling: what is made of a layer's positions: "avg", "max", or "flatten" for all of them.

@@ -88,7 +88,7 @@ def fit_search(
     del folds
     say(
         f"grid: {len(search.settings)} settings x {n_folds} folds, {len(cells)} trainings on {len(train):,} images "
-        "(one to the most epochs answers for fewer)"
+        + ("(one to the most epochs answers for fewer)" if len(runs) < len(search.settings) else "")
     )
     predicted: dict[tuple[int, int], list[int]] = {}
     n_kept = 0

@@ -230,6 +230,10 @@ def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
     if not rest and first in phase_fields and len(phases) > 1:
         meant = " or ".join(f"phase_{n}.{first}" for n in range(1, len(phases) + 1))
         raise InputError(f"Search.grid: {first!r} of which phase? Accepted: {meant}.")
+    if not rest and first in _NOT_VARIED - {"phases"}:
+        raise InputError(
+            f"Search.grid: {first!r} cannot be varied; each network and its weights is a search of its own."
+        )
     if not number:
         raise InputError(
             f"Search.grid: {name!r} is nothing of this {type(recipe).__name__}; accepted: "
