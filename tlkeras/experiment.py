@@ -180,6 +180,13 @@ class Experiment:
         """The class that sensitivity and precision speak of under a protocol, or None."""
         return self.protocols[protocol].positive_class or self.positive_class
 
+    def reported_for(self, protocol: str) -> dict[tuple[tuple[str, str], str, str], float]:
+        """The document's figures for a protocol's cells; none where another data set stands in."""
+        declared = self.protocols[protocol]
+        if declared.dataset is not None:
+            return {}
+        return {key: value for key, value in self.reported.items() if key[0] in declared.cells}
+
     def load(self, protocol: str, data: str | os.PathLike, *, check_counts: bool = True) -> Samples:
         """The samples that a protocol runs on, read from the folder that holds the data sets.
 

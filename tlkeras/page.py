@@ -31,7 +31,7 @@ _SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says
 # What another seed changes.
 _SEEDED = {
     "Holdout": "each draws its own parts, so ± holds other test images as well as other draws in training",
-    "Predefined": "the parts are given, the same for every seed",
+    "Predefined": "the test parts are given, the same for every seed",
 }
 MACRO_AUC = "ROC AUC is the macro average: each class against the rest, averaged over the classes."
 _TRAINING = (
@@ -98,7 +98,7 @@ def build_page(
             lines += [
                 "### Every training",
                 "",
-                to_markdown(_results(experiment, _comparable(experiment, protocol), networks, of_networks, part)),
+                to_markdown(_results(experiment, experiment.reported_for(protocol), networks, of_networks, part)),
             ]
     lines += _reported_section(experiment, protocol, scores)
     # Where another data set stands in, the document's figures are of other images.
@@ -184,7 +184,7 @@ def _size_words(cell: dict) -> str:
 
 def _reported_section(experiment: Experiment, protocol: str, scores: pd.DataFrame) -> list[str]:
     """Figures beyond accuracy: per part, where the document's tables are so, and each one that it prints."""
-    lines, reported = [], _comparable(experiment, protocol)
+    lines, reported = [], experiment.reported_for(protocol)
     if experiment.class_reports:
         for part in test_parts(scores):
             lines += [f"## Every class, on {part}", "", to_markdown(class_reports_table(scores, part=part))]
@@ -205,14 +205,6 @@ def _reported_section(experiment: Experiment, protocol: str, scores: pd.DataFram
         table = reported_table(scores, reported)
         lines += ["## Every figure of the document", "", to_markdown(format_reported_table(table))]
     return lines
-
-
-def _comparable(experiment: Experiment, protocol: str) -> dict[tuple[tuple[str, str], str, str], float]:
-    """The document's figures for a protocol's cells; none where another data set stands in."""
-    declared = experiment.protocols[protocol]
-    if declared.dataset is not None:
-        return {}
-    return {key: value for key, value in experiment.reported.items() if key[0] in declared.cells}
 
 
 def _counts(part: str, scores: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from tlkeras.page import build_page
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import InputError, MissingInputError
 from tlkeras.search_report import write_rankings
-from tlkeras.settings import training_of
+from tlkeras.settings import image_size_of, training_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +54,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     write_csv(scores, folder.root / "scores.csv")
     shows_f1 = experiment.shows_f1(protocol)
     tables = {
-        part: _f1_table(experiment, declared, cells, scores, part)
+        part: _f1_table(experiment, protocol, cells, scores, part)
         if shows_f1
         else _accuracy_table(experiment, protocol, keys, scores, part)
         for part in test_parts(scores)
@@ -82,11 +82,12 @@ def _accuracy_table(
 ) -> pd.DataFrame:
     declared = experiment.protocols[protocol]
     # What the document reports stays, as "not run", beside the rows that were run.
-    published = {cell[1] for cell, _, _ in experiment.reported if cell in declared.cells and declared.dataset is None}
+    reported = experiment.reported_for(protocol)
+    published = {cell[1] for cell, _, _ in reported}
     rows = {key.backbone for key in keys} | published
     return accuracy_table(
         scores,
-        experiment.reported if declared.dataset is None else {},
+        reported,
         protocol=protocol,
         methods=list(declared.methods),
         backbones=[backbone for backbone in _rows(declared) if backbone in rows],
@@ -95,10 +96,11 @@ def _accuracy_table(
 
 
 def _f1_table(
-    experiment: Experiment, declared: Protocol, cells: dict[CellKey, dict], scores: pd.DataFrame, part: str
+    experiment: Experiment, protocol: str, cells: dict[CellKey, dict], scores: pd.DataFrame, part: str
 ) -> pd.DataFrame:
+    declared = experiment.protocols[protocol]
     sizes = {
-        (key.method, key.backbone): "x".join(map(str, cell["settings"]["recipe"]["image_size"]))
+        (key.method, key.backbone): "x".join(map(str, image_size_of(cell["settings"]["recipe"])))
         for key, cell in cells.items()
     }
     (documents,) = experiment.default_backbones
@@ -111,7 +113,7 @@ def _f1_table(
             words = [word for word in (network, sizes.get(cell)) if word]
             columns[f"{title} ({', '.join(words)})" if words else title] = (cell, published)
     class_names = list(next(iter(cells.values()))["facts"]["images"]["train"])
-    reported = experiment.reported if declared.dataset is None else {}
+    reported = experiment.reported_for(protocol)
     return f1_table(scores, reported, columns=columns, class_names=class_names, part=part)
 
 

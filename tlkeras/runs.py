@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -160,6 +161,12 @@ def describe(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return getattr(value, "__qualname__", str(value))
+
+
+def describe_in_words(value: object) -> int | float | str:
+    """A described value as a table's column holds it: numbers and words as they are, anything else as its JSON."""
+    plain = describe(value)
+    return plain if isinstance(plain, int | float | str) else json.dumps(plain)
 
 
 def environment() -> dict:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from tlkeras.evaluation.grid_search_tables import format_ranking_table, ranking_
 from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import write_csv
+from tlkeras.runs import describe_in_words
 
 if TYPE_CHECKING:
     from tlkeras.runs import CellKey, RunFolder
@@ -33,7 +33,7 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         if recipe["type"] != "Search":
             continue
         fields = list(recipe["grid"])
-        values = ([_sortable(value) for value in of_field] for of_field in recipe["grid"].values())
+        values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
         settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
         predicted = pd.read_csv(
@@ -77,8 +77,3 @@ def ranking_sections(
             "",
         ]
     return lines
-
-
-def _sortable(value: Any) -> int | float | str:
-    """A value of a grid as the search itself ranked it: what is no number or word (stages, none) as its JSON."""
-    return value if isinstance(value, int | float | str) else json.dumps(value)

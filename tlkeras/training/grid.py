@@ -18,7 +18,7 @@ from tlkeras.evaluation.grid_search import SETTING_PREFIX, fold_results
 from tlkeras.evaluation.grid_search_tables import ranking_table
 from tlkeras.files import read_json
 from tlkeras.machine import available_memory
-from tlkeras.runs import describe
+from tlkeras.runs import describe, describe_in_words
 from tlkeras.schema import DivergedError, InputError, Samples, Splits
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import as_samples, check_samples
@@ -108,7 +108,7 @@ def fit_search(
         )
     held_out = {cell.fold: cell.held_out for cell in cells}
     out_of_fold = _out_of_fold(train, held_out, predicted, len(search.settings))
-    settings = [{name: _plain(value) for name, value in setting.items()} for setting in search.settings]
+    settings = [{name: describe_in_words(value) for name, value in setting.items()} for setting in search.settings]
     ranking = ranking_table(fold_results(out_of_fold, settings), fields=tuple(search.grid))
     chosen = tuple(ranking.iloc[0][list(search.grid)])
     best = next(
@@ -205,10 +205,5 @@ def _out_of_fold(
     return pd.concat(frames, ignore_index=True)
 
 
-def _plain(value: Any) -> Any:
-    """A grid's value as a table holds it: numbers and words as they are, anything else in words."""
-    return value if isinstance(value, int | float | str) else json.dumps(describe(value))
-
-
 def _words(setting: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_plain(value)}" for name, value in setting.items())
+    return ", ".join(f"{name} {describe_in_words(value)}" for name, value in setting.items())

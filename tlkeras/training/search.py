@@ -142,7 +142,7 @@ class Search:
 
         Settings that differ only in the epochs of the last phase are answered by one run to the largest, which is what
         each of them would have been on its way, unless the rate follows a cosine. Ties in mean accuracy go to the
-        fewest epochs, then to the lower rate.
+        fewest epochs, then to the lower rate, then to what comes first in the grid.
 
         Args:
             train: training samples with labels, or (images, labels); the folds are cut from them.
