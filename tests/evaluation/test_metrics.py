@@ -28,21 +28,48 @@ def test_figures_of_five_images_by_hand():
     # Predicted: 0, 1, 1, 1, 0. One of two healthy and two of three ill are right.
     figures = score(two_class([0, 0, 1, 1, 1], [0.2, 0.6, 0.9, 0.7, 0.4]), "pneumonia")
     assert figures.index.name == "metric"
-    assert figures.to_dict() == pytest.approx(
-        {
-            "n": 5,
-            "accuracy": 3 / 5,
-            "balanced_accuracy": (1 / 2 + 2 / 3) / 2,
-            "macro_f1": (1 / 2 + 2 / 3) / 2,
-            "log_loss": -np.log([0.8, 0.4, 0.9, 0.7, 0.4]).mean(),
-            "roc_auc": 5 / 6,  # of the six pairs only 0.4 against 0.6 is in the wrong order
-            "sensitivity": 2 / 3,
-            "specificity": 1 / 2,
-            "precision": 2 / 3,
-            "f1": 2 / 3,
-        },
-        abs=1e-6,
-    )
+    expected = {
+        "n": 5,
+        "accuracy": 3 / 5,
+        "balanced_accuracy": (1 / 2 + 2 / 3) / 2,
+        "macro_precision": (1 / 2 + 2 / 3) / 2,
+        "macro_recall": (1 / 2 + 2 / 3) / 2,
+        "macro_f1": (1 / 2 + 2 / 3) / 2,
+        "weighted_precision": 3 / 5,  # 2/5 of 1/2 and 3/5 of 2/3
+        "weighted_recall": 3 / 5,
+        "weighted_f1": 3 / 5,
+        "matthews": (2 * 1 - 1 * 1) / np.sqrt(3 * 3 * 2 * 2),
+        "kappa": (3 / 5 - 13 / 25) / (1 - 13 / 25),  # chance agrees in 2/5 of 2/5 and 3/5 of 3/5
+        "roc_auc": 5 / 6,  # of the six pairs only 0.4 against 0.6 is in the wrong order
+        "average_precision": (1 + 1 + 3 / 4) / 3,  # the ill at places 1, 2 and 4
+        "log_loss": -np.log([0.8, 0.4, 0.9, 0.7, 0.4]).mean(),
+        "brier": 2 * np.mean(np.square([0.2, 0.6, 0.1, 0.3, 0.6])),
+        "ece": np.mean([0.2, 0.6, 0.1, 0.3, 0.6]),  # three bins for every image
+        "sensitivity": 2 / 3,
+        "specificity": 1 / 2,
+        "precision": 2 / 3,
+        "f1": 2 / 3,
+        "precision_normal": 1 / 2,
+        "recall_normal": 1 / 2,
+        "f1_normal": 1 / 2,
+        "roc_auc_normal": 5 / 6,
+        "average_precision_normal": (1 + 2 / 3) / 2,  # the healthy at places 1 and 3
+        "precision_pneumonia": 2 / 3,
+        "recall_pneumonia": 2 / 3,
+        "f1_pneumonia": 2 / 3,
+        "roc_auc_pneumonia": 5 / 6,
+        "average_precision_pneumonia": (1 + 1 + 3 / 4) / 3,
+    }
+    assert list(figures.index) == list(expected)
+    assert figures.to_dict() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_figures_asked_for_come_in_their_order():
+    predictions = two_class([0, 0, 1, 1, 1], [0.2, 0.6, 0.9, 0.7, 0.4])
+    wanted = ["f1_normal", "ece", "roc_auc_pneumonia", "accuracy"]
+    figures = score(predictions, metrics=wanted)
+    assert list(figures.index) == wanted
+    assert figures.to_dict() == score(predictions)[wanted].to_dict()
 
 
 def test_the_other_class_as_positive_swaps_sensitivity_and_specificity():
@@ -53,28 +80,16 @@ def test_the_other_class_as_positive_swaps_sensitivity_and_specificity():
     assert figures["roc_auc"] == pytest.approx(5 / 6)
 
 
-def test_agrees_with_scikit_learn(three_classes):
-    labels, predicted, probs = three_classes.samples.labels, three_classes.predicted, three_classes.probs.astype(float)
-    probs /= probs.sum(axis=1, keepdims=True)
-    assert score(three_classes).to_dict() == pytest.approx(
-        {
-            "n": 200,
-            "accuracy": reference.accuracy_score(labels, predicted),
-            "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
-            "macro_f1": reference.f1_score(labels, predicted, average="macro"),
-            "log_loss": reference.log_loss(labels, probs),
-            "roc_auc": reference.roc_auc_score(labels, probs, multi_class="ovr"),
-        },
-        abs=1e-6,
-    )
+def test_the_report_agrees_with_scikit_learn(three_classes):
+    labels, predicted = three_classes.samples.labels, three_classes.predicted
     expected = reference.precision_recall_fscore_support(labels, predicted)
     report = classification_report_table(three_classes)
-    assert list(report.index) == ["a", "b", "c", "macro"]
+    assert list(report.index) == ["a", "b", "c", "micro", "macro", "weighted"]
     np.testing.assert_allclose(report.iloc[:3].to_numpy().T, expected)
-    np.testing.assert_allclose(
-        report.loc["macro", ["precision", "recall", "f1"]].astype(float), np.mean(expected[:3], 1)
-    )
-    assert report.loc["macro", "support"] == 200
+    for average in ("micro", "macro", "weighted"):
+        figures = reference.precision_recall_fscore_support(labels, predicted, average=average)[:3]
+        np.testing.assert_allclose(report.loc[average, ["precision", "recall", "f1"]].astype(float), figures)
+        assert report.loc[average, "support"] == 200
     np.testing.assert_array_equal(confusion_table(three_classes), reference.confusion_matrix(labels, predicted))
 
 
@@ -84,9 +99,22 @@ def test_tied_probabilities_count_half_in_roc_auc():
 
 def test_a_class_without_samples_leaves_means_over_classes_undefined():
     figures = score(two_class([1, 1], [0.9, 0.2]), "pneumonia")
-    assert figures["accuracy"] == 0.5
+    assert figures["accuracy"] == figures["weighted_recall"] == 0.5
     assert figures["sensitivity"] == 0.5
-    assert np.isnan(figures[["balanced_accuracy", "macro_f1", "roc_auc", "specificity"]]).all()
+    assert figures["average_precision"] == figures["weighted_precision"] == 1  # no healthy image to rank or call ill
+    undefined = ["balanced_accuracy", "macro_recall", "macro_f1", "roc_auc", "specificity", "matthews"]
+    of_class = ["recall_normal", "f1_normal", "roc_auc_normal", "average_precision_normal", "roc_auc_pneumonia"]
+    assert np.isnan(figures[[*undefined, *of_class]]).all()
+    assert np.isnan(score(two_class([1, 1], [0.9, 0.2]))["average_precision"])  # the mean over both
+
+
+def test_always_one_answer_has_no_correlation_and_no_agreement_beyond_chance():
+    figures = score(two_class([0, 0, 1], [0.4, 0.4, 0.4]))
+    assert figures["kappa"] == 0
+    assert np.isnan(figures["matthews"])
+    assert np.isnan(figures["weighted_precision"])
+    assert figures["weighted_f1"] == pytest.approx(2 / 3 * 4 / 5)
+    assert np.isnan(score(two_class([0, 0], [0.4, 0.4]))["kappa"])  # chance agrees always
 
 
 def test_a_class_never_predicted_has_no_precision_but_f1_0():
@@ -129,3 +157,8 @@ def test_bad_input_is_refused_in_words(labels, probs, positive, words):
 def test_a_positive_class_among_three_is_refused(three_classes):
     with pytest.raises(InputError, match="exactly two"):
         score(three_classes, "a")
+
+
+def test_an_unknown_metric_is_refused_in_words(three_classes):
+    with pytest.raises(InputError, match=r"metrics: received 'f1'; accepted: n, accuracy.*f1_c"):
+        score(three_classes, metrics=["accuracy", "f1"])

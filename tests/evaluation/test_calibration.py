@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.calibration import calibration_curve
+
+from tlkeras.evaluation.calibration import at_temperature, fit_temperature, reliability_table
+from tlkeras.evaluation.metrics import score
+from tlkeras.schema import InputError, Predictions, Samples
+
+
+def predictions_of(labels, probs):
+    probs = np.asarray(probs, dtype=np.float32)
+    samples = Samples(tuple(f"{i}.png" for i in range(len(probs))), np.asarray(labels), tuple("abcd"[: probs.shape[1]]))
+    return Predictions(samples, probs)
+
+
+def overconfident(by, n=4000, k=3, seed=0):
+    """Labels drawn from the true probabilities, and predictions whose logits are `by` times too large."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (n, k))
+    labels = (rng.random((n, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1).clip(0, k - 1)
+    return predictions_of(labels, softmax(by * logits, axis=1))
+
+
+@pytest.mark.parametrize("by", [0.25, 1, 3, 10])
+def test_the_temperature_that_made_the_probabilities_is_found(by):
+    assert fit_temperature(overconfident(by)) == pytest.approx(by, rel=0.06)
+
+
+def test_the_least_log_loss_of_the_validation_samples_is_where_it_says():
+    val = overconfident(2.5, n=300)
+    best = fit_temperature(val)
+    loss = {factor: score(at_temperature(val, best * factor))["log_loss"] for factor in (0.97, 1, 1.03)}
+    assert loss[1] < min(loss[0.97], loss[1.03])
+
+
+def test_scaling_keeps_the_predicted_classes_and_mends_other_samples():
+    temperature = fit_temperature(overconfident(4, seed=0))
+    test = overconfident(4, seed=1)
+    scaled = at_temperature(test, temperature)
+    before, after = score(test), score(scaled)
+    assert after["accuracy"] == before["accuracy"]
+    assert (scaled.predicted == test.predicted).all()
+    assert after["ece"] < 0.03 < 0.1 < before["ece"]
+    assert after["log_loss"] < before["log_loss"]
+    assert after["brier"] < before["brier"]
+
+
+def test_temperature_1_changes_nothing_and_2_takes_the_root_of_the_odds():
+    predictions = predictions_of([0, 1], [[0.8, 0.2], [0.5, 0.5]])
+    np.testing.assert_allclose(at_temperature(predictions, 1).probs, predictions.probs, rtol=1e-6)
+    scaled = at_temperature(predictions, 2)
+    np.testing.assert_allclose(scaled.probs, [[2 / 3, 1 / 3], [0.5, 0.5]], rtol=1e-6)  # odds 4 become 2
+    assert scaled.probs.dtype == np.float32
+    assert scaled.samples is predictions.samples
+
+
+def test_probabilities_of_0_become_the_share_that_is_right():
+    # A tree is always certain, and right in 7 of 10.
+    labels = np.arange(100) % 10 >= 7
+    tree = predictions_of(labels.astype(int), np.tile([1, 0], (100, 1)))
+    temperature = fit_temperature(tree)
+    np.testing.assert_allclose(at_temperature(tree, temperature).probs[0], [0.7, 0.3], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "probs"),
+    [
+        ([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]),  # all right
+        ([0, 1], [[0.5, 0.5], [0.5, 0.5]]),  # equal probabilities
+        ([1, 0, 0], [[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]),  # wrong more than right
+        ([0, 0], [[1.0], [1.0]]),  # one class
+        ([0] * 99 + [1], [[0.500001, 0.499999]] * 100),  # better than 0.01, where the search ends
+    ],
+)
+def test_where_no_temperature_is_best_there_is_none(labels, probs):
+    assert np.isnan(fit_temperature(predictions_of(labels, probs)))
+
+
+def test_labels_of_one_class_have_a_temperature_as_long_as_one_is_wrong():
+    val = predictions_of([0, 0, 0], [[0.99, 0.01], [0.99, 0.01], [0.2, 0.8]])
+    assert fit_temperature(val) > 1
+
+
+@pytest.mark.parametrize("temperature", [0, -1, np.nan, np.inf, "2", None])
+def test_bad_temperatures_are_refused_in_words(temperature):
+    with pytest.raises(InputError, match="temperature: received"):
+        at_temperature(overconfident(1, n=5), temperature)
+
+
+def test_the_reliability_table_agrees_with_scikit_learn_and_with_the_calibration_error():
+    predictions = overconfident(3, n=300)
+    table = reliability_table(predictions, bins=10)
+    top = predictions.probs.max(axis=1).astype(np.float64)
+    # scikit-learn cuts at quantiles of the values; with 300 different ones its bins hold the same 30.
+    accuracy, confidence = calibration_curve(predictions.correct, top, n_bins=10, strategy="quantile")
+    np.testing.assert_allclose(table["confidence"], confidence)
+    np.testing.assert_allclose(table["accuracy"], accuracy)
+    assert table["images"].tolist() == [30] * 10
+    assert table.index.tolist() == list(range(1, 11))
+    of_15 = reliability_table(predictions)
+    assert (of_15["accuracy"] - of_15["confidence"]).abs().mean() == pytest.approx(score(predictions)["ece"])
+
+
+def test_bins_share_an_image_and_equal_probabilities():
+    table = reliability_table(predictions_of([0, 1, 0], [[0.9, 0.1], [0.7, 0.3], [0.6, 0.4]]), bins=2)
+    assert table["images"].tolist() == [1.5, 1.5]
+    assert table["confidence"].tolist() == pytest.approx([(0.6 + 0.35) / 1.5, (0.35 + 0.9) / 1.5])
+    assert table["accuracy"].tolist() == pytest.approx([1 / 1.5, 1 / 1.5])
+    with pytest.raises(InputError, match="bins: received 0"):
+        reliability_table(predictions_of([0], [[1.0, 0]]), bins=0)
