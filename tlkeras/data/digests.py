@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def pixel_digests(images: np.ndarray) -> list[bytes]:
     """One digest per image of (n, H, W, 3), of any dtype: of its shape, dtype and values."""
     kind = f"{images.dtype} {images.shape[1:]}".encode()
     return [digest(kind, np.ascontiguousarray(image).data) for image in images]
+
+
+def listing_digest(samples: Samples) -> str:
+    """One hash of names, sizes, labels, parts and groups: another copy of a data set is another data set."""
+    if isinstance(samples.images, np.ndarray):
+        sizes = [value.hex() for value in pixel_digests(samples.images)]
+    else:
+        sizes = [os.path.getsize(path) for path in samples.images]
+    columns = [samples.sample_ids, sizes]
+    columns += [column for column in (samples.labels, samples.parts, samples.groups) if column is not None]
+    lines = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def digest(*pieces: bytes | memoryview) -> bytes:

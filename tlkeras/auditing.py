@@ -1,0 +1,72 @@
+"""The audit of every split a protocol runs on, kept in its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tlkeras.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from tlkeras.data.leakage_findings import Audit
+    from tlkeras.runs import RunFolder
+    from tlkeras.schema import Samples, Splits
+
+FILE = "audit.json"
+VERSION = 1  # raise it when the fields of an Audit change: what was kept is then audited again
+
+
+def audit_splits(folder: RunFolder, samples: Samples, splits: Mapping[int, Splits], *, strict: bool) -> None:
+    """Audits the splits that have no audit yet, tells what was found, and adds it to audit.json. Where the images of a
+    split are others than those that were audited, it is audited anew.
+
+    Args:
+        folder: the protocol's run folder.
+        samples: what the splits are of; their images are read once for all splits.
+        splits: {seed: splits}.
+        strict: refuse splits with groups or identical images on two sides.
+
+    Raises:
+        InputError: what crosses, where `strict`; audit.json is written before.
+    """
+    from tlkeras.data.digests import listing_digest
+    from tlkeras.data.fingerprints import fingerprint
+    from tlkeras.data.leakage import audit
+    from tlkeras.data.leakage_findings import Audit
+
+    kept = _read(folder)
+    digests = {
+        seed: {part: listing_digest(of_part) for part, of_part in split.parts().items()}
+        for seed, split in splits.items()
+    }
+    missing = [seed for seed in splits if kept.get(str(seed), {}).get("parts") != digests[seed]]
+    if missing:
+        print(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}", flush=True)
+        fingerprints = fingerprint(samples)
+        for seed in missing:
+            found = audit(splits[seed], fingerprints=fingerprints)
+            kept[str(seed)] = {"version": VERSION, "parts": digests[seed], "audit": found.as_json()}
+        write_json(folder.root / FILE, dict(sorted(kept.items(), key=lambda item: int(item[0]))))
+    told: dict[str, list[int]] = {}
+    audits = {seed: Audit.from_json(kept[str(seed)]["audit"]) for seed in splits}
+    for seed, found in audits.items():
+        for finding in found.findings():
+            told.setdefault(finding, []).append(seed)
+    for finding, seeds in told.items():
+        print(f"audit, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {finding}")
+    for found in audits.values() if strict else ():
+        found.require_separate()
+
+
+def read_audits(folder: RunFolder) -> dict[int, Audit]:
+    """{seed: Audit} of a protocol's run folder; empty where it has none."""
+    from tlkeras.data.leakage_findings import Audit
+
+    return {int(seed): Audit.from_json(found["audit"]) for seed, found in _read(folder).items()}
+
+
+def _read(folder: RunFolder) -> dict[str, dict]:
+    """What audit.json holds; nothing of an audit that another version wrote in another shape."""
+    file = folder.root / FILE
+    kept = read_json(file) if file.is_file() else {}
+    return {seed: found for seed, found in kept.items() if found.get("version") == VERSION}

@@ -1,0 +1,196 @@
+"""What the audit of a split found, as numbers, tables and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import pandas as pd
+
+from tlkeras.schema import InputError
+
+SHARE_DRIFT = 0.05  # a class share this far from the training part's is said
+LISTED = 100  # rows of a table that `as_json` keeps
+_TABLES = ("known", "groups", "identical", "two_labels", "near")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What `tl.audit` found. In tables, group "" is an unknown one, and class_name "" a label that is not there.
+
+    Attributes:
+        sizes: {part: images}.
+        class_counts: {part: {class_name: images}}, of the parts that have labels.
+        without_group: images whose group is unknown; all where the samples have no groups.
+        crossing_groups: groups that lie on two sides.
+        crossing_sets: sets of identical images (pixel for pixel) that lie on two sides.
+        crossing_same_bytes: those of them that are identical byte for byte.
+        sets_within: sets of identical images on one side.
+        two_label_sets: sets of identical images with two labels, wherever they lie.
+        crossing_near: pairs of images on two sides that look alike and are not identical: candidates, to be looked at.
+        near_within: such pairs on one side.
+        near_complete: whether all images that look alike were counted; beyond a million pairs they are not.
+        known: one row for val and for each test part: part, images; group_in_train, group_in_val, the images of whose
+            group train or val holds another; image_in_train, image_in_val, those that are there themselves.
+        groups: one row per crossing group: group, parts ("train, test"), images.
+        identical: one row per image of the crossing sets: set, same_bytes (of the whole set), sample_id, part,
+            class_name, group.
+        two_labels: the same of the sets with two labels.
+        near: one row per crossing pair of images, nearest first: distance (bits of the perceptual hash), same_group,
+            then sample_id, part, class_name and group of either, with _a and _b.
+    """
+
+    sizes: Mapping[str, int]
+    class_counts: Mapping[str, Mapping[str, int]]
+    without_group: int
+    crossing_groups: int
+    crossing_sets: int
+    crossing_same_bytes: int
+    sets_within: int
+    two_label_sets: int
+    crossing_near: int
+    near_within: int
+    near_complete: bool
+    known: pd.DataFrame
+    groups: pd.DataFrame
+    identical: pd.DataFrame
+    two_labels: pd.DataFrame
+    near: pd.DataFrame
+
+    @property
+    def crossing(self) -> bool:
+        """Whether groups or identical images lie on two sides. Images that merely look alike do not count."""
+        return bool(self.crossing_groups or self.crossing_sets)
+
+    @property
+    def class_shares(self) -> pd.DataFrame:
+        """float64, one row per part and one column per class: the class's share of the part's images, 0..1."""
+        counts = pd.DataFrame.from_dict(self.class_counts, orient="index").fillna(0)
+        return counts.div(counts.sum(axis=1), axis=0).rename_axis("part")
+
+    @property
+    def missing_classes(self) -> tuple[tuple[str, str], ...]:
+        """(part, class name) of every class that has no image in a part."""
+        return tuple((part, name) for part, counts in self.class_counts.items() for name, n in counts.items() if not n)
+
+    def findings(self) -> tuple[str, ...]:
+        """What a reader of results on this split has to know, one sentence each, what crosses first."""
+        return (
+            *self._separate(),
+            *self._known(),
+            *self._identical(),
+            *self._alike(),
+            *(f"{part} is empty." for part, n in self.sizes.items() if not n),
+            *(f"{part} has no image of class {name}." for part, name in self.missing_classes if self.sizes[part]),
+            *self._drift(),
+        )
+
+    def require_separate(self) -> None:
+        """Raises InputError where groups or identical images lie on two sides, naming some and what to do."""
+        if not self.crossing:
+            return
+        found = []
+        if self.crossing_groups:
+            found.append(f"{_count(self.crossing_groups, 'group')} ({_few(self.groups['group'])})")
+        if self.crossing_sets:
+            ids = _few(self.identical["sample_id"])
+            found.append(f"{_count(self.crossing_sets, 'set')} of identical images ({ids})")
+        raise InputError(
+            f"splits: {' and '.join(found)} lie on two sides (train, val, test), so that scores say too much. Split "
+            "with Holdout, KFold or Predefined and respect_groups=True. Identical images in different bytes escape "
+            "these: give both one group, or leave one out."
+        )
+
+    def as_json(self) -> dict:
+        """Plain JSON values; of each table the first `LISTED` rows, and how many there were."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _TABLES}
+        tables = {}
+        for name in _TABLES:
+            table = getattr(self, name)
+            cut = table.head(LISTED).to_dict("split", index=False)
+            tables[name] = {"total": len(table), "columns": cut["columns"], "rows": cut["data"]}
+        return plain | tables
+
+    @classmethod
+    def from_json(cls, value: Mapping) -> Audit:
+        """The audit that `as_json` told of, its tables as long as they were kept: it has the same findings."""
+        tables = {name: pd.DataFrame(value[name]["rows"], columns=value[name]["columns"]) for name in _TABLES}
+        return cls(**({field.name: value[field.name] for field in fields(cls) if field.name not in _TABLES} | tables))
+
+    def _separate(self) -> list[str]:
+        n = sum(self.sizes.values())
+        if self.without_group == n:
+            said = ["No groups (patients, lesions) are known; whether one lies on two sides cannot be told."]
+        elif self.without_group:
+            said = [f"Of {self.without_group:,} of {n:,} images the group is not known; what it shares cannot be told."]
+        else:
+            said = []
+        if not self.crossing:
+            said.append(f"No {'image' if self.without_group == n else 'group and no image'} lies on two sides.")
+        return said
+
+    def _known(self) -> list[str]:
+        said = []
+        for row in self.known.to_dict("records"):
+            for side in ("train", "val"):
+                if n := row[f"group_in_{side}"]:
+                    said.append(
+                        f"{n:,} of {row['images']:,} {row['part']} images ({n / row['images']:.1%}) are of a group "
+                        f"(patient, lesion) that is also in {side}."
+                    )
+        if self.crossing_groups:
+            lie = "lies" if self.crossing_groups == 1 else "lie"
+            said.append(f"{_count(self.crossing_groups, 'group')} in all {lie} on two sides.")
+        return said
+
+    def _identical(self) -> list[str]:
+        said = []
+        if n := self.crossing_sets:
+            same, lie = self.crossing_same_bytes, "lies" if n == 1 else "lie"
+            kind = {n: "byte-identical", 0: "pixel-identical"}.get(same, "identical")
+            parted = f", {same:,} byte for byte, {n - same:,} pixel for pixel" if 0 < same < n else ""
+            said.append(f"{_count(n, 'set')} of {kind} images {lie} on two sides{parted}.")
+        for row in self.known.to_dict("records"):
+            said += [
+                f"{n:,} of {row['images']:,} {row['part']} images are themselves in {side}."
+                for side in ("train", "val")
+                if (n := row[f"image_in_{side}"])
+            ]
+        if self.two_label_sets:
+            ids = _few(self.two_labels["sample_id"])
+            said.append(f"{_count(self.two_label_sets, 'set')} of identical images under two labels: {ids}.")
+        if self.sets_within:
+            said.append(f"{_count(self.sets_within, 'set')} of identical images on one side.")
+        return said
+
+    def _alike(self) -> list[str]:
+        said = []
+        if self.crossing_near:
+            pairs = _count(self.crossing_near, "pair")
+            said.append(f"{pairs} of images on two sides look alike: candidates, to be looked at.")
+        if not self.near_complete:
+            said.append("More pairs of images look alike than the million that was counted.")
+        return said
+
+    def _drift(self) -> list[str]:
+        shares = self.class_shares
+        said = []
+        for part in shares.index:
+            if "train" not in shares.index or not self.sizes[part] or not self.sizes["train"]:
+                continue
+            drift = shares.loc[part] - shares.loc["train"]
+            name = drift.abs().idxmax()
+            if abs(drift[name]) > SHARE_DRIFT:
+                said.append(
+                    f"Class shares differ: {name} is {shares.loc[part, name]:.1%} of {part}, "
+                    f"{shares.loc['train', name]:.1%} of train."
+                )
+        return said
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _few(names: pd.Series) -> str:
+    return ", ".join(map(str, names[:3])) + (", ..." if len(names) > 3 else "")
