@@ -45,6 +45,22 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """As `atomic_write`, for a folder that is not there yet: yields the path of one to make beside it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as scratch:
+        temporary = Path(scratch, path.name)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as opened:
+                    os.fsync(opened.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+
+
 def write_text(path: str | os.PathLike, text: str) -> Path:
     """Writes UTF-8 text whole or not at all; file names that are not UTF-8 keep their bytes."""
     with atomic_write(path) as temporary:

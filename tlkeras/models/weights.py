@@ -230,7 +230,7 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
             f"Fetch {published.url} where there is a network ({known})\n"
             f"and put {published.file} into {path.parent}, or into the folder that --weights or {FOLDER_VARIABLE} "
             "names. Random weights are weights=None."
-        ) from error
+        ) from None  # its four links say no more
     return path
 
 
