@@ -127,6 +127,8 @@ EXPERIMENT = tl.Experiment(
         venue="Computer Science Department, North Dakota State University (undated)",
     ),
     dataset="chest_xray",
+    question="Does pneumonia on a chest X-ray show better to a frozen ImageNet network, to one trained with augmented "
+    "images, or to one that is fine-tuned on top? The document says: augmentation helps, fine-tuning on top hurts.",
     positive_class="PNEUMONIA",
     default_backbones=DOCUMENT_BACKBONES,
     smoke_backbones=("mobilenet_025",),

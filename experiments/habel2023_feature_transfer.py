@@ -143,6 +143,8 @@ COLORECTAL = tl.Experiment(
     script=SCRIPT,
     paper=PAPER,
     dataset="nct_crc_he_100k",
+    question="How well does ResNet-18, trained from random weights, tell three kinds of colorectal tissue apart? Its "
+    "features are what the two other experiments carry on.",
     default_backbones=("resnet18",),
     smoke_backbones=("resnet18",),
     protocols={
@@ -216,6 +218,8 @@ PROSTATE = tl.Experiment(
     script=SCRIPT,
     paper=PAPER,
     dataset="prostate_tiles",
+    question="Do features learnt on colorectal tissue serve on prostate tissue, beside those of ImageNet, with nearest "
+    "neighbours and a support vector machine on top? The document prefers ImageNet's, and the support vector machine.",
     default_backbones=("resnet18",),
     smoke_backbones=("resnet18",),
     protocols={
@@ -275,6 +279,8 @@ ANIMALS = tl.Experiment(
     script=SCRIPT,
     paper=PAPER,
     dataset="afhq",
+    question="Do features learnt on colorectal tissue serve on something as far away as animal faces, beside those of "
+    "ImageNet?",
     default_backbones=("resnet18",),
     smoke_backbones=("resnet18",),
     protocols={

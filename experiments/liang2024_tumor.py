@@ -140,6 +140,8 @@ EXPERIMENT = tl.Experiment(
         title="Deep Learning Image Classification", authors="Tony Liang", venue="coursework report, 2024-04-06"
     ),
     dataset="tumor",
+    question="Which rate and how many epochs does cross-validation choose for a network that finds tumours on slides, "
+    "and does the choice hold on images from another source? The document's winner does worse there than its baseline.",
     default_backbones=("resnet18", "resnet50"),
     smoke_backbones=("resnet18", "mobilenetv2_035"),
     positive_class="tumor",

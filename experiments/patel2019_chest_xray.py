@@ -62,6 +62,8 @@ EXPERIMENT = tl.Experiment(
     name="patel2019_chest_xray",
     paper=PAPER,
     dataset="chest_xray",
+    question="Do weights carried on from skin lesions help a network on chest X-rays? The document says: less than "
+    "ImageNet's, more than random ones.",
     default_backbones=("vgg16",),
     smoke_backbones=("mobilenet_025",),
     protocols=protocols(networks),

@@ -203,6 +203,8 @@ EXPERIMENT = tl.Experiment(
     name="patel2019_ham10000",
     paper=PAPER,
     dataset="ham10000",
+    question="Do ImageNet's weights beat random ones, and trees on raw pixels, at telling skin lesions apart? Which "
+    "blocks of the network have to learn? The document says: they do, and the later blocks matter more.",
     default_backbones=("vgg16",),
     smoke_backbones=("mobilenet_025",),
     protocols=protocols(networks),

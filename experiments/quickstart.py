@@ -164,13 +164,15 @@ def run(out: Path, weights_folder: Path | None, seed: int, size: Size) -> None:
     with locked(out):
         source, target = source_and_target(size, seed)
         print(f"source: {source.train}\ntarget: {target.train}", flush=True)
+        audit = tl.audit(target, progress=False)
+        audit.require_separate()
         learnt = source_recipe(size).fit(source.train, source.val, seed=seed)
         source_scores, _ = score_and_keep(learnt, source, out / "source", ("random", "source", seed))
         starts = {"random": None, "transferred": str(out / "source")}
         imagenet = tl.BACKBONES[BACKBONE].weights[0].file
         if weights_folder is not None and (weights_folder / imagenet).is_file():
             starts["imagenet"] = str(weights_folder / imagenet)
-        scores = [source_scores]
+        scores, tested = [source_scores], {}
         for name, start in starts.items():
             for method in METHODS:
                 print(f"target: {name} weights, {method}", end="", flush=True)
@@ -178,20 +180,21 @@ def run(out: Path, weights_folder: Path | None, seed: int, size: Size) -> None:
                 cell = (name, method, seed)
                 rows, predictions = score_and_keep(fitted, target, out / name / method / f"seed{seed}", cell)
                 scores.append(rows)
+                tested[name, method] = predictions
                 print(f": {predictions.correct.sum()} of {len(predictions)} test tiles right", flush=True)
                 if (name, method) == ("transferred", "fine_tuned"):
                     draw_explanation(fitted, predictions, size, seed, out / "explanation.png")
         write_csv(pd.concat(scores, ignore_index=True), out / "scores.csv")
         draw_tiles((source.train, target.train), out / "tiles.png")
         write_json(out / "environment.json", environment())
-        print(f"\n{report(out, source, target, list(starts), seed)}\ntable, scores and figures are in {out}")
+        print(f"\n{report(out, source, target, tested, seed, audit)}\ntable, scores and figures are in {out}")
 
 
 def score_and_keep(classifier, splits: tl.Splits, folder: Path, cell: tuple[str, str, int]):
     """Writes model, history, predictions; returns the tidy scores of val and test, and the test predictions."""
     import pandas as pd
 
-    from tlkeras.evaluation.statistics import accuracy_interval
+    from tlkeras.evaluation.statistics import bootstrap
     from tlkeras.files import write_csv
 
     parts = {"val": classifier.predict(splits.val), "test": classifier.predict(splits.test)}
@@ -202,41 +205,50 @@ def score_and_keep(classifier, splits: tl.Splits, folder: Path, cell: tuple[str,
     )
     rows = []
     for part, predictions in parts.items():
-        low, high = accuracy_interval(predictions)
-        figures = {**tl.score(predictions), "accuracy_low": low, "accuracy_high": high}
-        rows += [(*cell, part, metric, value) for metric, value in figures.items()]
-    return pd.DataFrame(rows, columns=["weights", "method", "seed", "part", "metric", "value"]), parts["test"]
+        rows += [(*cell, part, *figures) for figures in bootstrap(predictions).itertuples(name=None)]
+    columns = ["weights", "method", "seed", "part", "metric", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns), parts["test"]
 
 
-def report(out: Path, source: tl.Splits, target: tl.Splits, weights: list[str], seed: int) -> str:
-    """Writes table.md and accuracy_bars.png from scores.csv; returns the page."""
+def report(out: Path, source: tl.Splits, target: tl.Splits, tested: dict, seed: int, audit: tl.Audit) -> str:
+    """Writes table.md and accuracy_bars.png from scores.csv and the test predictions {(weights, method): them};
+    returns the page."""
     import pandas as pd
 
+    from tlkeras.evaluation.comparison_tables import format_paired_table
     from tlkeras.evaluation.plots import draw_accuracy_bars, new_figure, save_figure
     from tlkeras.evaluation.tables import accuracy_table, format_accuracy_table, to_markdown
     from tlkeras.files import write_text
 
+    weights = list(dict.fromkeys(name for name, _ in tested))
     scores = pd.read_csv(out / "scores.csv").rename(columns={"weights": "backbone"}).assign(protocol="quickstart")
     table = accuracy_table(scores, {}, protocol="quickstart", methods=METHODS, backbones=weights).rename_axis("weights")
     on_source = accuracy_table(scores, {}, protocol="quickstart", methods=["source"], backbones=["random"])
     figure, ax = new_figure(6.0, 4.2)
     draw_accuracy_bars(table, ax).set_xlabel("weights the network started from")
     save_figure(figure, out / "accuracy_bars.png")
-    ours = table.xs("ours", axis=1, level="figure")
-    commonest = max(target.test.class_counts().values())
-    gain = ours.loc["transferred"] - ours.loc["random"]
+    commonest = tl.baseline(target.train.class_counts(), next(iter(tested.values())))
+    _, low, high = 100 * tl.bootstrap(commonest, metrics=("accuracy",)).loc["accuracy"]
+    others = [start for start in weights if start != "transferred"]
+    pairs = tl.paired_table(
+        {f"{name}, {method}": predictions for (name, method), predictions in tested.items()},
+        pairs=[(f"{start}, {method}", f"transferred, {method}") for start in others for method in METHODS],
+    )
     lines = [
         "# Quickstart: three ways to start on few target tiles",
         "",
         f"Accuracy on {len(target.test)} test tiles of {len(TARGET)} target classes, per cent:",
         "",
-        to_markdown(format_accuracy_table(table)),
+        to_markdown(format_accuracy_table(table, f"{100 * commonest.correct.mean():.1f} [{low:.1f}, {high:.1f}]")),
         f"In brackets: 95 % bootstrap interval over the test tiles, drawn by block. Seed {seed}.",
         f"{len(target.train)} tiles to learn from; the epoch was chosen on {len(target.val)} validation tiles.",
-        f"Transferred minus random: {gain['frozen']:+.1f} points frozen, {gain['fine_tuned']:+.1f} points fine-tuned.",
-        f"Always answering the commonest class: {100 * commonest / len(target.test):.1f}.",
         f"The {len(SOURCE)} source classes, learnt from {len(source.train)} tiles, on {len(source.test)} test tiles: "
         f"{format_accuracy_table(on_source).iloc[0, 0]}.",
+        f"The target's split: {' '.join(audit.findings())}",
+        "",
+        "Accuracy of one start against another on the same tiles, in points, p by permutation of blocks:",
+        "",
+        to_markdown(format_paired_table(pairs)),
     ]
     if "imagenet" not in weights:
         missing = tl.BACKBONES[BACKBONE].weights[0].file

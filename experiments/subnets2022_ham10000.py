@@ -154,6 +154,9 @@ EXPERIMENT = tl.Experiment(
         venue="coursework report, 2022",
     ),
     dataset="ham10000",
+    question="How well do pretrained networks with a small new head tell seven kinds of pigmented skin lesion apart, "
+    "first frozen, then all of the network learning at a very low rate? The document finds that the second phase did "
+    "not help, and explains single predictions with LIME.",
     default_backbones=DOCUMENT_BACKBONES,
     smoke_backbones=("mobilenet_025",),
     protocols={

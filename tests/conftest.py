@@ -1,6 +1,7 @@
 """Fixtures that several test files share: toy images on disk, and what `real` tests need."""
 
 import os
+from pathlib import Path
 
 # Read when TensorFlow is first imported: its start-up notices are not ours to test.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tlkeras.files import atomic_write
 from tlkeras.schema import Samples
 
 
@@ -18,6 +20,25 @@ def _own_store(tmp_path_factory):
     """Tests neither fill the user's feature store nor find features in it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLKERAS_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_figures():
+    """Reports and runs write figures of one pixel: drawing takes most of a toy run's time, and tests/evaluation draws.
+
+    For modules that ask what is there, not what it looks like: `pytestmark = pytest.mark.usefixtures("quick_figures")`.
+    """
+
+    def save(figure, path):
+        with atomic_write(path) as temporary:
+            Image.new("RGB", (1, 1)).save(temporary)
+        figure.clear()
+        return Path(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("evaluation.plots", "reporting.figures", "reporting.search_report"):
+            patch.setattr(f"tlkeras.{module}.save_figure", save)
         yield
 
 

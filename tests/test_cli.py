@@ -7,8 +7,9 @@ import joblib
 import pytest
 
 import tlkeras as tl
-from tlkeras import cli, comparison, results
+from tlkeras import cli
 from tlkeras.files import write_text
+from tlkeras.reporting import comparison, results
 from tlkeras.runs import RunFolder
 
 TUNER = tl.Tuner("vgg16", phases=tl.Phase(1, 1e-3, keep="last"))

@@ -20,6 +20,8 @@ from tlkeras.running import RunOptions, run_experiment
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import MissingInputError
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 METHODS = {"unit_frozen": ("scaled 0..1", "frozen"), "own_frozen": ("own", "frozen")}
 EXPERIMENT = tl.Experiment(
     name="toy",
@@ -66,6 +68,9 @@ def test_everything_that_was_promised_is_in_the_run_folder(finished):
         "accuracy_bars.png",
         "config.json",
         "environment.json",
+        "audit.json",
+        "report.html",
+        "paired.csv",
         "validation_accuracy_tiny.png",
     }
     cell = finished / "tiny" / "own_frozen" / "seed0"
@@ -75,8 +80,11 @@ def test_everything_that_was_promised_is_in_the_run_folder(finished):
         "confusion_test.png",
         "history.csv",
         "layers.csv",
+        "hardest_test.png",
         "model.keras",
+        "model_card.md",
         "predictions.csv",
+        "probabilities_test.png",
         "report_test.csv",
         "sheet_test.png",
         "curves.png",
@@ -137,6 +145,7 @@ def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished, toy_chest_
         run_experiment(EXPERIMENT, options(toy_chest_xray, finished.parent))
 
 
+@pytest.mark.slow
 def test_the_report_is_made_again_without_tensorflow(finished):
     table, bars = finished / "table.md", finished / "accuracy_bars.png"
     main(EXPERIMENT, ["--report-only", "--out", str(finished.parent)])
@@ -228,6 +237,7 @@ def test_smoke_and_real_cells_do_not_share_a_folder(finished, toy_chest_xray):
     assert stopped.value.code == 2
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_does_not_keep_the_others_from_running(toy_chest_xray, tmp_path, capsys):
     cells = {
         ("hopeless", "tiny"): tiny_tuner(phases=(tl.Phase(3, 1e30, optimizer="sgd"),)),
@@ -389,7 +399,9 @@ def test_a_cell_of_trees_holds_predictions_of_the_test_part_and_no_network(mixed
     assert {path.name for path in (mixed.root / "pixels" / "tree" / "seed0").iterdir()} == {
         "cell.json",
         "confusion_test.png",
+        "hardest_test.png",
         "predictions.csv",
+        "probabilities_test.png",
         "report_test.csv",
         "sheet_test.png",
     }
@@ -434,7 +446,7 @@ def test_a_run_folder_of_trees_alone_is_reported_published_and_reported_again(wh
     command = (
         "python experiments/toy.py --data DATA --weights WEIGHTS --protocol trees --methods tree forest --seeds 0 1"
     )
-    assert f"    {command}\n" in page
+    assert f"\n{command}\n" in page
     assert "### Every training" not in page
     assert "Training accuracy" not in page
     assert {path.name for path in (published / "trees" / PIXELS / "tree" / "seed1").iterdir()} == {
@@ -486,7 +498,7 @@ def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, 
     assert tl.load(folder.cell(CellKey("tiny", "own_frozen", 0))).image_size == (24, 24)
     page = (folder.root / "table.md").read_text()
     start = "python experiments/toy.py --data DATA --weights WEIGHTS --protocol corrected"
-    commands = [line.strip() for line in page.splitlines() if line.startswith("    python")]
+    commands = [line.strip() for line in page.splitlines() if line.startswith("python ")]
     assert commands == [
         f"{start} --backbones tiny --methods tree own_frozen --seeds 0 --image-size 24",
         f"{start} --methods forest --seeds 0",
@@ -567,6 +579,7 @@ def test_a_network_of_a_smoke_run_is_not_carried_on(finished, whole_set, tmp_pat
     assert RunFolder(tmp_path / "later" / "corrected").finished() == []
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_other_inputs_is_not_carried_on(mixed, whole_set, tmp_path):
     later = options(whole_set, tmp_path, smoke=False, methods=("carried",), earlier=mixed.root.parent)
     with pytest.raises(tl.InputError, match=r"images scaled as 'unit', and the one in .* was trained on 'symmetric'"):

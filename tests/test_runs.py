@@ -57,7 +57,11 @@ def test_predictions_come_back_by_part(tmp_path):
     assert list(back) == ["test"]
     assert (back["test"].probs == predictions().probs).all()
     assert list(back["test"].samples.groups) == ["01", "02"]
-    (tmp_path / "mobilenetv2_035" / "frozen" / "seed3" / "predictions.csv").unlink()
+    file = tmp_path / "mobilenetv2_035" / "frozen" / "seed3" / "predictions.csv"
+    file.write_text("path,predicted\na.png,dog\n")  # of `tlkeras predict`
+    with pytest.raises(tl.InputError, match=r"predictions\.csv lacks the columns sample_id, part, group, label"):
+        RunFolder(tmp_path).read_predictions(KEY)
+    file.unlink()
     with pytest.raises(tl.InputError, match=r"holds no predictions\.csv"):
         RunFolder(tmp_path).read_predictions(KEY)
 

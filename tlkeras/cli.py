@@ -249,15 +249,17 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
         )
         with _spread(given):
             folder = run_experiment(experiment, options)
-    from tlkeras.comparison import compare_protocols
-    from tlkeras.results import report_experiment
+    from tlkeras.reporting.comparison import compare_protocols
+    from tlkeras.reporting.results import report_experiment
 
-    report_experiment(experiment, folder, given.protocol)
-    compare_protocols(experiment, out)
-    print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
-    print(f"table, scores and figures are in {folder.root}")
-    if given.explain or getattr(given, "activations", None) is not None:
-        _look_into(experiment, folder, given, backbones, methods, pairs)
+    try:
+        if given.explain or getattr(given, "activations", None) is not None:
+            _look_into(experiment, folder, given, backbones, methods, pairs)
+    finally:  # the report shows explanations, and a failed one must not cost it
+        report_experiment(experiment, folder, given.protocol)
+        compare_protocols(experiment, out)
+        print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
+        print(f"report.html, table.md, scores and figures are in {folder.root}")
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
         compare_protocols(experiment, given.publish)

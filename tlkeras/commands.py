@@ -1,38 +1,140 @@
-"""The `tlkeras` command. Answers without loading TensorFlow."""
+"""The `tlkeras` command: look at runs, compare them, predict, export, and see what this machine has."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from tlkeras import __version__
 from tlkeras.cli import run_guarded
+from tlkeras.schema import InputError
 from tlkeras.sizes import format_size
+
+MODEL = "folder of a saved model: what classifier.save wrote, or a run's .../seed0"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs `tlkeras ...`; exits with 0, 2 on unusable input, or 130 on Ctrl-C."""
+    """Runs `tlkeras ...`; exits with 0, 1 where doctor found a problem, 2 on unusable input, or 130 on Ctrl-C."""
+    given = build_parser().parse_args(arguments)
+    run_guarded(lambda: given.work(given))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
     parser = argparse.ArgumentParser(prog="tlkeras", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"tlkeras {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    store = commands.add_parser(
-        "store",
-        help="show or clear the feature store",
-        description="The features of frozen layers that are kept for later runs: shows them, or clears them away.",
+
+    def add(name: str, work: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        command.set_defaults(work=work)
+        return command
+
+    runs = add("runs", _runs, "list the finished cells of the run folders below a folder, with their test scores")
+    runs.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: %(default)s")
+
+    compare = add("compare", _compare, "compare two runs on the same test images: paired differences and tests")
+    for name in ("first", "second"):
+        compare.add_argument(
+            name, type=Path, metavar="RUN", help="folder of a cell (.../seed0), of a method, or of a protocol's run"
+        )
+    compare.add_argument("--metrics", nargs="+", metavar="NAME", help="figures of tl.score (default: five of them)")
+
+    predict = add("predict", _predict, "predict image files with a saved model")
+    predict.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image file, or folder of images")
+    predict.add_argument("--explain", action="store_true", help="explain each prediction by LIME, as a picture")
+    predict.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="for predictions.csv and pictures (--explain alone: explained)",
     )
+    predict.add_argument("--seed", type=int, default=0, metavar="N", help="of the explanations (default: 0)")
+
+    doctor = add("doctor", _doctor, "say what this machine has: versions, devices, weights, data, disk")
+    doctor.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: TLKERAS_DATA, data)")
+    doctor.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
+
+    export = add("export", _export, "write a saved model in another format, and check that it answers the same")
+    export.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
+    export.add_argument("--format", required=True, choices=["savedmodel", "onnx", "tflite"])
+    export.add_argument("--out", type=Path, metavar="PATH", help="file or folder to write (default: MODEL/export/...)")
+    export.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="images to compare the answers on (default: photographs that come with scikit-image)",
+    )
+
+    store = add("store", _store, "show or clear the feature store: features of frozen layers, kept for later runs")
     store.add_argument(
         "--store", type=Path, metavar="DIR", help="the folder (default: TLKERAS_STORE, then ~/.cache/tlkeras)"
     )
     store.add_argument("--clear", action="store_true", help="remove all that no process is writing")
-    given = parser.parse_args(arguments)
-    run_guarded(lambda: _store(given.store, given.clear))
+    return parser
 
 
-def _store(folder: Path | None, clear: bool) -> None:
+def _runs(given: argparse.Namespace) -> None:
+    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.reporting.run_list import runs_table
+
+    print(to_markdown(runs_table(given.folder)), end="")
+
+
+def _compare(given: argparse.Namespace) -> None:
+    from tlkeras.evaluation.comparison_tables import format_paired_table
+    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.reporting.run_list import COMPARED, compare_runs
+
+    table = compare_runs(given.first, given.second, given.metrics or COMPARED)
+    print(f"first: {given.first}\nsecond: {given.second}\n\n{to_markdown(format_paired_table(table))}")
+    print(
+        "difference: second minus first, with its 95 % bootstrap interval; p: permutation of whole patients or lesions,"
+    )
+    print("then corrected by Holm's method over the rows")
+
+
+def _predict(given: argparse.Namespace) -> None:
+    from tlkeras.files import write_csv
+    from tlkeras.predicting import format_predictions, predict_files
+
+    out = given.out or (Path("explained") if given.explain else None)
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out: {out} is a file; name a folder.")
+    if out is not None and (out / "cell.json").exists():
+        raise InputError(f"--out: {out} is a run's cell, whose predictions.csv it would replace; name another folder.")
+    table = predict_files(given.model, given.images, out if given.explain else None, given.seed)
+    print(format_predictions(table))
+    if out is not None:
+        print(f"written to {write_csv(table, out / 'predictions.csv')}")
+
+
+def _doctor(given: argparse.Namespace) -> None:
+    from tlkeras.doctor import examine
+
+    found = examine(data=given.data, weights=given.weights)
+    print(found.describe())
+    if found.problems:
+        sys.exit(1)
+
+
+def _export(given: argparse.Namespace) -> None:
+    from tlkeras.export import export_classifier
+
+    print(export_classifier(given.model, given.out, given.format, given.images).describe())
+
+
+def _store(given: argparse.Namespace) -> None:
     from tlkeras.training.feature_store import FeatureStore
 
-    store = FeatureStore(folder)
+    store = FeatureStore(given.store)
     entries = store.entries()
-    if clear:
+    if given.clear:
         removed, busy = store.clear()
         freed = format_size(sum(entry["bytes"] for entry in entries) - sum(e["bytes"] for e in store.entries()))
         print(f"{store.folder}: {removed} tables removed, {freed} free again")

@@ -1,4 +1,4 @@
-"""An experiment: what a document did, declared once. `tlkeras.running` runs it, `tlkeras.results` reports it."""
+"""An experiment: what a document did, declared once. `tlkeras.running` runs it, `tlkeras.reporting` reports it."""
 
 from __future__ import annotations
 
@@ -98,6 +98,7 @@ class Experiment:
         name: as in `experiments/<name>.py` and `assets/<name>/`.
         paper: the document.
         dataset: a name of `tl.DATASETS`.
+        question: what the document asks and claims, for the head of a report.
         protocols: {name: Protocol}; the first is the default.
         reported: {((method, backbone), part, metric): value} as printed in the document, accuracy in per cent; "train"
             and "model" are parts too, see `evaluation.training_tables.results_table`. F1 is in 0..1: "micro_f1",
@@ -110,7 +111,7 @@ class Experiment:
         names: {(method, backbone): what the document calls it}.
         printed: {(method, backbone): {column: text}}, the words of its table of results, for the columns hidden layers,
             regularization and epochs.
-        common: {setting: value} as the document prints them for all its trainings; the settings of `tlkeras.page`.
+        common: {setting: value} as the document prints them for all its trainings; the settings of a page.
         f1_columns: {method: title}, where the document's table of results is F1 per class with a column per method of
             its one network, `default_backbones`; other networks then stand in for that one, and are named so.
         compared: {method: label} of two methods whose training accuracy is drawn in one figure, and whose activations
@@ -121,7 +122,7 @@ class Experiment:
         part_titles: {part: title} where the document's tables have a row per part and columns of the positive class's
             figures; empty where they have not.
         published_grid: {method: {values of the grid, in its order: mean accuracy 0..1}}, as the document prints it.
-        summary: {line: text} of the document's table about the data, see `tlkeras.page`.
+        summary: {line: text} of the document's table about the data, see `reporting.provenance`.
         script: the name of the script, where it declares several experiments; None takes `name`.
         explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
     """
@@ -133,6 +134,7 @@ class Experiment:
     reported: dict[tuple[tuple[str, str], str, str], float]
     default_backbones: tuple[str, ...]
     smoke_backbones: tuple[str, ...]
+    question: str = ""
     positive_class: str | None = None
     stated: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from tlkeras.explain.heatmap import grad_cam
 from tlkeras.explain.lime import explain, perturbed_copies
 from tlkeras.files import write_csv
 from tlkeras.runs import CellKey, RunFolder, write_explanation
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import NOT_TESTS, InputError, Predictions
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.saved_classifier import load
 
@@ -67,7 +67,7 @@ def explain_cells(
         print(f"explaining {key}", flush=True)
         classifier = load(folder.cell(key))
         for part, predictions in folder.read_predictions(key).items():
-            if part in ("train", "val"):
+            if part in NOT_TESTS:
                 continue
             figure, table = _explain_part(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
@@ -106,7 +106,7 @@ def compare_activations(
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     first = next(iter(cells))
     parts = folder.read_predictions(first)
-    test = next(of_part for part, of_part in parts.items() if part not in ("train", "val")).samples
+    test = next(of_part for part, of_part in parts.items() if part not in NOT_TESTS).samples
     number = int(generator(first.seed, "activations").integers(len(test)))
     path = _image_path(folder, first, test.sample_ids[number], image_of)
     figure, axes = new_grid(1, 1 + len(cells), side=3.6)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -12,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlkeras.auditing import audit_splits, read_audits
 from tlkeras.carried import carried_weights
 from tlkeras.data.datasets import DATASETS
+from tlkeras.data.digests import listing_digest
 from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import peak_memory_mb, reset_peak_memory
@@ -24,6 +24,7 @@ from tlkeras.seeds import generator
 if TYPE_CHECKING:
     from tlkeras.experiment import Recipe
     from tlkeras.models.weights import WeightsFile
+    from tlkeras.schema import Predictions
     from tlkeras.training.extractor import Extractor
     from tlkeras.training.tuner import Tuner
 
@@ -74,7 +75,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         if options.smoke:
             samples = _handful(samples)
         shared = {
-            "data": _digest(samples),
+            "data": listing_digest(samples),
             "split": describe(protocol.split),
             "smoke": options.smoke,
             "skip_unreadable": options.skip_unreadable,
@@ -87,19 +88,20 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         write_json(folder.root / "config.json", _config(experiment, options))
         if len(todo) < len(plan):
             print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
-        if todo:
-            _run_cells(folder, todo, experiment, _readable(samples, options, folder), options)
+        if todo or not set(options.seeds) <= set(read_audits(folder)):
+            samples = _readable(samples, options, folder)
+            splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
+            # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
+            audit_splits(folder, samples, splits, strict=getattr(protocol.split, "respect_groups", True))
+            _run_cells(folder, todo, experiment, splits, options)
     return folder
 
 
 def _run_cells(
-    folder: RunFolder, todo: list[_Cell], experiment: Experiment, samples: Samples, options: RunOptions
+    folder: RunFolder, todo: list[_Cell], experiment: Experiment, splits: dict[int, Splits], options: RunOptions
 ) -> None:
     import keras
 
-    protocol = experiment.protocols[options.protocol]
-    seeds = {cell.key.seed for cell in todo}
-    splits = {seed: protocol.split.split(samples, seed=seed) for seed in seeds}
     failed = []
     for number, cell in enumerate(todo, start=1):
         print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
@@ -168,6 +170,8 @@ def _find_weights(
 def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Splits, options: RunOptions) -> None:
     import pandas as pd
 
+    from tlkeras.evaluation.errors import largest_losses
+
     for note in splits.notes:
         print(f"split: {note}")
     target = folder.cell(cell.key)
@@ -191,7 +195,11 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
     }
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
     for part in splits.tests:
-        _draw_sheet(scored[part], cell, target / f"sheet_{part}.png")
+        n = min(SHEET[0] * SHEET[1], len(scored[part]))
+        drawn = generator(cell.key.seed, "sheet").choice(len(scored[part]), size=n, replace=False)
+        _draw_sheet(scored[part], np.sort(drawn), cell, target / f"sheet_{part}.png")
+        hardest = largest_losses(scored[part], n=n)["row"].to_numpy()
+        _draw_sheet(scored[part], hardest, cell, target / f"hardest_{part}.png")
     facts = classifier.write_run(target)
     if cell.key.method in experiment.embedded:
         _embed(classifier, splits, cell.key.seed, target)
@@ -232,13 +240,11 @@ def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
         write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), target / f"embedding_{part}.csv")
 
 
-def _draw_sheet(predictions, cell: _Cell, path: Path) -> None:
+def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: Path) -> None:
     from tlkeras.data.images import read_pixels
     from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
 
     samples, names = predictions.samples, predictions.samples.class_names
-    count = min(SHEET[0] * SHEET[1], len(samples))
-    rows = np.sort(generator(cell.key.seed, "sheet").choice(len(samples), size=count, replace=False))
     images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
     figure, axes = new_grid(*SHEET)
     actual, predicted = samples.labels[rows], predictions.predicted[rows]
@@ -268,14 +274,6 @@ def _handful(samples: Samples) -> Samples:
         for label in range(len(samples.class_names))
     ]
     return samples.take(np.sort(np.concatenate(rows)))
-
-
-def _digest(samples: Samples) -> str:
-    """One hash of names, sizes, labels, parts and groups: another copy of a data set is another data set."""
-    columns = [samples.sample_ids, [os.path.getsize(path) for path in samples.images], samples.labels]
-    columns += [column for column in (samples.parts, samples.groups) if column is not None]
-    lines = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _config(experiment: Experiment, options: RunOptions) -> dict:

@@ -41,7 +41,10 @@ PACKAGES = (
     "scikit-image",
 )
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
-NOT_PUBLISHED = (".", "sheet_", "explanations_", "activations_", "classifier.json")  # how the names begin
+_IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
+_OF_MODELS = ("classifier.json", "model_card")
+# How the names begin; --report-only makes the last again.
+NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
 
 
 @dataclass(frozen=True, order=True)
@@ -117,6 +120,11 @@ class RunFolder:
             if (folder / name).is_file():
                 text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
                 frame = pd.read_csv(folder / name, dtype=text, keep_default_na=False, encoding_errors="surrogateescape")
+                if absent := [column for column in text if column not in frame]:
+                    raise InputError(
+                        f"{folder / name} lacks the columns {', '.join(absent)}: it is not what a run writes. Remove "
+                        "the folder's cell.json, and the cell is run again."
+                    )
                 return {
                     part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")
                 }

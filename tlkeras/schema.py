@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+NOT_TESTS = ("train", "val")  # every other part is a test part
 PROBABILITY_PREFIX = "prob_"  # predictions.csv holds one column `prob_<class_name>` per class
 
 

@@ -171,6 +171,12 @@ def _split_words(split: dict | str) -> dict[str, str]:
     }
 
 
+def split_in_words(split: dict | str) -> str:
+    """A described split: "Holdout, groups (patients, lesions) on one side; share of val: 0.2; share of test: 0.2"."""
+    kind, *others = _split_words(split).items()
+    return "; ".join([kind[1], *(f"{name}: {word}" for name, word in others)])
+
+
 def _word(value: object) -> str:
     if value is None or isinstance(value, bool):  # before the numbers: True equals 1
         return {None: "none", True: "yes", False: "no"}[value]

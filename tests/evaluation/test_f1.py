@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from tidy import tidy
 
 from tlkeras.evaluation import plots
 from tlkeras.evaluation.f1 import averages_table, f1_table, format_f1_table
@@ -20,11 +21,8 @@ REPORTED = {
 COLUMNS = {"all (vgg16)": (VGG16, VGG16), "all (mobilenetv2)": (STAND_IN, VGG16), "tree": (TREE, TREE)}
 
 
-def tidy(cell, part="test", **metrics):
-    return pd.DataFrame(
-        [("paper", *cell, part, seed, name, value) for name, of in metrics.items() for seed, value in enumerate(of)],
-        columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"],
-    )
+def of_seeds(cell, part="test", **metrics):
+    return tidy(cell, part, "paper", **{name: list(enumerate(values)) for name, values in metrics.items()})
 
 
 @pytest.fixture
@@ -32,13 +30,13 @@ def scores():
     """Two seeds of the document's network, one of a stand-in whose test part holds no df, none of the tree."""
     return pd.concat(
         [
-            tidy(
+            of_seeds(
                 VGG16,
                 accuracy=(0.7, 0.8), accuracy_low=(0.6, 0.7), accuracy_high=(0.75, 0.95),
-                macro_f1=(0.4, 0.5), f1_df=(0.0, 0.2), f1_nv=(0.8, 0.8),
+                macro_f1=(0.4, 0.5), f1_df=(0.0, 0.2), f1_nv=(0.8, 0.8), f1_nv_low=(0.7, 0.8), f1_nv_high=(0.9, 0.8),
             ),
-            tidy(VGG16, part="val", accuracy=(0.1, 0.1), f1_df=(1.0, 1.0)),
-            tidy(
+            of_seeds(VGG16, part="val", accuracy=(0.1, 0.1), f1_df=(1.0, 1.0)),
+            of_seeds(
                 STAND_IN,
                 accuracy=(0.65,), accuracy_low=(0.6,), accuracy_high=(0.7,),
                 macro_f1=(np.nan,), f1_df=(np.nan,), f1_nv=(0.0,),
@@ -65,7 +63,9 @@ def test_rows_are_the_classes_in_their_order_then_micro_and_macro(scores):
 def test_means_and_spread_over_seeds_of_one_part(scores):
     table = table_of(scores)
     assert row(table, "df", "all (vgg16)") == pytest.approx({"ours": 0.1, "sd": np.sqrt(0.02), "published": 0})
-    assert row(table, "nv", "all (vgg16)") == pytest.approx({"ours": 0.8, "sd": 0, "published": 0.9})
+    assert row(table, "nv", "all (vgg16)") == pytest.approx(
+        {"ours": 0.8, "sd": 0, "low": 0.75, "high": 0.85, "published": 0.9}
+    )
     assert row(table, "macro average", "all (vgg16)") == pytest.approx(
         {"ours": 0.45, "sd": np.sqrt(0.005), "published": 0.6}
     )
@@ -102,7 +102,7 @@ def test_for_the_eye_ours_stands_below_what_was_published(scores):
     ]
     assert formatted["all (vgg16)"].tolist() == [
         "0.90",
-        "0.800 ± 0.000",
+        "0.800 ± 0.000 [0.750, 0.850]",
         "0.00",
         "0.100 ± 0.141",
         "0.81",
@@ -126,7 +126,7 @@ def test_a_row_that_nobody_published_has_no_line_for_it(scores):
 
 
 def test_a_seed_without_a_value_leaves_the_mean_undefined():
-    scores = tidy(TREE, accuracy=(0.5, 0.5), macro_f1=(0.5, np.nan), f1_nv=(0.5, np.nan))
+    scores = of_seeds(TREE, accuracy=(0.5, 0.5), macro_f1=(0.5, np.nan), f1_nv=(0.5, np.nan))
     formatted = format_f1_table(f1_table(scores, {}, columns={"tree": (TREE, TREE)}, class_names=["nv"]))
     assert formatted["tree"].tolist() == ["not defined", "0.500 ± 0.000", "not defined"]
 

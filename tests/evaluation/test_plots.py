@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
+from tidy import tidy
 
 from tlkeras.evaluation import plots
 from tlkeras.evaluation.tables import accuracy_table
@@ -20,13 +21,8 @@ def texts(ax):
 
 @pytest.fixture
 def bars():
-    scores = pd.DataFrame(
-        [
-            ("corrected", "frozen", "vgg16", "test", 0, metric, value)
-            for metric, value in [("accuracy", 0.9), ("accuracy_low", 0.85), ("accuracy_high", 0.94)]
-        ],
-        columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"],
-    )
+    ends = {"accuracy_low": [(0, 0.85)], "accuracy_high": [(0, 0.94)]}
+    scores = tidy(("frozen", "vgg16"), "test", accuracy=[(0, 0.9)], **ends)
     reported = {(("tuned", "vgg16"), "test", "accuracy"): 61.5}
     return accuracy_table(
         scores, reported, protocol="corrected", methods=["frozen", "tuned"], backbones=["vgg16", "vgg19"]

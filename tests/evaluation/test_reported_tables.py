@@ -206,13 +206,12 @@ def test_a_row_per_part_with_the_published_figure_in_brackets():
     assert table.index.tolist() == ["Test data 1", "Test data 2"]
     assert table.loc["Test data 1"].to_dict() == {
         "images": "58",
-        "Accuracy (published)": "0.910 ± 0.014 (0.914)",
-        "interval of accuracy": "[0.820, 0.970]",
+        "Accuracy (published)": "0.910 ± 0.014 [0.820, 0.970] (0.914)",
         "Precision (published)": "0.940 ± 0.014 (0.938)",
         "Recall (published)": "0.900 ± 0.000 (0.909)",
         "F1 Score (published)": "0.910 ± 0.000 (0.923)",
     }
-    assert table.loc["Test data 2"].tolist() == ["", "not run (0.750)", "", "not run", "not run", "not run"]
+    assert table.loc["Test data 2"].tolist() == ["", "not run (0.750)", "not run", "not run", "not run"]
 
 
 def test_figures_of_the_positive_class_by_its_name_and_parts_of_several_sizes():
@@ -221,7 +220,6 @@ def test_figures_of_the_positive_class_by_its_name_and_parts_of_several_sizes():
     assert table.loc["Test data 1"].to_dict() == {
         "images": "58 or 60",
         "Accuracy": "1.000 ± 0.000",
-        "interval of accuracy": "",
         "Precision": "not defined",
         "Recall": "0.500 ± 0.000",
         "F1 Score": "not defined",

@@ -9,8 +9,6 @@ from tlkeras.evaluation.tables import (
     accuracy_table,
     difference_table,
     format_accuracy_table,
-    grid_bars_table,
-    grid_table,
     metrics_table,
     to_markdown,
 )
@@ -23,16 +21,12 @@ REPORTED = {(("frozen", "vgg16"), "test", "accuracy"): 84.75, (("frozen", "vgg19
 def scores():
     return pd.DataFrame(
         [
-            ("corrected", "frozen", "vgg16", "test", 0, "accuracy", 0.90),
-            ("corrected", "frozen", "vgg16", "test", 1, "accuracy", 0.92),
-            ("corrected", "frozen", "vgg16", "test", 0, "accuracy_low", 0.88),
-            ("corrected", "frozen", "vgg16", "test", 1, "accuracy_low", 0.90),
-            ("corrected", "frozen", "vgg16", "test", 0, "accuracy_high", 0.93),
-            ("corrected", "frozen", "vgg16", "test", 1, "accuracy_high", 0.95),
-            ("corrected", "tuned", "vgg16", "test", 0, "accuracy", 0.5),
-            ("corrected", "frozen", "vgg16", "val", 0, "accuracy", 0.1),
-            ("paper", "frozen", "vgg16", "test", 0, "accuracy", 0.2),
-            ("corrected", "frozen", "vgg16", "test", 0, "log_loss", 0.3),
+            ("corrected", "frozen", "vgg16", "test", 0, "accuracy", 0.90, 0.88, 0.93),
+            ("corrected", "frozen", "vgg16", "test", 1, "accuracy", 0.92, 0.90, 0.95),
+            ("corrected", "tuned", "vgg16", "test", 0, "accuracy", 0.5, np.nan, np.nan),
+            ("corrected", "frozen", "vgg16", "val", 0, "accuracy", 0.1, 0.0, 0.2),
+            ("paper", "frozen", "vgg16", "test", 0, "accuracy", 0.2, 0.1, 0.3),
+            ("corrected", "frozen", "vgg16", "test", 0, "log_loss", 0.3, np.nan, np.nan),
         ],
         columns=COLUMNS,
     )
@@ -69,9 +63,12 @@ def test_nothing_run_yet_still_gives_the_published_column():
 def test_formatted_cells(scores):
     formatted = format_accuracy_table(table_of(scores))
     assert formatted.to_dict("index") == {
-        "vgg16": {"frozen": "91.0 ± 1.4 [89.0, 94.0]", "frozen published": "84.75", "tuned": "50.0"},
-        "vgg19": {"frozen": "not run", "frozen published": "76.118", "tuned": "not run"},
+        "vgg16": {"frozen": "91.0 ± 1.4 [89.0, 94.0]", "frozen published": "84.75", "frozen difference": "+6.2"}
+        | {"tuned": "50.0"},
+        "vgg19": {"frozen": "not run", "frozen published": "76.118", "frozen difference": "", "tuned": "not run"},
     }
+    with_baseline = format_accuracy_table(table_of(scores), "62.5 [57.0, 67.4]").loc["majority class"]
+    assert with_baseline.tolist() == ["62.5 [57.0, 67.4]", "", "", "62.5 [57.0, 67.4]"]
 
 
 def test_every_metric_with_its_spread_and_what_is_not_defined():
@@ -127,7 +124,7 @@ def test_a_difference_is_the_second_protocol_minus_the_first():
         pd.concat([scores, scores.assign(part="val", value=0.0)]), "split: by image, then by lesion"
     ) == {
         "seeds": "2 / 1",
-        "accuracy, %, paper": "85.0 [75.0, 95.0]",
+        "accuracy, %, paper": "85.0 ± 7.1 [75.0, 95.0]",
         "accuracy, %, corrected": "80.0 [75.0, 85.0]",
         "accuracy, points, corrected minus paper": "-5.0",
         "balanced accuracy, points, corrected minus paper": "+5.0",
@@ -160,35 +157,7 @@ def test_a_difference_to_what_is_not_defined_is_not_defined(paper):
 def test_an_accuracy_without_an_interval_stands_alone():
     without = {"accuracy_low": ((np.nan, np.nan), (0.75,)), "accuracy_high": ((np.nan, np.nan), (0.85,))}
     row = differences(both_protocols(**WORSE_AND_BETTER | without))
-    assert (row["accuracy, %, paper"], row["accuracy, %, corrected"]) == ("85.0", "80.0 [75.0, 85.0]")
-
-
-GRID = {"tree_raw": ("tree", "raw"), "tree_scaled": ("tree", "scaled"), "forest_raw": ("forest", "raw")}
-
-
-def test_the_bars_of_a_two_way_table_stand_as_its_cells_do():
-    scores = pd.concat(
-        [
-            tidy(
-                ("tree_raw", "pixels"), "test", accuracy=[(0, 0.5)], accuracy_low=[(0, 0.4)], accuracy_high=[(0, 0.6)]
-            ),
-            tidy(("forest_raw", "pixels"), "test", accuracy=[(0, 0.7), (1, 0.8)]),
-        ]
-    )
-    reported = {(("tree_scaled", "pixels"), "test", "accuracy"): 57.0}
-    one_row = accuracy_table(scores, reported, protocol="corrected", methods=list(GRID), backbones=["pixels"])
-    bars = grid_bars_table(one_row, GRID)
-    assert list(bars.index) == ["tree", "forest"]
-    assert bars.columns.unique("method").tolist() == ["raw", "scaled"]
-    assert bars.loc["tree", "raw"].dropna().to_dict() == pytest.approx({"ours": 50, "low": 40, "high": 60})
-    assert bars.loc["tree", "scaled"].dropna().to_dict() == {"published": 57}
-    assert bars.loc["forest", "raw"].dropna().to_dict() == pytest.approx({"ours": 75, "sd": np.sqrt(50)})
-    assert bars.loc["forest", "scaled"].isna().all()
-    # The same places, in words.
-    assert grid_table(scores, GRID, backbone="pixels").to_dict("index") == {
-        "tree": {"raw": "50.0", "scaled": "not run"},
-        "forest": {"raw": "75.0 ± 7.1", "scaled": "not run"},
-    }
+    assert (row["accuracy, %, paper"], row["accuracy, %, corrected"]) == ("85.0 ± 7.1", "80.0 [75.0, 85.0]")
 
 
 def test_a_missing_column_and_a_repeated_score_are_refused(scores):

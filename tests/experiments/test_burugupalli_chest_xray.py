@@ -5,6 +5,8 @@ from scripts import load_script
 import tlkeras as tl
 from tlkeras.cli import main
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 
 @pytest.fixture(scope="module")
 def script():

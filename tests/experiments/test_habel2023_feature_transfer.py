@@ -8,6 +8,8 @@ import tlkeras as tl
 from tlkeras.cli import main
 from tlkeras.evaluation import embedding
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 # Figure 8, precision, recall and F1, and the support of the classes.
 KNN = {"Gland": (0.88, 0.97, 0.92), "Nongland": (0.98, 0.93, 0.95), "Tumor": (0.99, 0.94, 0.97)}
 SVM = {"Gland": (0.97, 0.97, 0.97), "Nongland": (0.97, 0.98, 0.98), "Tumor": (1.00, 0.98, 0.99)}

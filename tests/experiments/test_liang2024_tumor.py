@@ -9,6 +9,8 @@ import tlkeras as tl
 from tlkeras.cli import main
 from tlkeras.data.splits import joined_groups
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 # As the report prints them: accuracy, precision, recall, F1 on train, test 1 and test 2.
 TABLES = {
     ("baseline", "resnet18"): ".920/.948/.889/.917 .914/.938/.909/.923 .750/.676/1.000/.806",

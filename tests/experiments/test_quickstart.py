@@ -113,7 +113,7 @@ def test_smoke_run_writes_table_scores_and_figures(tmp_path):
     for name in ("accuracy_bars.png", "explanation.png", "tiles.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     scores = pd.read_csv(out / "scores.csv")
-    assert list(scores.columns) == ["weights", "method", "seed", "part", "metric", "value"]
+    assert list(scores.columns) == ["weights", "method", "seed", "part", "metric", "value", "low", "high"]
     assert set(scores["seed"]) == {3}
     tested = scores[(scores["part"] == "test") & (scores["metric"] == "accuracy")].set_index(["weights", "method"])[
         "value"

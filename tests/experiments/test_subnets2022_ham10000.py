@@ -4,6 +4,8 @@ from scripts import load_script
 
 from tlkeras.cli import main
 
+pytestmark = pytest.mark.usefixtures("quick_figures")
+
 
 @pytest.fixture(scope="module")
 def script():

@@ -180,6 +180,7 @@ def test_nothing_is_stored_where_everything_learns(parts, tmp_path, computed):
     assert (computed, files_in(tmp_path)) == ([], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_store", [True, pytest.param(False, marks=slow)])
 def test_pixels_beyond_the_memory_budget_are_mapped_from_a_file_without_a_name(
     parts, tmp_path, monkeypatch, with_store

@@ -89,6 +89,7 @@ def test_a_run_to_more_epochs_answers_for_fewer_and_is_the_run_that_nobody_watch
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_without_a_store_the_answers_are_the_same(parts, tmp_path):
     train, test = parts
     tuner = recipe(tl.Phase(1, 1e-2), tl.Phase(1, 1e-2, unfreeze_from="conv3"))

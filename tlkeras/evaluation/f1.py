@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.tables import FIGURES, NOT_DEFINED, NOT_RUN, check_scores, format_figures
+from tlkeras.evaluation.tables import FIGURES, NOT_RUN, by_cell, check_scores, format_figures, over_seeds
 
 # In single-label classification every error is one false positive and one false negative, so micro F1 is accuracy.
 AVERAGES = {"micro_f1": "micro average", "macro_f1": "macro average"}
@@ -27,33 +27,26 @@ def f1_table(
     """Our F1 beside the published one, one row per class, then micro and macro average.
 
     Args:
-        scores: tidy, of one protocol; the metrics "f1_<class>", "accuracy" (which is micro F1), "macro_f1" and, where
-            an interval was made, "accuracy_low" and "accuracy_high".
+        scores: tidy, of one protocol; the metrics "f1_<class>", "accuracy" (which is micro F1) and "macro_f1"; see
+            `evaluation.tables`.
         reported: {((method, backbone), part, "f1_<class>" | "micro_f1" | "macro_f1"): published value}.
         columns: {title: (our cell, the published cell it stands beside)}, a cell being (method, backbone).
         class_names: the rows, in this order.
         part: the part whose scores are shown.
 
     Returns:
-        float64 in 0..1, index "F1", columns (column, figure) with the figures ours (mean over seeds), sd, low, high
-        (the micro average's alone) and published. What was not run, published or defined is NaN.
+        float64 in 0..1, index "F1", columns (column, figure) with the figures ours (mean over seeds), sd, low, high and
+        published. What was not run, published or defined is NaN.
 
     Raises:
         InputError: a column of `scores` is missing, or a score is there twice.
     """
     check_scores(scores)
-    chosen = scores[scores["part"] == part].astype({"value": float})
-    groups = dict(iter(chosen.groupby(["method", "backbone", "metric"])["value"]))
+    of_cells = by_cell(scores[scores["part"] == part], "method", "backbone")
 
     def figures(ours: Cell, published: Cell, metric: str) -> list[float]:
-        name = _METRIC_OF.get(metric, metric)
-        values, *ends = (groups.get((*ours, f"{name}{end}")) for end in ("", "_low", "_high"))
-        return [
-            # A seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
-            *((np.nan, np.nan) if values is None else (values.mean(skipna=False), values.std(skipna=False))),
-            *(np.nan if end is None else end.mean() for end in ends),
-            reported.get((published, part, metric), np.nan),
-        ]
+        rows = of_cells.get(ours, {}).get(_METRIC_OF.get(metric, metric))
+        return [*over_seeds(rows), reported.get((published, part, metric), np.nan)]
 
     metrics = {f"f1_{name}": name for name in class_names} | AVERAGES
     return pd.DataFrame(
@@ -99,6 +92,4 @@ def _printed(value: float) -> str:
 
 
 def _ours(figures: pd.Series, column: pd.DataFrame) -> str:
-    if np.isnan(figures["ours"]):
-        return NOT_RUN if column["ours"].isna().all() else NOT_DEFINED
-    return format_figures(figures, ".3f")
+    return NOT_RUN if column["ours"].isna().all() else format_figures(figures, ".3f")

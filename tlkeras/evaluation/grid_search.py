@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.statistics import accuracy_interval
+from tlkeras.evaluation.statistics import bootstrap
 from tlkeras.schema import InputError, Predictions, Samples
 
 SETTING_PREFIX = "setting_"  # out_of_fold.csv holds one column `setting_<number>` per setting
@@ -24,7 +24,7 @@ def fold_results(out_of_fold: pd.DataFrame, settings: Sequence[Mapping[str, Any]
 
     Returns:
         One row per setting and fold: a column per name, fold, n (images), accuracy (0..1), and the setting's
-        accuracy_low and accuracy_high, a 95 % bootstrap interval over all images, by group; see `accuracy_interval`.
+        accuracy_low and accuracy_high, a 95 % bootstrap interval over all images, by group; see `statistics.bootstrap`.
 
     Raises:
         InputError: a setting has no column.
@@ -35,7 +35,8 @@ def fold_results(out_of_fold: pd.DataFrame, settings: Sequence[Mapping[str, Any]
         if column not in out_of_fold:
             raise InputError(f"out_of_fold: there is no column {column}; run the search again.")
         correct = (out_of_fold[column] == out_of_fold["label"]).to_numpy()
-        low, high = accuracy_interval(_as_predictions(correct, out_of_fold["group"]))
+        found = bootstrap(_as_predictions(correct, out_of_fold), metrics=("accuracy",))
+        _, low, high = found.loc["accuracy"]
         for fold, of_fold in pd.Series(correct).groupby(out_of_fold["fold"].to_numpy()):
             rows.append(
                 {
@@ -50,13 +51,13 @@ def fold_results(out_of_fold: pd.DataFrame, settings: Sequence[Mapping[str, Any]
     return pd.DataFrame(rows)
 
 
-def _as_predictions(correct: np.ndarray, groups: pd.Series) -> Predictions:
+def _as_predictions(correct: np.ndarray, out_of_fold: pd.DataFrame) -> Predictions:
     """Predictions that are right and wrong where `correct` says so."""
     samples = Samples(
-        images=tuple("" for _ in correct),
+        images=("",) * len(correct),
         labels=np.zeros(len(correct), np.int64),
         class_names=("right", "wrong"),
-        groups=groups.fillna("").to_numpy(dtype=object),
-        sample_ids=np.arange(len(correct)).astype(str),
+        groups=out_of_fold["group"].fillna("").to_numpy(dtype=object),
+        sample_ids=out_of_fold["sample_id"].to_numpy(dtype=object),
     )
     return Predictions(samples, np.stack([correct, ~correct], axis=1).astype(np.float32))

@@ -13,10 +13,12 @@ from tlkeras.evaluation.tables import (
     METRICS,
     NOT_DEFINED,
     NOT_RUN,
+    OURS,
     as_printed,
+    by_cell,
     check_scores,
     format_figures,
-    mean_and_spread,
+    over_seeds,
 )
 from tlkeras.schema import InputError
 
@@ -57,10 +59,10 @@ def reported_table(
 
     Returns:
         Index (document, method, backbone, part, figure), figure being the metric; columns published, ours (mean over
-        seeds), sd (n - 1; NaN with one seed), low, high (means over seeds of `<metric>_low` and `<metric>_high`),
-        difference (ours - published), float64 in the units of `reported`, and seeds, int64: how many the cell was run
-        with. What was not run has no seeds; what was run and lacks the figure (another data set's classes, a class
-        never predicted) has NaN beside its seeds.
+        seeds), sd (n - 1; NaN with one seed), low, high (means over seeds of the interval's ends), difference (ours -
+        published), float64 in the units of `reported`, and seeds, int64: how many the cell was run with. What was not
+        run has no seeds; what was run and lacks the figure (another data set's classes, a class never predicted) has
+        NaN beside its seeds.
 
     Raises:
         InputError: a column of `scores` is missing, a score is there twice, or there are several protocols and none is
@@ -72,14 +74,12 @@ def reported_table(
     for (cell, part, metric), published in reported.items():
         factor = _factor(metric)
         name = next((name for name in _names(metric) if (*cell, part, name) in groups), metric)
-        values, *ends = (groups.get((*cell, part, f"{name}{end}")) for end in ("", "_low", "_high"))
-        # A seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
-        ours, spread = (np.nan, np.nan) if values is None else (values.mean(skipna=False), values.std(skipna=False))
-        low, high = (np.nan if end is None else factor * end.mean(skipna=False) for end in ends)
+        ours, spread, low, high = over_seeds(groups.get((*cell, part, name)), factor)
+        if metric in COUNTED:
+            spread = np.nan
         if not (only_ours and np.isnan(ours)):
-            ours *= factor
             n_seeds = seeds.get((*cell, part), 0)
-            rows.append([published, ours, factor * spread, low, high, ours - published, n_seeds])
+            rows.append([published, ours, spread, low, high, ours - published, n_seeds])
             index.append((names.get(cell, ""), *cell, part, metric))
     levels = ["document", "method", "backbone", "part", "figure"]
     places = pd.MultiIndex.from_tuples(index, names=levels)
@@ -135,8 +135,8 @@ def parts_table(
             same names.
 
     Returns:
-        str, index "Dataset" (the titles); columns images and, as shares "0.914 ± 0.010 (0.920)", the four figures with
-        the published value, where there is one, in round brackets; behind accuracy its interval, mean over seeds.
+        str, index "Dataset" (the titles); columns images and, as shares "0.914 ± 0.010 [0.893, 0.933] (0.920)", the
+        four figures with their intervals and, where there is one, the published value in round brackets.
     """
     groups, seeds = _grouped(scores, None)
     figures = {
@@ -147,21 +147,17 @@ def parts_table(
     }
     rows, published_too = [], {}
     for part in parts:
-        counts = groups.get((method, backbone, part, "n"), ())
+        counts = groups.get((method, backbone, part, "n"), {"value": ()})["value"]
         row = {"images": " or ".join(f"{count:,.0f}" for count in sorted(set(counts)))}
         for title, metrics in figures.items():
-            values = _first(groups, ((method, backbone, part, metric) for metric in metrics))
+            found = _first(groups, ((method, backbone, part, metric) for metric in metrics))
             published = _first(reported, (((method, backbone), part, metric) for metric in metrics))
-            missing = NOT_DEFINED if (method, backbone, part) in seeds else NOT_RUN
-            row[title] = missing if values is None or values.isna().any() else mean_and_spread(values, ".3f")
+            ours = pd.Series(over_seeds(found), OURS)
+            row[title] = format_figures(ours, ".3f") if (method, backbone, part) in seeds else NOT_RUN
             if published is not None:
                 share = published / _factor(metrics[0])
                 row[title] += f" ({share:.{max(3, _decimals(share))}f})"
                 published_too[title] = f"{title} (published)"
-            if title == "Accuracy":
-                ends = [groups.get((method, backbone, part, f"accuracy_{end}")) for end in ("low", "high")]
-                known = all(end is not None and end.notna().all() for end in ends)
-                row["interval of accuracy"] = f"[{ends[0].mean():.3f}, {ends[1].mean():.3f}]" if known else ""
         rows.append(row)
     table = pd.DataFrame(rows, index=pd.Index(parts.values(), name="Dataset"), dtype=object)
     return table.rename(columns=published_too)
@@ -181,15 +177,15 @@ def figure_in_words(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _grouped(scores: pd.DataFrame, protocol: str | None) -> tuple[dict[tuple, pd.Series], dict[tuple, int]]:
-    """The values of each (method, backbone, part, metric), and the number of seeds of each (method, backbone, part)."""
+def _grouped(scores: pd.DataFrame, protocol: str | None) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, int]]:
+    """The rows of each (method, backbone, part, metric), and the number of seeds of each (method, backbone, part)."""
     check_scores(scores)
     protocols = list(dict.fromkeys(scores["protocol"]))
     if protocol is None and len(protocols) > 1:
         raise InputError(f"scores: received the protocols {protocols}; accepted is one. Choose it before, or name it.")
     chosen = scores if protocol is None else scores[scores["protocol"] == protocol]
-    chosen = chosen.astype({"value": float})
-    groups = dict(iter(chosen.groupby(["method", "backbone", "part", "metric"])["value"]))
+    cells = by_cell(chosen, "method", "backbone", "part")
+    groups = {(*cell, metric): rows for cell, figures in cells.items() for metric, rows in figures.items()}
     return groups, chosen.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
 
 

@@ -1,4 +1,5 @@
-"""The tables a reader sees, made from tidy scores: one row per protocol, method, backbone, part, seed and metric."""
+"""The tables a reader sees, made from tidy scores: one row per protocol, method, backbone, part, seed and metric, with
+the metric's value and, where an interval was made, its ends low and high."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tlkeras.schema import InputError
+from tlkeras.schema import NOT_TESTS, InputError
 
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")
-FIGURES = ("ours", "sd", "low", "high", "published")
+SCORES = (*KEYS, "value", "low", "high")
+OURS = ("ours", "sd", "low", "high")
+FIGURES = (*OURS, "published")
 NOT_RUN = "not run"
 NOT_DEFINED = "not defined"
 # What stands in a column: its title, the factor on the score, the format.
@@ -18,8 +21,15 @@ METRICS = {
     "accuracy": ("accuracy, %", 100, ".1f"),
     "balanced_accuracy": ("balanced accuracy, %", 100, ".1f"),
     "macro_f1": ("macro F1", 1, ".3f"),
+    "weighted_f1": ("weighted F1", 1, ".3f"),
+    "matthews": ("Matthews", 1, ".3f"),
+    "kappa": ("kappa", 1, ".3f"),
     "roc_auc": ("ROC AUC", 1, ".3f"),
+    "average_precision": ("average precision", 1, ".3f"),
     "log_loss": ("log loss", 1, ".3f"),
+    "brier": ("Brier", 1, ".3f"),
+    "ece": ("ECE", 1, ".3f"),
+    "temperature": ("temperature", 1, ".2f"),
     "loss": ("loss", 1, ".3f"),
     "trainable_parameters": ("trainable parameters, phase 1", 1, ",.0f"),
     "parameters": ("parameters", 1, ",.0f"),
@@ -30,6 +40,12 @@ METRICS = {
     "peak_mb": ("peak memory, MB", 1, ".0f"),
 }
 
+DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews", "kappa")
+PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier", "ece")
+SCALED = ("log_loss", "brier", "ece")  # what a temperature changes
+AFTER_SCALING = "_after"  # behind a metric's name: with the temperature that was fitted to the validation images
+# The cell that stands for no method at all: for every image the shares that the classes have among the training images.
+BASELINE = ("majority class", "none")
 COUNTED = ("parameters", "trainable_parameters", "epochs_allowed")  # not measured: without spread
 
 
@@ -45,8 +61,8 @@ def accuracy_table(
     """Our accuracy beside the published one, in %, one row per backbone.
 
     Args:
-        scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value; the metrics "accuracy"
-            and, where an interval was made, "accuracy_low" and "accuracy_high", all 0..1.
+        scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value and, where intervals were
+            made, low and high; accuracy in 0..1.
         reported: {((method, backbone), part, "accuracy"): published value in %}.
         protocol: the one whose scores are shown.
         methods: the columns, in this order, whether they were run or not.
@@ -61,18 +77,11 @@ def accuracy_table(
         InputError: a column is missing, or a score is there twice.
     """
     check_scores(scores)
-    chosen = scores[(scores["protocol"] == protocol) & (scores["part"] == part)]
-    over_seeds = chosen.astype({"value": float}).groupby(["method", "backbone", "metric"])["value"]
-    mean, spread = over_seeds.mean().mul(100).to_dict(), over_seeds.std().mul(100).to_dict()
+    of_cells = by_cell(scores[(scores["protocol"] == protocol) & (scores["part"] == part)], "method", "backbone")
 
     def figures(method: str, backbone: str) -> list[float]:
-        return [
-            mean.get((method, backbone, "accuracy"), np.nan),
-            spread.get((method, backbone, "accuracy"), np.nan),
-            mean.get((method, backbone, "accuracy_low"), np.nan),
-            mean.get((method, backbone, "accuracy_high"), np.nan),
-            reported.get(((method, backbone), part, "accuracy"), np.nan),
-        ]
+        published = reported.get(((method, backbone), part, "accuracy"), np.nan)
+        return [*over_seeds(of_cells.get((method, backbone), {}).get("accuracy"), factor=100), published]
 
     return pd.DataFrame(
         [[value for method in methods for value in figures(method, backbone)] for backbone in backbones],
@@ -82,10 +91,12 @@ def accuracy_table(
     )
 
 
-def format_accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`accuracy_table` for the eye: "91.3 ± 0.4 [88.9, 93.4]" in one column per method, then what was published.
+def format_accuracy_table(table: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
+    """`accuracy_table` for the eye: "91.3 ± 0.4 [88.9, 93.4]" in one column per method, then what was published, and
+    ours minus that.
 
-    A cell without a run says so; a published column is there only where a value was published.
+    A cell without a run says so; the other columns are there only where they have a value. `baseline` is what the
+    majority class reaches, for a row of its own.
     """
     columns = {}
     for method in table.columns.unique("method"):
@@ -97,78 +108,78 @@ def format_accuracy_table(table: pd.DataFrame) -> pd.DataFrame:
             columns[f"{method} published"] = [
                 as_printed(None if np.isnan(value) else value, "accuracy") for value in figures["published"]
             ]
-    return pd.DataFrame(columns, index=table.index)
+        difference = figures["ours"] - figures["published"]
+        if difference.notna().any():
+            columns[f"{method} difference"] = ["" if np.isnan(step) else f"{step:+z.1f}" for step in difference]
+    shown = pd.DataFrame(columns, index=table.index)
+    if baseline is not None:
+        shown.loc[BASELINE[0]] = [baseline if column in table.columns.unique("method") else "" for column in columns]
+    return shown
 
 
-def grid_table(
-    scores: pd.DataFrame, grid: Mapping[str, tuple[str, str]], *, backbone: str, part: str = "test"
-) -> pd.DataFrame:
-    """Accuracy in % of methods that are the cells of a two-way table: "91.3 ± 0.4", one backbone, means over seeds.
-
-    Args:
-        scores: tidy, of one protocol; see `accuracy_table`.
-        grid: {method: (row, column)}.
-        backbone: the one shown.
-        part: the part whose scores are shown.
-    """
-    check_scores(scores)
-    chosen = scores[(scores["backbone"] == backbone) & (scores["part"] == part) & (scores["metric"] == "accuracy")]
-    percent = 100 * chosen.set_index("method")["value"]
-    rows, columns = (list(dict.fromkeys(place[axis] for place in grid.values())) for axis in (0, 1))
-    table = pd.DataFrame(NOT_RUN, index=pd.Index(rows, name=f"accuracy on {part}, %"), columns=columns)
-    for method, place in grid.items():
-        values = percent[percent.index == method]
-        if len(values):
-            table.loc[place] = mean_and_spread(values, ".1f")
-    return table
-
-
-def grid_bars_table(table: pd.DataFrame, grid: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """The one row of `accuracy_table` as the two-way table of `grid`: a row per row label, a method per column label,
-    as `plots.draw_accuracy_bars` draws it."""
-    rows, columns = (list(dict.fromkeys(place[axis] for place in grid.values())) for axis in (0, 1))
-    two_way = pd.DataFrame(
-        np.nan, index=rows, columns=pd.MultiIndex.from_product([columns, FIGURES], names=["method", "figure"])
-    )
-    for method, (row, column) in grid.items():
-        two_way.loc[row, column] = table[method].to_numpy()[0]
-    return two_way
-
-
-def metrics_table(
-    scores: pd.DataFrame,
-    *,
-    part: str = "test",
-    metrics: Sequence[str] = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss"),
-) -> pd.DataFrame:
-    """Several metrics of each cell for the eye: "70.9 ± 1.2 [68.7, 73.0]", means over seeds, in the order of `scores`.
+def metrics_table(scores: pd.DataFrame, *, part: str = "test", metrics: Sequence[str] = DECISIONS) -> pd.DataFrame:
+    """Several metrics of each cell for the eye, each as `measured` writes it, in the order of `scores`.
 
     Args:
         scores: tidy, of one or more protocols; see `accuracy_table`.
         part: the part whose scores are shown.
-        metrics: names in `METRICS`; accuracy has its interval behind it.
+        metrics: names in `METRICS`.
 
     Returns:
-        str, index (protocol, method, backbone), columns seeds and the titles of the metrics. A metric that the samples
-        leave undefined says so.
+        str, index (protocol, method, backbone), columns seeds and the titles of the metrics.
     """
     check_scores(scores)
-    chosen = scores[scores["part"] == part].astype({"value": float})
-    rows, index = [], []
-    for cell, of_cell in chosen.groupby(["protocol", "method", "backbone"], sort=False):
-        by_metric = of_cell.groupby("metric")["value"]
-        row = {"seeds": str(of_cell["seed"].nunique())}
-        for metric in metrics:
-            title, factor, form = METRICS[metric]
-            values = factor * by_metric.get_group(metric)
-            # One seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
-            row[title] = NOT_DEFINED if values.isna().any() else mean_and_spread(values, form)
-            if metric == "accuracy":
-                low, high = (factor * by_metric.get_group(f"accuracy_{end}").mean() for end in ("low", "high"))
-                row[title] += "" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
-        rows.append(row)
-        index.append(cell)
-    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(index, names=["protocol", "method", "backbone"]))
+    chosen = scores[scores["part"] == part]
+    of_cells = by_cell(chosen, "protocol", "method", "backbone")
+    seeds = chosen.groupby(["protocol", "method", "backbone"])["seed"].nunique()
+    rows = [
+        {"seeds": str(seeds[cell])} | {METRICS[metric][0]: measured(figures, metric) for metric in metrics}
+        for cell, figures in of_cells.items()
+    ]
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(of_cells, names=["protocol", "method", "backbone"]))
+
+
+def by_cell(scores: pd.DataFrame, *keys: str) -> dict[tuple, dict[str, pd.DataFrame]]:
+    """{cell: {metric: its rows, one for each seed, with value, low and high}}, in the order of `scores`.
+
+    Args:
+        scores: tidy; see `accuracy_table`. Without low and high these are NaN.
+        keys: the columns that tell one cell from another.
+    """
+    numbers = scores.reindex(columns=[*scores.columns.union(["low", "high"], sort=False)])
+    numbers = numbers.astype(dict.fromkeys(("value", "low", "high"), float))
+    return {
+        cell: dict(iter(of_cell.groupby("metric", sort=False)))
+        for cell, of_cell in numbers.groupby(list(keys), sort=False)
+    }
+
+
+def over_seeds(rows: pd.DataFrame | None, factor: float = 1) -> tuple[float, float, float, float]:
+    """(mean, standard deviation n - 1, low, high) over the seeds of one metric; the ends are means, too.
+
+    NaN where there is nothing, or where one seed leaves it undefined: a mean over fewer seeds is another figure.
+    """
+    if rows is None:
+        return (np.nan,) * 4
+    values, low, high = (factor * rows[column] for column in ("value", "low", "high"))
+    return values.mean(skipna=False), values.std(skipna=False), low.mean(skipna=False), high.mean(skipna=False)
+
+
+def measured(
+    figures: Mapping[str, pd.DataFrame], metric: str, *, factor: float | None = None, form: str | None = None
+) -> str:
+    """One metric of a cell for the eye: "70.9 ± 1.2 [68.7, 73.0]", mean and standard deviation over seeds, then the
+    interval where one was made; "not defined" says so.
+
+    Args:
+        figures: {metric: rows} of one cell; see `by_cell`.
+        metric: the one shown.
+        factor: what the value is multiplied by; None takes that of `METRICS`, or 1.
+        form: the format of each number; None takes that of `METRICS`, or three decimals.
+    """
+    _, usual_factor, usual_form = METRICS.get(metric, (metric, 1, ".3f"))
+    ours = over_seeds(figures.get(metric), usual_factor if factor is None else factor)
+    return format_figures(pd.Series(ours, OURS), form or usual_form)
 
 
 def difference_table(
@@ -188,10 +199,8 @@ def difference_table(
         the test images are others, and the difference has the uncertainty of both.
     """
     check_scores(scores)
-    chosen = scores[scores["part"] == part].astype({"value": float})
-    by_figure = chosen.groupby(["method", "backbone", "protocol", "metric"])["value"]
-    # A seed without a value leaves the mean undefined: a mean over fewer seeds is another figure.
-    mean = by_figure.agg(lambda values: values.mean(skipna=False)).to_dict()
+    chosen = scores[scores["part"] == part]
+    of_cells = by_cell(chosen, "method", "backbone", "protocol")
     seeds = chosen.groupby(["method", "backbone", "protocol"])["seed"].nunique().to_dict()
     steps = {
         "accuracy": ("accuracy, points", 100, "+.1f"),
@@ -200,16 +209,13 @@ def difference_table(
         "roc_auc": ("ROC AUC", 1, "+.3f"),
     }
 
-    def accuracy(cell: tuple[str, str], protocol: str) -> str:
-        value, low, high = (100 * mean[*cell, protocol, f"accuracy{end}"] for end in ("", "_low", "_high"))
-        return f"{value:.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
-
     rows = []
     for cell, words in differences.items():
+        before, after = (of_cells[*cell, protocol] for protocol in protocols)
         row = {"seeds": " / ".join(str(seeds[*cell, protocol]) for protocol in protocols)}
-        row |= {f"accuracy, %, {protocol}": accuracy(cell, protocol) for protocol in protocols}
+        row |= {f"accuracy, %, {p}": measured(of_cells[*cell, p], "accuracy") for p in protocols}
         for metric, (title, factor, form) in steps.items():
-            step = factor * (mean[*cell, protocols[1], metric] - mean[*cell, protocols[0], metric])
+            step = factor * (over_seeds(after.get(metric))[0] - over_seeds(before.get(metric))[0])
             row[f"{title}, {protocols[1]} minus {protocols[0]}"] = NOT_DEFINED if np.isnan(step) else f"{step:{form}}"
         rows.append(row | {"what differs": words})
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(differences, names=["method", "backbone"]))
@@ -228,7 +234,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
     for column in columns:
         numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
         name = " ".join(map(str, column.name)) if isinstance(column.name, tuple) else str(column.name)
-        cells = [_escape(name), *(_escape(_format_cell(value)) for value in column)]
+        cells = [_escape(name), *(_escape(format_cell(value)) for value in column)]
         width = max(3, *map(len, cells))
         rule = "-" * (width - 1) + ":" if numeric else "-" * width
         cells = [cell.rjust(width) if numeric else cell.ljust(width) for cell in cells]
@@ -238,7 +244,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
 
 def test_parts(scores: pd.DataFrame) -> list[str]:
     """The names of the test parts that tidy scores hold."""
-    return sorted(set(scores["part"]) - {"train", "val", "model"})
+    return sorted(set(scores["part"]) - {*NOT_TESTS, "model"})
 
 
 def check_scores(scores: pd.DataFrame) -> None:
@@ -252,11 +258,6 @@ def check_scores(scores: pd.DataFrame) -> None:
         raise InputError(f"scores: {len(twice)} rows are there twice, the first {first}; keep one of each.")
 
 
-def mean_and_spread(values: pd.Series, form: str) -> str:
-    """The mean over seeds, and their standard deviation where there are several, each in the format `form`."""
-    return f"{values.mean():{form}}" + (f" ± {values.std():{form}}" if len(values) > 1 else "")
-
-
 def as_printed(value: float | None, metric: str) -> str:
     """The digits of a published figure, none added, none rounded away."""
     if value is None:
@@ -268,6 +269,8 @@ def as_printed(value: float | None, metric: str) -> str:
 
 def format_figures(figures: pd.Series, form: str) -> str:
     """Ours of the FIGURES, each in the format `form`: "91.3 ± 0.4 [88.9, 93.4]", without what is NaN."""
+    if np.isnan(figures["ours"]):
+        return NOT_DEFINED
     text = f"{figures['ours']:{form}}"
     if not np.isnan(figures["sd"]):
         text += f" ± {figures['sd']:{form}}"
@@ -276,7 +279,8 @@ def format_figures(figures: pd.Series, form: str) -> str:
     return text
 
 
-def _format_cell(value: object) -> str:
+def format_cell(value: object) -> str:
+    """A value as tables show it: floats with three decimals, NaN and None empty, anything else as it is."""
     if pd.isna(value):
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from tlkeras.evaluation.tables import COUNTED, METRICS, as_printed, check_scores, mean_and_spread
+from tlkeras.evaluation.tables import COUNTED, METRICS, as_printed, by_cell, check_scores, measured
 
 
 def results_table(
@@ -30,6 +30,7 @@ def results_table(
         was published and not run is there where more than its accuracy was published, which `accuracy_table` shows.
     """
     check_scores(scores)
+    of_cells = by_cell(scores, "method", "backbone", "part")
     figures = [
         ("model", "trainable_parameters"),
         ("model", "parameters"),
@@ -43,8 +44,6 @@ def results_table(
         ("model", "peak_mb"),
     ]
     titles = [METRICS[m][0] if part == "model" else f"{part} {METRICS[m][0]}" for part, m in figures]
-    values = scores.astype({"value": float}).groupby(["method", "backbone", "part", "metric"])["value"]
-    groups = dict(iter(values))
     run = list(dict.fromkeys(zip(scores["method"], scores["backbone"], strict=True)))
     columns_of = {cell: {key[1:] for key in reported if key[0] == cell} for cell, _, _ in reported}
     not_run = [cell for cell, columns in columns_of.items() if cell not in run and columns != {(test, "accuracy")}]
@@ -52,7 +51,7 @@ def results_table(
     for cell in [*run, *not_run]:
         label = (names.get(cell, ""), *cell)
         if cell in run:
-            rows.append([_cell_text(groups.get((*cell, *figure)), figure[1]) for figure in figures])
+            rows.append([_cell_text(of_cells.get((*cell, part), {}), metric) for part, metric in figures])
             index.append((*label, "ours"))
         published = [as_printed(reported.get((cell, *figure)), figure[1]) for figure in figures]
         if any(published):
@@ -80,19 +79,21 @@ def epochs_table(scores: pd.DataFrame) -> pd.DataFrame:
     columns.append(("val", "accuracy"))
     titles = [f"{part} accuracy, %" if metric == "accuracy" else METRICS[metric][0] for part, metric in columns]
     rows, index = [], []
-    for cell, of_cell in scores.astype({"value": float}).groupby(["method", "backbone"], sort=False):
-        values = dict(iter(of_cell.groupby(["part", "metric"])["value"]))
-        if ("train", "epochs") in values:
-            rows.append([str(of_cell["seed"].nunique()), *(_cell_text(values.get(key), key[1]) for key in columns)])
+    of_cells = by_cell(scores, "method", "backbone", "part")
+    for cell in dict.fromkeys(cell[:2] for cell in of_cells):
+        of_parts = {part: of_cells.get((*cell, part), {}) for part in ("train", "val")}
+        if "epochs" in of_parts["train"]:
+            seeds = str(of_parts["train"]["epochs"]["seed"].nunique())
+            rows.append([seeds, *(_cell_text(of_parts[part], metric) for part, metric in columns)])
             index.append(cell)
     return pd.DataFrame(
         rows, index=pd.MultiIndex.from_tuples(index, names=["method", "backbone"]), columns=["seeds", *titles]
     )
 
 
-def _cell_text(values: pd.Series | None, metric: str) -> str:
-    if values is None or values.isna().any():
+def _cell_text(figures: Mapping[str, pd.DataFrame], metric: str) -> str:
+    if metric not in figures or figures[metric]["value"].isna().any():
         return ""
-    _, factor, form = METRICS[metric]
-    counted = metric in COUNTED and values.nunique() == 1
-    return f"{values.iloc[0]:{form}}" if counted else mean_and_spread(factor * values, form)
+    counts = figures[metric]["value"]
+    counted = metric in COUNTED and counts.nunique() == 1
+    return f"{counts.iloc[0]:{METRICS[metric][2]}}" if counted else measured(figures, metric)

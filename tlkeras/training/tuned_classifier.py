@@ -14,7 +14,9 @@ import numpy as np
 from tlkeras import __version__
 from tlkeras.data.images import require_readable
 from tlkeras.data.pipeline import epoch_batches, pixel_batches
-from tlkeras.files import atomic_write, sha256_of, write_csv, write_json
+from tlkeras.evaluation.blocks import page_as_markdown
+from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
+from tlkeras.files import atomic_write, sha256_of, write_csv, write_json, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
 from tlkeras.models.device import device_name
@@ -27,6 +29,8 @@ from tlkeras.training.features import features_of
 from tlkeras.training.feed import KeptFeatures, Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 PREDICT_BATCH = 64
@@ -146,7 +150,7 @@ class TunedClassifier:
         """Writes what a run keeps of it: history.csv, layers.csv and the model; returns facts about it."""
         write_csv(self.history, Path(folder) / "history.csv")
         write_csv(self.layers, Path(folder) / "layers.csv")
-        self.save(folder)
+        self._write_model(Path(folder))
         return {
             "parameters": self.model.count_params(),
             "weights": None if self.weights is None else self.weights.describe(),
@@ -154,26 +158,40 @@ class TunedClassifier:
             "device": device_name(),
         }
 
-    def save(self, folder: str | os.PathLike) -> Path:
-        """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint)."""
+    def save(self, folder: str | os.PathLike, *, tested: Mapping[str, Predictions] | None = None) -> Path:
+        """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint), and
+        model_card.md, which says what the model is for and how well it does.
+
+        Args:
+            folder: where; made if it is not there.
+            tested: {part: predictions for images it did not learn from}, for the card.
+
+        Raises:
+            InputError: `tested` is something else, or of other classes; nothing is written.
+        """
+        check_tested(tested, self.class_names)
         folder = Path(folder)
+        card = model_card(self._write_model(folder), name=self.model.name, tested=tested)
+        write_text(folder / MODEL_CARD, page_as_markdown(card, folder))
+        return folder
+
+    def _write_model(self, folder: Path) -> dict:
+        """Writes model.keras and classifier.json; returns what the latter holds."""
         with atomic_write(folder / MODEL) as temporary:
             # A fresh model around the same layers: those of a model that was cut belong to several graphs.
             keras.Model(self.model.input, self.model.output, name=self.model.name).save(temporary)
-        write_json(
-            folder / CARD,
-            {
-                "class_names": list(self.class_names),
-                "image_size": list(self.image_size),
-                "sha256": sha256_of(folder / MODEL),
-                "fingerprint": self.fingerprint(),
-                "weights": None if self.weights is None else self.weights.describe(),
-                "precision": asdict(self.precision),
-                "versions": {"tlkeras": __version__, "keras": keras.__version__},
-                "epochs": [asdict(log) for log in self.epochs],
-            },
-        )
-        return folder
+        facts = {
+            "class_names": list(self.class_names),
+            "image_size": list(self.image_size),
+            "sha256": sha256_of(folder / MODEL),
+            "fingerprint": self.fingerprint(),
+            "weights": None if self.weights is None else self.weights.describe(),
+            "precision": asdict(self.precision),
+            "versions": {"tlkeras": __version__, "keras": keras.__version__},
+            "epochs": [asdict(log) for log in self.epochs],
+        }
+        write_json(folder / CARD, facts)
+        return facts
 
     def fingerprint(self) -> list[float]:
         """The k probabilities for one fixed image of noise, to 6 decimals: `load` compares them with those saved."""

@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 
 import tlkeras as tl
+from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.files import write_csv
+from tlkeras.reporting.search_report import ranking_blocks, write_rankings
 from tlkeras.runs import CellKey, RunFolder, describe
-from tlkeras.search_report import ranking_sections, write_rankings
 
 KEY = CellKey("vgg16", "best", 0)
 RATES = {"learning_rate": (1e-3, 1e-2), "epochs": (3, 5)}
@@ -44,7 +45,7 @@ def test_the_section_has_the_documents_figures_beside_ours(folder):
     cells = searched(folder, RATES)
     rankings = write_rankings(folder, cells)
     published = {"best": {(1e-3, 3): 0.996, (1e-1, 9): 0.976}}
-    page = "\n".join(ranking_sections(published, cells, rankings))
+    page = page_as_markdown(ranking_blocks(published, cells, rankings), folder.root)
     assert page.startswith("## The grid of vgg16/best/seed0\n")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
     assert [line[:3] + line[4:] for line in lines[2:]] == [
@@ -54,7 +55,7 @@ def test_the_section_has_the_documents_figures_beside_ours(folder):
         ["4", "0.01", "3", ""],
         ["", "0.1", "9", "0.976"],
     ]
-    assert lines[2][3].startswith("1.000 ± 0.000 [")
+    assert lines[2][3].startswith("1.000 ± 0.000")
     assert lines[-1][3] == "not run"
     assert "over 2 folds" in page
     assert "took 1,234 s" in page
@@ -62,7 +63,9 @@ def test_the_section_has_the_documents_figures_beside_ours(folder):
 
 def test_without_published_figures_there_is_no_column_of_them(folder):
     cells = searched(folder, RATES)
-    page = "\n".join(ranking_sections({"another": {(1e-3, 3): 0.996}}, cells, write_rankings(folder, cells)))
+    page = page_as_markdown(
+        ranking_blocks({"another": {(1e-3, 3): 0.996}}, cells, write_rankings(folder, cells)), folder.root
+    )
     assert "published" not in page
     assert "0.996" not in page
 
@@ -84,7 +87,7 @@ def test_stages_and_none_are_values_like_others(folder):
         ("all", "null"),
         ("all", "cosine"),
     }
-    assert "block5" in "\n".join(ranking_sections({}, cells, {KEY: ranking}))
+    assert "block5" in page_as_markdown(ranking_blocks({}, cells, {KEY: ranking}), folder.root)
     assert (folder.cell(KEY) / "grid.png").is_file()
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tlkeras.evaluation.blocks import Block, Heading, Table, Text
 from tlkeras.evaluation.grid_search import fold_results
 from tlkeras.evaluation.grid_search_plots import draw_grid
 from tlkeras.evaluation.grid_search_tables import format_ranking_table, ranking_table
 from tlkeras.evaluation.plots import new_figure, save_figure
-from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import write_csv
 from tlkeras.runs import describe_in_words
 
@@ -49,31 +49,31 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
     return rankings
 
 
-def ranking_sections(
+def ranking_blocks(
     published: Mapping[str, Mapping[tuple, float]],
     cells: Mapping[CellKey, dict],
     rankings: Mapping[CellKey, pd.DataFrame],
-) -> list[str]:
-    """The rankings as lines of Markdown, the document's figures beside ours.
+) -> list[Block]:
+    """The rankings, the document's figures beside ours.
 
     Args:
         published: {method: {values of the grid: mean accuracy 0..1}}, see `Experiment.published_grid`.
         cells: {key: what cell.json holds}.
         rankings: of `write_rankings`.
     """
-    lines = []
+    blocks = []
     for key, ranking in rankings.items():
         folds = cells[key]["settings"]["recipe"]["folds"]["n_folds"]
         found = cells[key]["facts"]["search"]
         kept = f", with {found['kept']} of its trainings kept from an earlier start" if found.get("kept") else ""
-        lines += [
-            f"## The grid of {key}",
-            "",
-            to_markdown(format_ranking_table(ranking, published.get(key.method))),
-            f"Accuracy on held-out folds, mean and standard deviation over {folds} folds of the training images, and a "
-            "95 % bootstrap interval over these images, by patient or lesion. The best setting is fitted again on all "
-            "of them. Settings whose means are equal share a rank; the fewest epochs, then the lower rate, go first. "
-            f"The grid took {found['seconds']:,.0f} s{kept}.",
-            "",
+        blocks += [
+            Heading(f"The grid of {key}"),
+            Table(format_ranking_table(ranking, published.get(key.method))),
+            Text(
+                f"Accuracy on held-out folds, mean and standard deviation over {folds} folds of the training images, "
+                "and a 95 % bootstrap interval over these images, by patient or lesion. The best setting is fitted "
+                "again on all of them. Settings whose means are equal share a rank; the fewest epochs, then the lower "
+                f"rate, go first. The grid took {found['seconds']:,.0f} s{kept}."
+            ),
         ]
-    return lines
+    return blocks

@@ -9,7 +9,7 @@ import pandas as pd
 from tlkeras.data.datasets import DATASETS
 from tlkeras.evaluation.tables import KEYS, difference_table, metrics_table, test_parts, to_markdown
 from tlkeras.files import write_text
-from tlkeras.page import MACRO_AUC
+from tlkeras.reporting.page import MACRO_AUC
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.settings import differing_settings
 

@@ -7,29 +7,31 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tlkeras.auditing import read_audits
+from tlkeras.evaluation.blocks import page_as_markdown
+from tlkeras.evaluation.comparison_tables import calibration_table, format_paired_table
 from tlkeras.evaluation.f1 import f1_table
-from tlkeras.evaluation.metrics import classification_report_table, confusion_table, score
-from tlkeras.evaluation.statistics import accuracy_interval
-from tlkeras.evaluation.tables import accuracy_table, test_parts
+from tlkeras.evaluation.report import report_html
+from tlkeras.evaluation.tables import BASELINE, accuracy_table, test_parts
 from tlkeras.experiment import PIXELS
-from tlkeras.figures import write_bars, write_class_counts, write_embeddings, write_errors, write_histories
 from tlkeras.files import read_json, write_csv, write_json, write_text
-from tlkeras.page import build_page
+from tlkeras.reporting.cell_pages import cell_blocks
+from tlkeras.reporting.figures import write_bars, write_class_counts, write_embeddings, write_errors, write_histories
+from tlkeras.reporting.model_cards import write_model_cards
+from tlkeras.reporting.page import Results, build_page
+from tlkeras.reporting.scoring import pair_cells, score_cells
+from tlkeras.reporting.search_report import write_rankings
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import InputError, MissingInputError
-from tlkeras.search_report import write_rankings
-from tlkeras.settings import image_size_of, training_of
+from tlkeras.settings import image_size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tlkeras.experiment import Experiment, Protocol
-    from tlkeras.schema import Predictions
 
 
 def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) -> pd.DataFrame:
-    """Writes scores.csv, the table of accuracy or F1 as .csv, table.md and the figures of one protocol; returns that
-    table.
+    """Writes scores.csv, the table of accuracy or F1 as .csv, table.md, report.html, the figures and the model cards
+    of one protocol; returns that table.
 
     Raises:
         MissingInputError: the folder holds no finished cell.
@@ -47,10 +49,8 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
     cells = {key: _read_cell(folder, key) for key in keys}
     for key, cell in cells.items():
         folder.require_same_recipe(key, cell["settings"]["recipe"])
-    scores = pd.concat(
-        [_cell_scores(folder, key, cell, protocol, experiment) for key, cell in cells.items()],
-        ignore_index=True,
-    )
+    predicted = {key: folder.read_predictions(key) for key in keys}
+    scores = score_cells(experiment, protocol, folder, cells, predicted)
     write_csv(scores, folder.root / "scores.csv")
     shows_f1 = experiment.shows_f1(protocol)
     tables = {
@@ -59,21 +59,41 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         else _accuracy_table(experiment, protocol, keys, scores, part)
         for part in test_parts(scores)
     }
+    bars, paired = {}, {}
     for part, table in tables.items():
         suffix = "" if len(tables) == 1 else f"_{part}"
         write_csv(_flat(table), folder.root / f"{'f1' if shows_f1 else 'accuracy'}{suffix}.csv")
-        write_bars(declared, table, folder, suffix, shows_f1)
+        bars[part] = write_bars(declared, table, folder, suffix, shows_f1)
+        pairs = pair_cells(predicted, part)
+        if pairs is None:
+            (folder.root / f"paired{suffix}.csv").unlink(missing_ok=True)
+        else:
+            write_csv(pairs, folder.root / f"paired{suffix}.csv")
+            paired[part] = format_paired_table(pairs).droplevel("figure")
     write_class_counts(folder, cells)
-    write_histories(folder, keys, experiment.compared)
-    write_embeddings(
-        folder, {key: experiment.embedded[key.method] for key in keys if key.method in experiment.embedded}
-    )
+    drawn = write_histories(folder, keys, experiment.compared)
+    embedded = {key: experiment.embedded[key.method] for key in keys if key.method in experiment.embedded}
+    drawn |= write_embeddings(folder, embedded)
     rankings = write_rankings(folder, cells)
-    for key in keys:
-        write_errors(folder, key)
+    for key, parts in predicted.items():
+        write_errors(folder, key, parts, experiment.positive_class_of(protocol))
     _write_environments(folder, cells)
-    page = build_page(experiment, protocol, cells=cells, scores=scores, tables=tables, rankings=rankings)
-    write_text(folder.root / "table.md", page)
+    calibration = {part: calibration_table(scores, part=part) for part in tables}
+    results = Results(
+        cells=cells,
+        scores=scores,
+        tables=tables,
+        bars=bars,
+        paired=paired,
+        calibration={part: table for part, table in calibration.items() if table is not None},
+        rankings=rankings,
+        audits=read_audits(folder),
+    )
+    page = build_page(experiment, protocol, results)
+    write_text(folder.root / "table.md", page_as_markdown(page, folder.root))
+    report = build_page(experiment, protocol, results, details=cell_blocks(folder, predicted, drawn))
+    write_text(folder.root / "report.html", report_html(report, title=f"{experiment.name}: protocol {protocol}"))
+    write_model_cards(experiment, protocol, folder, cells, predicted, results.audits)
     return next(iter(tables.values()))
 
 
@@ -112,6 +132,7 @@ def _f1_table(
             network = {PIXELS: "", documents: documents}.get(cell[1], f"{cell[1]} for {documents}")
             words = [word for word in (network, sizes.get(cell)) if word]
             columns[f"{title} ({', '.join(words)})" if words else title] = (cell, published)
+    columns[BASELINE[0]] = (BASELINE, BASELINE)
     class_names = list(next(iter(cells.values()))["facts"]["images"]["train"])
     reported = experiment.reported_for(protocol)
     return f1_table(scores, reported, columns=columns, class_names=class_names, part=part)
@@ -125,66 +146,6 @@ def _declared_order(key: CellKey, declared: Protocol) -> tuple[int, int, int]:
 
 def _rows(declared: Protocol) -> list[str]:
     return [PIXELS, *declared.backbones]
-
-
-def _cell_scores(folder: RunFolder, key: CellKey, cell: dict, protocol: str, experiment: Experiment) -> pd.DataFrame:
-    facts = cell["facts"]
-    figures = {"model": {"seconds": facts["seconds"]["fit"], "peak_mb": facts["peak_mb"]}}  # None: not measured
-    training = training_of(cell)
-    if training is not None:
-        learning = pd.read_csv(folder.cell(key) / "layers.csv")["trainable_parameters_phase_1"].sum()
-        figures["model"] |= {"parameters": facts["parameters"], "trainable_parameters": learning}
-        figures["train"] = _training_figures(folder, key, training)
-    for part, predictions in folder.read_predictions(key).items():
-        low, high = accuracy_interval(predictions)
-        positive = _positive(experiment.positive_class_of(protocol), predictions)
-        found = {**score(predictions, positive), "accuracy_low": low, "accuracy_high": high}
-        found["majority_class"] = max(predictions.samples.class_counts().values()) / len(predictions)
-        report = classification_report_table(predictions)
-        for metric in ("precision", "recall"):
-            found[f"macro_{metric}"] = report.loc["macro", metric]
-        for metric in ("precision", "recall", "f1"):
-            found |= {f"{metric}_{name}": value for name, value in report[metric].drop("macro").items()}
-        found |= _confused(predictions, [metric for cell, of, metric in experiment.reported if of == part])
-        # Of training images, what was predicted stands before what the log of the training says.
-        figures[part] = {**figures.get(part, {}), **found}
-    rows = [
-        (protocol, key.method, key.backbone, part, key.seed, metric, value)
-        for part, of_part in figures.items()
-        for metric, value in of_part.items()
-    ]
-    return pd.DataFrame(rows, columns=["protocol", "method", "backbone", "part", "seed", "metric", "value"])
-
-
-def _positive(declared: str | None, predictions: Predictions) -> str | None:
-    """The positive class, where the data set (it may be one of the user's own) has it among two."""
-    names = predictions.samples.class_names
-    return declared if declared in names and len(names) == 2 else None
-
-
-def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, int]:
-    """The counts `confused_<actual>_as_<predicted>` that the document prints, <actual> a class or "others"."""
-    table = confusion_table(predictions)
-    counts = {
-        f"confused_{actual}_as_{predicted}": table.loc[actual, predicted]
-        for actual in table.index
-        for predicted in table.columns
-    }
-    counts |= {f"confused_others_as_{name}": table[name].sum() - table.loc[name, name] for name in table.columns}
-    return {name: count for name, count in counts.items() if name in reported}
-
-
-def _training_figures(folder: RunFolder, key: CellKey, training: dict) -> dict[str, float]:
-    history = pd.read_csv(folder.cell(key) / "history.csv")
-    if "kept" not in history:
-        raise InputError(f"{folder.cell(key)} was made by an earlier version of tlkeras; remove it, and run it again.")
-    kept = history.index[history["kept"]][0]
-    return {
-        **history.loc[kept, ["accuracy", "loss"]].to_dict(),
-        "epochs": len(history),
-        "epochs_allowed": sum(phase["epochs"] for phase in training["phases"]),
-        "kept_epoch": kept + 1,
-    }
 
 
 def _read_cell(folder: RunFolder, key: CellKey) -> dict:

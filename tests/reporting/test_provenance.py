@@ -1,0 +1,248 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from cells import KEY, TOY, network, right_in, write_cell
+
+import tlkeras as tl
+from tlkeras.data.leakage_findings import Audit
+from tlkeras.evaluation.blocks import Bullets, Code, Heading, Table, Text
+from tlkeras.reporting.provenance import data_blocks, provenance_blocks, seeded
+from tlkeras.runs import CellKey
+
+TREE, SMALL = CellKey("pixels", "tree", 0), CellKey("mobilenetv2_035", "frozen", 0)
+XRAY, LESIONS = tl.DATASETS["chest_xray"], tl.DATASETS["ham10000"]
+
+
+@pytest.fixture
+def cell(tmp_path):
+    """Writes a cell and returns what its cell.json holds."""
+    return lambda key, **given: write_cell(tmp_path, key, {"test": right_in(range(8))}, **given)
+
+
+def under(blocks, title):
+    """The first block of another kind below a heading."""
+    start = blocks.index(Heading(title))
+    return next(block for block in blocks[start + 1 :] if not isinstance(block, Heading))
+
+
+def tables(blocks):
+    """{name of the index: frame}."""
+    return {block.frame.index.name: block.frame for block in blocks if isinstance(block, Table)}
+
+
+def provenance(cells, experiment=TOY):
+    return provenance_blocks(experiment, "corrected", cells)
+
+
+def changed(**fields):
+    """The toy experiment with another protocol."""
+    protocol = dataclasses.replace(TOY.protocols["corrected"], **fields)
+    return dataclasses.replace(TOY, protocols={"corrected": protocol})
+
+
+# ---- The data
+
+
+def test_the_data_are_named_with_licence_and_citation(cell):
+    title, named, *_ = data_blocks(TOY, "corrected", {KEY: cell(KEY)}, {})
+    assert (title, named) == (Heading("The data"), Text(f"{XRAY.title}, CC BY 4.0. {XRAY.citation}"))
+
+
+def test_images_of_every_part_and_class_are_those_of_the_first_cells_seed(cell):
+    first, second = dataclasses.replace(KEY, seed=3), dataclasses.replace(KEY, seed=4)
+    images = {"train": {"NORMAL": 1000, "PNEUMONIA": 3000}, "test": {"NORMAL": 1, "PNEUMONIA": 2}}
+    cells = {first: cell(first, facts={"images": images}), second: cell(second)}
+    frame = tables(data_blocks(TOY, "corrected", cells, {}))["part, seed 3"]
+    assert frame.to_dict("index") == {
+        "train": {"images": "4,000", "NORMAL": "1,000 (25.0%)", "PNEUMONIA": "3,000 (75.0%)"},
+        "test": {"images": "3", "NORMAL": "1 (33.3%)", "PNEUMONIA": "2 (66.7%)"},
+    }
+
+
+def test_data_that_stand_in_are_said_to(cell):
+    _, named, said, *_ = data_blocks(changed(dataset="ham10000"), "corrected", {KEY: cell(KEY)}, {})
+    assert named.text == f"{LESIONS.title}, CC BY-NC 4.0. {LESIONS.citation}"
+    assert said.text.startswith(f"**{LESIONS.title} stands in for {XRAY.title}: ")
+    assert "not shown" in said.text
+
+
+def test_the_documents_table_about_the_data_has_ours_beside_it(cell):
+    experiment = dataclasses.replace(TOY, summary={"data set": "X-rays", "classes, used": "2", "images, used": "5,863"})
+    images = {"train": {"NORMAL": 1000, "PNEUMONIA": 2000}, "test": {"NORMAL": 300, "PNEUMONIA": 45}}
+    cells = {KEY: cell(KEY, facts={"images": images}), TREE: cell(TREE, facts={"images": images})}
+    frame = tables(data_blocks(experiment, "corrected", cells, {}))["the data"]
+    assert frame["ours"].to_dict() == {
+        "data set": XRAY.title,
+        "images, original": "5,856",
+        "images, used": "3,345",
+        "classes, original": "2",
+        "classes, used": "NORMAL, PNEUMONIA",
+        "pixels, original": "varying",
+        "pixels, used": "150x150 / 64x64",
+    }
+    assert frame.loc["images, used", "document"] == "5,863"
+    assert frame.loc["pixels, used", "document"] == ""
+
+
+@pytest.fixture(scope="module")
+def audits():
+    """{seed: audit}: of 0 and 2 alike with a group on two sides, of 1 without."""
+    rng = np.random.default_rng(0)
+    samples = tl.from_arrays(
+        rng.integers(0, 256, (8, 16, 16, 3)).astype(np.uint8), np.arange(8) % 2, groups=list("aabbccdd")
+    )
+
+    def audit(train, test):
+        return tl.audit(tl.Splits(samples.take(train), None, {"test": samples.take(test)}), progress=False)
+
+    leaky, clean = audit([0, 1, 2, 4], [3, 5, 6, 7]), audit([0, 1, 2, 3], [4, 5, 6, 7])
+    assert isinstance(clean, Audit)
+    return {2: leaky, 0: leaky, 1: clean}
+
+
+WORDS = "Holdout, groups (patients, lesions) on one side; share of val: 0.2; share of test: 0.2"
+
+
+def split_of(cell, audits, **facts):
+    cells = {dataclasses.replace(KEY, seed=seed): cell(KEY, facts=facts) for seed in range(3)}
+    return under(data_blocks(TOY, "corrected", cells, audits), "The split and its audit").items
+
+
+def test_what_the_audit_found_names_its_seeds_where_it_is_not_of_all(cell, audits):
+    found = split_of(cell, audits)
+    assert found[0] == WORDS
+    assert "seeds 0, 2: 2 groups in all lie on two sides." in found
+    assert "seeds 0, 2: 2 of 4 test images (50.0%) are of a group (patient, lesion) that is also in train." in found
+    assert "seed 1: No group and no image lies on two sides." in found
+
+
+def test_what_all_audits_found_stands_once_and_without_seeds(cell, audits):
+    assert split_of(cell, dict.fromkeys(range(3), audits[0])) == (WORDS, *audits[0].findings())
+
+
+def test_what_has_no_audit_says_so_and_shows_what_the_split_noted(cell, audits):
+    how = "not audited; the same command audits it, and keeps the finished cells"
+    note = "groups were not respected: 3 groups lie in more than one part"
+    assert split_of(cell, {}, split_notes=[note]) == (WORDS, note, how)
+    found = split_of(cell, {0: audits[0], 1: audits[0]}, split_notes=[note])
+    assert f"seed 2: {note}" in found  # the audits of the others say it
+    assert found[-1] == f"seed 2: {how}"
+
+
+def test_of_what_the_split_noted_the_sizes_stand_beside_an_audit(cell, audits):
+    notes = ["test has 19.0% of the images; 25.0% were wanted", "class df is 25.0% of test"]
+    found = split_of(cell, dict.fromkeys(range(3), audits[0]), split_notes=notes)
+    assert found == (WORDS, *audits[0].findings(), notes[0])
+
+
+# ---- How the cells were made
+
+
+def test_what_is_declared_is_told(cell):
+    blocks = provenance({KEY: cell(KEY)})
+    assert [block.text for block in blocks if isinstance(block, Heading)] == [
+        "Settings",
+        "What differs from the document",
+        "Stated by the document",
+        "Assumed, for the document does not say",
+        "Made with",
+        "Environment",
+    ]
+    assert under(blocks, "What differs from the document") == Bullets(("fewer networks",))
+    assert under(blocks, "Stated by the document") == Bullets(("two classes",))
+    assert under(blocks, "Assumed, for the document does not say") == Bullets(("the epochs", "the seed"))
+    assert tables(blocks)["setting"].loc["epochs per phase", "ours"] == "4, then 6"
+
+
+def test_weights_with_something_to_say_say_it(cell):
+    weights = {"path": "resnet.pth", "sha256": 64 * "1", "note": "BatchNorm folded into the kernels"}
+    silent = weights | {"note": ""}
+    cells = {KEY: cell(KEY, facts={"weights": weights}), SMALL: cell(SMALL, facts={"weights": silent})}
+    assert under(provenance(cells), "Weights") == Bullets(("vgg16: resnet.pth: BatchNorm folded into the kernels",))
+    assert Heading("Weights") not in provenance({SMALL: cells[SMALL], TREE: cell(TREE)})
+
+
+def commands(cells, experiment=TOY):
+    (code,) = (block for block in provenance(cells, experiment) if isinstance(block, Code))
+    start = "python experiments/toy.py --data DATA --weights WEIGHTS"
+    assert all(line.startswith(start) for line in code.lines)
+    return [line.removeprefix(start).strip() for line in code.lines]
+
+
+def test_cells_that_share_their_options_share_a_command(cell):
+    keys = [TREE, KEY, dataclasses.replace(KEY, seed=3), SMALL]
+    assert commands({key: cell(key) for key in keys}) == [
+        "--protocol corrected --backbones vgg16 mobilenetv2_035 --methods tree frozen --seeds 0 3"
+    ]
+
+
+def test_another_image_size_or_precision_has_its_own_command(cell):
+    cells = {
+        KEY: cell(KEY),
+        SMALL: cell(SMALL, recipe=network("mobilenetv2_035").resized((96, 96)).in_precision("bfloat16")),
+    }
+    assert commands(cells) == [
+        "--protocol corrected --backbones vgg16 --methods frozen --seeds 0",
+        "--protocol corrected --backbones mobilenetv2_035 --methods frozen --seeds 0 --image-size 96 "
+        "--precision bfloat16",
+    ]
+
+
+def test_a_smoke_run_says_smoke_and_not_its_size(cell):
+    settings = {"smoke": True, "skip_unreadable": True}
+    cells = {KEY: cell(KEY, recipe=network("vgg16").for_smoke(32), settings=settings)}
+    assert commands(cells) == [
+        "--protocol corrected --backbones vgg16 --methods frozen --seeds 0 --smoke --skip-unreadable"
+    ]
+
+
+def test_one_experiment_of_a_script_of_several_is_named(cell):
+    experiment = dataclasses.replace(TOY, script="toy", name="first")
+    assert commands({KEY: cell(KEY)}, experiment) == [
+        "--only first --protocol corrected --backbones vgg16 --methods frozen --seeds 0"
+    ]
+
+
+def test_time_and_cores_of_every_cell_are_told(cell):
+    (frame,) = (frame for frame in tables(provenance({KEY: cell(KEY), TREE: cell(TREE)})).values() if "cores" in frame)
+    assert frame.reset_index().to_numpy().tolist() == [
+        ["vgg16", "frozen", 0, "12", 2],
+        ["pixels", "tree", 0, "12", 2],
+    ]
+
+
+def test_one_environment_is_one_column_without_what_was_not_installed(cell):
+    frame = tables(provenance({KEY: cell(KEY), TREE: cell(TREE)}))["environment"]
+    assert frame["value"].to_dict() == {
+        "device": "CPU",
+        "python": "3.12.1",
+        "cores": "2",
+        "keras": "3.15.1",  # tensorflow is None
+        "data (names, sizes, labels, groups)": "sha256 " + 16 * "d",
+    }
+
+
+def test_cells_of_two_machines_have_a_column_for_each(cell):
+    other = {"device": "GPU", "environment": {"cores": 16, "packages": {"keras": "3.15.1", "tensorflow": "2.21.0"}}}
+    frame = tables(provenance({KEY: cell(KEY), SMALL: cell(SMALL, facts=other)}))["environment"]
+    assert list(frame.columns) == ["1", "2"]
+    assert frame.loc["cores"].tolist() == ["2", "16"]
+    assert frame.loc["tensorflow"].tolist() == ["", "2.21.0"]
+    assert frame.loc["python"].tolist() == ["3.12.1", ""]
+
+
+def test_weights_are_known_by_their_hashes_and_many_are_counted(cell):
+    keys = [dataclasses.replace(KEY, seed=seed) for seed in range(5)]
+    cells = {key: cell(key, settings={"weights_sha256": 64 * str(key.seed)}) for key in keys}
+    frame = tables(provenance(cells | {SMALL: cell(SMALL)}))["environment"]
+    words = ", ".join(f"sha256 {16 * str(seed)}" for seed in range(3))
+    assert frame.loc["weights, vgg16"].tolist() == [f"{words}, and 2 more"]
+    assert "weights, mobilenetv2_035" not in frame.index  # random
+    assert frame.loc["data (names, sizes, labels, groups)"].tolist() == ["sha256 " + 16 * "d"]
+
+
+def test_what_another_seed_changes_depends_on_the_split():
+    assert "other test images" in seeded({"type": "Holdout", "val": 0.2})
+    assert "the same for every seed" in seeded({"type": "Predefined"})
+    assert seeded({"type": "Mine"}) == seeded("Mine") == "the split is the protocol's own"

@@ -1,0 +1,121 @@
+"""The card of a saved model: what it is for, what it learnt from, how well it does on every class, its limits.
+
+Sections after Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from tlkeras.evaluation.blocks import Block, Heading, Table, Text, bullets
+from tlkeras.evaluation.metrics import check_scorable
+from tlkeras.evaluation.statistics import bootstrap
+from tlkeras.evaluation.tables import OURS, format_figures
+from tlkeras.schema import InputError, Predictions
+
+MODEL_CARD = "model_card.md"
+NOT_FOR_DIAGNOSIS = "**Not for diagnosis.** It is not a medical device, and no doctor has tried it."
+LIMITS = (
+    "It answers with one of its classes for every image, whatever the image shows.",
+    "Images of other scanners, hospitals or people than those it learnt from may look different to it in ways that no "
+    "figure here measures.",
+    "A probability is what the network says, not how often it is right, unless a reliability diagram shows that.",
+)
+_OF_CLASS = ("precision", "recall", "f1")
+
+
+def model_card(
+    facts: Mapping[str, object],
+    *,
+    name: str,
+    data: Iterable[Block] = (),
+    tested: Mapping[str, Predictions] | None = None,
+    limits: Iterable[str] = (),
+) -> list[Block]:
+    """The card as blocks.
+
+    Args:
+        facts: what classifier.json holds.
+        name: what the model is called.
+        data: what is known of the data it learnt from.
+        tested: {part: its predictions for images it did not learn from}.
+        limits: what to know beyond `LIMITS`.
+    """
+    height, width = facts["image_size"]
+    weights = facts["weights"]
+    rows = {
+        "input": f"images of {height}x{width} pixels, RGB, 0 to 255; the preprocessing is inside",
+        "output": f"one probability for each of {', '.join(facts['class_names'])}",
+        "weights at the start": "random" if weights is None else f"{weights['path']}, sha256 {weights['sha256'][:16]}",
+        "epochs trained": str(len(facts["epochs"])),
+        "precision": facts.get("precision", {"name": "float32"})["name"],  # earlier versions knew no other
+        "made with": ", ".join(f"{package} {version}" for package, version in facts["versions"].items()),
+        "sha256 of model.keras": facts["sha256"],
+    }
+    table = pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="the model"))
+    return [
+        Heading(f"Model card: {name}", level=1),
+        Text(NOT_FOR_DIAGNOSIS),
+        Heading("Intended use"),
+        Text(
+            "Research and teaching on transfer learning: comparing methods, looking into what a network attends to, "
+            "starting another training."
+        ),
+        Heading("The model"),
+        Table(table),
+        Heading("Data"),
+        *(data or [Text("Not known: the model was saved without saying what it learnt from.")]),
+        Heading("How well it does"),
+        *_figures_blocks(tested or {}),
+        *bullets("Limits", [*limits, *LIMITS]),
+    ]
+
+
+def check_tested(tested: object, class_names: tuple[str, ...]) -> None:
+    """Refuses what a card cannot show.
+
+    Raises:
+        InputError: not {part: labelled predictions}, or predictions of other classes than the model's.
+    """
+    if tested is None:
+        return
+    if not isinstance(tested, Mapping) or not all(isinstance(each, Predictions) for each in tested.values()):
+        raise InputError(
+            f"tested: received {type(tested).__name__}; accepted is {{part: predictions}}, such as "
+            "{'test': classifier.predict(splits.test)}."
+        )
+    for part, predictions in tested.items():
+        check_scorable(predictions)
+        if predictions.samples.class_names != class_names:
+            raise InputError(
+                f"tested: {part!r} has the classes {list(predictions.samples.class_names)}, the model "
+                f"{list(class_names)}; give predictions of this model."
+            )
+
+
+def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:
+    if not tested:
+        return [Text("Not measured: the model was saved without predictions for images it did not learn from.")]
+    blocks: list[Block] = []
+    for part, predictions in tested.items():
+        counts = predictions.samples.class_counts()
+        metrics = ["accuracy", "balanced_accuracy", *(f"{metric}_{name}" for name in counts for metric in _OF_CLASS)]
+        figures = bootstrap(predictions, metrics=metrics)
+        shown = {
+            metric: format_figures(pd.Series([value, np.nan, low, high], OURS), ".3f")
+            for metric, value, low, high in figures[["value", "low", "high"]].itertuples()
+        }
+        rows = [[*(shown[f"{metric}_{name}"] for metric in _OF_CLASS), str(n)] for name, n in counts.items()]
+        columns = ["precision", "recall", "F1", "images"]
+        table = pd.DataFrame(rows, index=pd.Index(counts, name=f"class, on {part}"), columns=columns)
+        commonest = max(counts, key=counts.get)
+        words = (
+            f"Accuracy on {part} ({len(predictions):,} images): {shown['accuracy']}; balanced accuracy: "
+            f"{shown['balanced_accuracy']}. Always answering {commonest} would give an accuracy of "
+            f"{counts[commonest] / len(predictions):.3f}."
+        )
+        blocks += [Text(words), Table(table)]
+    return [*blocks, Text("In brackets: 95 % bootstrap interval, drawn by patient or lesion where these are known.")]

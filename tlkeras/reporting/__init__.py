@@ -1,0 +1,1 @@
+"""From the run folder to what a reader sees: scores, tables, figures, pages. No training, no TensorFlow."""
