@@ -75,7 +75,7 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
             cells.setdefault((key.backbone, key.method), {})[key.seed] = parts[part]
     few = len(cells) <= FEW_CELLS
     rows = [
-        pair_up({f"{method}, {backbone}": cells[backbone, method] for backbone, method in pair}, ("accuracy",))
+        pair_up(*((f"{method}, {backbone}", cells[backbone, method]) for backbone, method in pair), ("accuracy",))
         for pair in combinations(cells, 2)
         if few or pair[0][0] == pair[1][0] or pair[0][1] == pair[1][1] or PIXELS in (pair[0][0], pair[1][0])
     ]
@@ -84,24 +84,24 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
 
 
 def pair_up(
-    methods: Mapping[str, Mapping[int, Predictions]] | Sequence[tuple[str, Mapping[int, Predictions]]],
-    metrics: Sequence[str],
+    first: tuple[str, Mapping[int, Predictions]], second: tuple[str, Mapping[int, Predictions]], metrics: Sequence[str]
 ) -> pd.DataFrame | None:
     """`statistics.paired` of two methods over the seeds they have in common; None where there are none.
 
     Args:
-        methods: the two, {name: {seed: predictions of one part}}, or pairs where both have one name.
+        first: a method's name, and {seed: its predictions of one part}.
+        second: the other's.
         metrics: figures of `metrics.score`.
 
     Returns:
         One row per metric: columns first_method, second_method, seeds ("0, 1"), metric and those of `paired`.
     """
-    (first, of_first), (second, of_second) = methods.items() if isinstance(methods, Mapping) else methods
+    (first_name, of_first), (second_name, of_second) = first, second
     seeds = sorted(set(of_first) & set(of_second))
     if not seeds:
         return None
     table = paired([of_first[seed] for seed in seeds], [of_second[seed] for seed in seeds], metrics=metrics)
-    names = {"first_method": first, "second_method": second, "seeds": ", ".join(map(str, seeds))}
+    names = {"first_method": first_name, "second_method": second_name, "seeds": ", ".join(map(str, seeds))}
     table = table.reset_index().assign(**names)
     return table[[*names, *table.columns.drop([*names])]]
 
