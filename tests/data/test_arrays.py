@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from tlkeras.data.arrays import from_arrays
@@ -45,6 +46,16 @@ def test_labels_by_name():
         (PIXELS > 3, "dtype bool"),
         (PIXELS[:0], "no pixels"),
         ([PIXELS[0], PIXELS[0, :1]], "different sizes"),
+        (np.where(PIXELS == 7, np.inf, PIXELS), r"0\.0\.\.inf"),
+        (np.where(PIXELS == 7, -np.inf, PIXELS), r"-inf\.\.119"),
+        (PIXELS.astype(complex), "dtype complex128"),
+        (PIXELS.astype(object), "dtype object"),
+        (PIXELS.astype(str), "dtype <U"),
+        (PIXELS.astype(np.int16) - 1, r"-1\.\.118"),
+        (np.zeros((0, 3)), "shape"),
+        (np.zeros((4, 0, 5, 3), np.uint8), "no pixels"),
+        (["a.jpg", "b.jpg"], r"shape \(2,\)"),
+        (None, r"shape \(\)"),
     ],
 )
 def test_pixels_that_would_lose_something_are_refused(images, message):
@@ -62,6 +73,27 @@ def test_pixels_that_would_lose_something_are_refused(images, message):
         ([0, -1, 1, 0], None, r"-1\.\.1"),
         (["a", "b", "c", "a"], ["a", "b"], "c are not among"),
         ([0, 0, 0, 0], None, "two or more"),
+        (["a", "a", "a", "a"], None, "two or more"),
+        ([[0], [1], [0], [1]], None, r"\(4, 1\).*labels\.ravel\(\)"),
+        ([[0], [1, 2], [0], [1]], None, "different lengths"),
+        ([0.0, np.nan, 1.0, np.nan], None, "no label for images 1, 3. Fill"),
+        ([0.5, 1.0, 0.0, 1.0], None, r"dtype float64; accepted are integers or class names\.$"),
+        ([True, False, True, False], None, r"dtype bool.*astype\(int\)\?"),
+        ([0.0, np.inf, 1.0, 0.0], None, r"dtype float64; accepted are integers or class names\.$"),
+        ([1j, 0, 0, 1], None, r"dtype complex128"),
+        (["a", "b", None, "a"], None, "no label for images 2"),
+        (["a", "b", float("nan"), ""], None, "no label for images 2, 3"),
+        (np.array(["a", "nan", "b", "a"]), None, "no label for images 1"),
+        (["a", 1, "b", "a"], None, "received 1 of image 1; accepted are integers, or class names for all"),
+        (np.array([0, 1.5, 1, 0], dtype=object), None, "received 0 of image 0, 1.5 of image 1"),
+        ([0, -1, -2, -1], None, r"values -2\.\.0; accepted are 0\.\.k-1"),
+        ([0, 10**12, 0, 1], None, rf"values 0\.\.{10**12}; accepted are 0\.\.k-1"),
+        ([0, 2**80, 0, 1], None, rf"up to {2**80}"),
+        (np.array([0, 2**64 - 1, 0, 1], np.uint64), ["a", "b"], r"accepted are 0\.\.1\.$"),
+        ([0, 1, 0, 1], "ab", "class_names: received 'ab'"),
+        ([0, 1, 0, 1], ["a", " "], "a class is called ' '"),
+        ([0, 1, 0, 1], ["a", "a"], "names a class twice"),
+        ("abab", None, r"shape \(\)"),
     ],
 )
 def test_labels_that_do_not_fit(labels, names, message):
@@ -72,3 +104,35 @@ def test_labels_that_do_not_fit(labels, names, message):
 def test_an_image_without_group_is_named():
     with pytest.raises(InputError, match="no group for images 1, 3"):
         from_arrays(PIXELS, [0, 1, 0, 1], groups=["a", None, "b", float("nan")])
+
+
+def test_one_image_of_one_pixel_is_enough():
+    samples = from_arrays(np.full((1, 1, 1, 3), 7, np.uint8), [1])
+    assert (samples.class_names, samples.labels.tolist()) == (("0", "1"), [1])
+
+
+def test_labels_in_other_wrappings_are_the_same_labels():
+    for labels in (
+        pd.Series([0, 2, 1, 2], index=[9, 9, 9, 9]),
+        pd.Series([0, 2, 1, 2], dtype="Int64"),
+        np.array([0, 2, 1, 2], dtype=object),
+        (0, 2, 1, 2),
+    ):
+        assert from_arrays(PIXELS, labels).labels.tolist() == [0, 2, 1, 2]
+    for names in (
+        pd.Series(["a", "c", "b", "c"], dtype="category"),
+        pd.Series(["a", "c", "b", "c"]),
+        np.array(["a", "c", "b", "c"], dtype=np.dtypes.StringDType()),
+        ["a", np.str_("c"), "b", "c"],
+    ):
+        assert from_arrays(PIXELS, names).labels.tolist() == [0, 2, 1, 2]
+
+
+def test_a_missing_label_in_a_column_is_no_class():
+    for labels in (
+        pd.Series([0, None, 1, 1], dtype="Int64"),
+        pd.Series(["a", None, "b", "b"]),
+        pd.Series(["a", None, "b", "b"], dtype="category"),
+    ):
+        with pytest.raises(InputError, match="no label for images 1"):
+            from_arrays(PIXELS, labels)

@@ -4,8 +4,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tlkeras.data.digests import DIGEST_BYTES, digest, pixel_digests, source_digests
-from tlkeras.schema import Samples
+from tlkeras.data.digests import DIGEST_BYTES, digest, listing_digest, pixel_digests, source_digests
+from tlkeras.schema import MissingInputError, Samples
 
 
 def of_files(*paths):
@@ -80,3 +80,14 @@ def test_a_digest_depends_on_every_piece_in_order():
     # `python -c "import hashlib; print(hashlib.blake2b(b'abc', digest_size=16).hexdigest())"`
     assert digest(b"a", memoryview(b"bc")).hex() == digest(b"abc").hex() == "cf4ab791c62b8d2b2109c90275287816"
     assert len({digest(b"a", b"b"), digest(b"b", b"a"), digest(b"a"), digest(b"b")}) == 4
+
+
+def test_a_listing_names_a_file_that_is_gone(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    samples = Samples((str(tmp_path / "a.jpg"),), None, ("a", "b"))
+    before = listing_digest(samples)
+    (tmp_path / "a.jpg").write_bytes(b"ab")
+    assert listing_digest(samples) != before
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(MissingInputError, match=r"a\.jpg' is not there"):
+        listing_digest(samples)

@@ -196,27 +196,24 @@ def test_columns_that_are_lacking_do_not_hide_what_is_wrong_in_the_others(tmp_pa
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "HAM10000_metadata.csv is empty."),
-        (HEADER.encode(), "HAM10000_metadata.csv has no rows."),
-        (b"\xff\xfel\x00e\x00", "HAM10000_metadata.csv is no comma-separated UTF-8 table ("),
-        (HEADER.encode() + b'\n"HAM_1,ISIC_1,nv', "HAM10000_metadata.csv is no comma-separated UTF-8 table ("),
-        (b"dx,age,dx\n", "HAM10000_metadata.csv names columns twice: dx."),
+        (b"", "is not a comma-separated UTF-8 table with a header: it is empty."),
+        (HEADER.encode(), "has no rows."),
+        (b"\xff\xfel\x00e\x00", "is not a comma-separated UTF-8 table"),
+        (HEADER.encode() + b'\n"HAM_1,ISIC_1,nv', "Correct its quotes."),
+        (b"dx,age,dx\n", "names a column twice: dx."),
         (
             f"{HEADER}\n{ROWS[0]}\n\n{ROWS[1]},x\nHAM_2,ISIC_2,df\n".encode(),
-            "lines of HAM10000_metadata.csv with another number of cells than its header, 7: 2, e.g. line 4 (8), "
-            "line 5 (3). ",
+            "line 4 has 8, line 5 has 3 cells, its header 7.",
         ),
-        (
-            f"{HEADER}\n{ROWS[0]}\n".replace(",", ";").encode(),
-            "HAM10000_metadata.csv has no column lesion_id, image_id,",
-        ),
-        (f"{HEADER}\n{ROWS[0]}\n".replace(",", "\t").encode(), "HAM10000_metadata.csv has no column lesion_id, image_"),
+        (f"{HEADER}\n{ROWS[0]}\n".replace(",", ";").encode(), "Separate the columns by commas, not by semicolons."),
+        (f"{HEADER}\n{ROWS[0]}\n".replace(",", "\t").encode(), "Separate the columns by commas, not by tabs."),
     ],
 )
 def test_metadata_that_is_no_such_table(ham, content, told):
     (ham / "HAM10000_metadata.csv").write_bytes(content)
     (line,) = problems(ham)
-    assert line.startswith(told)
+    assert "HAM10000_metadata.csv" in line
+    assert told in line
 
 
 def test_a_byte_order_mark_windows_line_ends_and_quoted_cells_are_read(ham):

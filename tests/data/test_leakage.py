@@ -286,6 +286,7 @@ def ham10000(real_data):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_two_identical_pairs_of_ham10000_are_found(ham10000):
     samples, prints = ham10000
     names = samples.metadata["image_id"]

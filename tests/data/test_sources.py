@@ -1,7 +1,12 @@
 import os
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tlkeras.data.sources import from_csv, from_dataframe, from_folders
 from tlkeras.schema import InputError, MissingInputError
@@ -79,11 +84,134 @@ def test_names_that_are_not_utf8(tmp_path):
         (["train/1.jpg", "test/2.jpg"], "lie outside the class folders"),
         (["valid/cat/1.jpg", "val/dog/1.jpg"], "name a part twice"),
         (["notes.txt"], "holds no class folders"),
+        (["caf\u00e9/1.jpg", "cafe\u0301/2.jpg"], "how an accent is stored"),
+        (["cat/1.jpg", os.fsdecode(b"d\xffg/2.jpg")], r"class name 'd\\udcffg' is not UTF-8"),
+        (["train/1.jpg", "train/cat/1.jpg", "test/cat/2.jpg"], r"train: 1\.jpg lie outside"),
+        (["train/cat/1.jpg", "test/dog/1.jpg", "bus/2.jpg"], "test holds folders: dog"),
     ],
 )
 def test_folders_of_another_form_are_refused(tmp_path, names, message):
     with pytest.raises(InputError, match=message):
         from_folders(touch(tmp_path, *names))
+
+
+def test_what_systems_leave_behind_is_skipped(tmp_path):
+    left = (".DS_Store", "Thumbs.db", "desktop.ini", "._1.jpg", ".ipynb_checkpoints/1-checkpoint.jpg", "__MACOSX/1.jpg")
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg", *left, *(f"cat/{name}" for name in left))
+    assert from_folders(tmp_path).sample_ids.tolist() == ["cat/1.jpg", "dog/2.jpg"]
+
+
+def test_a_class_may_be_called_like_a_part(tmp_path):
+    names = ["bus/1.jpg", "train/2.jpg"]
+    assert from_folders(touch(tmp_path / "vehicles", *names)).class_names == ("bus", "train")
+    samples = from_folders(
+        touch(tmp_path / "parts", *(f"{part}/{name}" for part in ("train", "val") for name in names))
+    )
+    assert samples.class_names == ("bus", "train")
+    assert samples.parts.tolist() == ["train", "train", "val", "val"]
+
+
+def test_links_to_folders_and_files_are_followed(tmp_path):
+    touch(tmp_path / "elsewhere", "cat/1.jpg", "x.jpg")
+    root = touch(tmp_path / "root", "dog/2.jpg")
+    (root / "cat").symlink_to(tmp_path / "elsewhere" / "cat")
+    (root / "dog" / "3.jpg").symlink_to(tmp_path / "elsewhere" / "x.jpg")
+    assert from_folders(root).sample_ids.tolist() == ["cat/1.jpg", "dog/2.jpg", "dog/3.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "message"),
+    [
+        ("bird", "nowhere", "the links bird lead nowhere. Mend or remove them"),
+        ("bird", "bird", "the links bird lead nowhere"),  # in a circle
+        ("bird", "cat", "cat and .*bird are one folder, through a link"),
+        ("bird", ".", "bird holds folders: bird, cat, dog"),
+        ("cat/loop", "../cat", "cat holds folders: loop"),
+        ("cat/loop", "loop", r"cat: loop are not images"),
+    ],
+)
+def test_links_that_make_no_class_are_refused(tmp_path, link, target, message):
+    touch(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(InputError, match=message):
+        from_folders(tmp_path)
+
+
+def test_a_part_that_is_a_link_to_another_is_refused(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "test/cat/3.jpg")
+    (tmp_path / "val").symlink_to("test")
+    with pytest.raises(InputError, match="one folder, through a link"):
+        from_folders(tmp_path)
+    (tmp_path / "val").unlink()
+    (tmp_path / "val").symlink_to("validation")
+    with pytest.raises(InputError, match="the links val lead nowhere"):
+        from_folders(tmp_path)
+
+
+def by_brute_force(root):
+    """{path below root: class name} of all visible files, the class being the folder that a file lies in."""
+    hidden = lambda name: name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")  # noqa: E731
+    found = {}
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not hidden(name)]
+        for name in files:
+            if not hidden(name) and folder != str(root):
+                found[os.path.relpath(os.path.join(folder, name), root)] = os.path.basename(folder)
+    return found
+
+
+NAMES = st.sampled_from(["cat", "Cat", "dog", "train", "test", "val", ".hidden", "🫁", "Grüße", os.fsdecode(b"\xff")])
+IMAGES = st.sampled_from(
+    ["1.jpg", "2.PNG", ".3.jpg", "._4.jpg", "Thumbs.db", ".DS_Store", "🫁.gif", "a\nb.jpg", "notes.txt"]
+)
+TREES = st.sets(
+    st.one_of(
+        st.tuples(NAMES, IMAGES),
+        st.tuples(st.sampled_from(["train", "test", "Val"]), NAMES, IMAGES),
+        st.tuples(NAMES, st.sampled_from(["cat", ".ipynb_checkpoints"]), IMAGES),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(tree=TREES)
+@example(tree={("cat", "1.jpg"), ("🫁", "🫁.gif"), ("cat", "._4.jpg"), (".hidden", "1.jpg")})
+@example(
+    tree={("train", "cat", "1.jpg"), ("train", "dog", "a\nb.jpg"), ("Val", "cat", "1.jpg"), ("Val", "dog", "2.PNG")}
+)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+def test_any_tree_is_refused_or_read_as_by_brute_force(tree):
+    with tempfile.TemporaryDirectory() as root:
+        for *folders, name in tree:
+            folder = Path(root, *folders)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
+        try:
+            samples = from_folders(root)
+        except InputError as error:
+            if root not in str(error):
+                raise
+            return
+        names = [samples.class_names[label] for label in samples.labels]
+        assert dict(zip(samples.sample_ids, names, strict=True)) == by_brute_force(root)
+        if samples.parts is not None:
+            parts = {"train": "train", "test": "test", "val": "val", "Val": "val"}
+            assert [parts[name.split("/")[0]] for name in samples.sample_ids] == samples.parts.tolist()
+
+
+@pytest.mark.parametrize("given", [None, 3, ["a"]])
+def test_what_is_no_path_is_refused(given):
+    frame = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "label": ["x", "y"]})
+    for name, read in (
+        ("root", lambda: from_folders(given)),
+        ("file", lambda: from_csv(given)),
+        ("root", lambda: from_dataframe(frame, root=given or 0)),
+    ):
+        with pytest.raises(InputError, match=rf"{name}: received .*; accepted is a path"):
+            read()
+    with pytest.raises(InputError, match=r"parts: received 'train'; accepted are several names, e\.g\. \('train',\)"):
+        from_folders("/", parts="train")
 
 
 def test_missing_root(tmp_path):
@@ -208,3 +336,83 @@ def test_a_test_set_without_a_class_takes_the_classifiers_class_names(tmp_path):
         from_folders(tmp_path, class_names=("bird", "dog"))
     frame = pd.DataFrame({"path": [str(tmp_path / "cat" / "a.png")], "label": ["dog"]})
     assert list(from_dataframe(frame, class_names=("bird", "cat", "dog")).labels) == [2]
+
+
+def test_two_labels_of_one_file_through_a_link_are_refused(animals):
+    (animals / "again.jpg").symlink_to("a.jpg")
+    with pytest.raises(
+        InputError, match=r"one file two labels through links: .*again\.jpg \(row 3, y; as .*row 1, x\)"
+    ):
+        from_csv(csv(animals, "path,label\na.jpg,x\nb.jpg,y\nagain.jpg,y\n"))
+    assert len(from_csv(csv(animals, "path,label\na.jpg,x\nb.jpg,y\nagain.jpg,x\n"))) == 3
+    os.link(animals / "a.jpg", animals / "hard.jpg")  # as tools do that store equal files once
+    assert len(from_csv(csv(animals, "path,label\na.jpg,x\nhard.jpg,y\n"))) == 2
+
+
+def test_two_dots_behind_a_link_are_not_folded_away(tmp_path):
+    touch(tmp_path, "a.jpg", "b.jpg", "other/a.jpg", "other/deep/c.jpg")
+    (tmp_path / "link").symlink_to("other/deep")
+    file = csv(tmp_path, "path,label\nlink/../a.jpg,x\nb.jpg,y\n")  # the system opens other/a.jpg
+    with pytest.raises(InputError, match=r"link/\.\./a\.jpg leave the folder of a link"):
+        from_csv(file)
+
+
+def test_what_is_no_file_is_no_image(animals):
+    os.mkfifo(animals / "pipe.jpg")
+    (animals / "folder.jpg").mkdir()
+    (animals / "circle.jpg").symlink_to("circle.jpg")
+    with pytest.raises(InputError, match=r"pipe\.jpg, .*folder\.jpg are no files"):
+        from_csv(csv(animals, "path,label\na.jpg,x\npipe.jpg,y\nfolder.jpg,y\n"))
+    with pytest.raises(MissingInputError, match=r"1 of 2 images are not there: .*circle\.jpg"):
+        from_csv(csv(animals, "path,label\na.jpg,x\ncircle.jpg,y\n"))
+
+
+@pytest.mark.parametrize("name", ["a\0.jpg", "\ud800.jpg"])
+@pytest.mark.parametrize("rooted", [True, False])
+def test_names_that_no_file_can_have(animals, name, rooted):
+    frame = pd.DataFrame({"path": [str(animals / "a.jpg"), name], "label": ["x", "y"]})
+    with pytest.raises(InputError, match="no file can be called"):
+        from_dataframe(frame, root=animals if rooted else None)
+
+
+def test_a_name_of_other_bytes_or_of_odd_letters_is_a_name(animals):
+    names = [os.fsdecode(b"\xff.jpg"), "🫁\n.jpg"]
+    touch(animals, *names)
+    samples = from_dataframe(pd.DataFrame({"path": names, "label": ["x", "y"]}), root=animals)
+    assert samples.sample_ids.tolist() == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, np.nan], "'label' is empty in rows 2 "),
+        ([None, "x"], "'label' is empty in rows 1 "),
+        (["x", pd.NaT], "'label' is empty in rows 2 "),
+        (["x", ("a", "b")], r"'label' holds \('a', 'b'\) in row 2; accepted are text and integers"),
+        ([b"x", "y"], "'label' holds b'x' in row 1"),
+        ([1 + 2j, 2j], r"'label' holds \(1\+2j\) in row 1"),
+        (["x", 1.5], r"'label' holds 1\.5 in row 2"),
+    ],
+)
+def test_labels_of_a_dataframe_that_are_none(animals, labels, message):
+    with pytest.raises(InputError, match=message):
+        from_dataframe(pd.DataFrame({"path": ["a.jpg", "b.jpg"], "label": labels}), root=animals)
+
+
+def test_a_column_that_comes_twice_in_a_dataframe(animals):
+    frame = pd.DataFrame([["a.jpg", "x", "y"], ["b.jpg", "y", "x"]], columns=["path", "label", "label"])
+    with pytest.raises(InputError, match="not one column for label='label'; it has path, label, label"):
+        from_dataframe(frame, root=animals)
+
+
+def test_an_image_that_a_link_puts_into_a_second_class_is_refused(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").touch()
+    (tmp_path / "dog" / "again.png").symlink_to(tmp_path / "dog" / "dog.png")  # of one class: an image that comes twice
+    assert list(from_folders(tmp_path).labels) == [0, 1, 1]
+    (tmp_path / "dog" / "x.png").symlink_to(tmp_path / "cat" / "cat.png")
+    with pytest.raises(
+        InputError, match=r"x\.png and .*cat\.png are one image, through a link: it would be dog and cat"
+    ):
+        from_folders(tmp_path)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkeras.data.sources import as_groups, check_class_names, label_numbers
+from tlkeras.data.class_names import as_groups, check_class_names, few, is_empty, label_numbers
 from tlkeras.schema import InputError, Samples
+
+_MOST_CLASSES = 100_000  # that numbers alone may name; more are no numbers of classes
 
 
 def from_arrays(
@@ -28,25 +30,64 @@ def from_arrays(
         InputError: where shapes, dtypes or values are none of these.
     """
     images, groups = _as_pixels(images), as_groups(groups)
+    if isinstance(class_names, str):
+        raise InputError(f"class_names: received {class_names!r}; accepted are several names, e.g. ('cat', 'dog').")
     class_names = None if class_names is None else [str(name) for name in class_names]
     if labels is None:
         return Samples(images, None, tuple(class_names or ()), groups=groups)
-    labels = np.asarray(labels)
-    if labels.shape != (len(images),):
-        raise InputError(
-            f"labels: received shape {labels.shape}; accepted for these images is ({len(images)},). "
-            "For one-hot rows: labels.argmax(axis=1)."
-        )
-    if labels.dtype.kind in "UOT":
-        labels, class_names = label_numbers([str(name) for name in labels], class_names, "labels")
-    elif labels.dtype.kind not in "iu":
-        raise InputError(
-            f"labels: received dtype {labels.dtype}; accepted are integers or class names. labels.astype(int)?"
-        )
+    labels = _as_labels(labels, len(images))
+    if labels.dtype.kind == "O":
+        labels, class_names = label_numbers(labels.tolist(), class_names, "labels")
     elif class_names is None:
-        class_names = [str(label) for label in range(int(labels.max()) + 1)]
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= _MOST_CLASSES:
+            raise InputError(
+                f"labels: received values {low}..{high}; accepted are 0..k-1 for k classes, at most {_MOST_CLASSES:,}. "
+                "Number the classes so, or give names: [str(label) for label in labels]."
+            )
+        class_names = [str(label) for label in range(high + 1)]
     check_class_names(class_names, "labels")
     return Samples(images, labels, tuple(class_names), groups=groups)
+
+
+def _as_labels(labels: Sequence[int] | Sequence[str], n: int) -> np.ndarray:
+    """`labels` as integers (n,), or as an object array of n str."""
+    words = isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels)
+    try:
+        # NumPy would make text of the numbers, and of None, beside text.
+        labels = np.asarray(labels, dtype=object if words else None)
+    except ValueError as error:
+        raise InputError(
+            f"labels: received rows of different lengths; accepted is one label per image, ({n},)."
+        ) from error
+    if labels.shape != (n,):
+        remedy = "labels.ravel()" if labels.shape == (n, 1) else "For one-hot rows: labels.argmax(axis=1)"
+        raise InputError(f"labels: received shape {labels.shape}; accepted for these images is ({n},). {remedy}.")
+    if labels.dtype.kind in "iu":
+        return labels
+    values = labels.tolist()
+    empty = [str(row) for row, value in enumerate(values) if is_empty(value)]
+    if empty:
+        raise InputError(f"labels: no label for images {few(empty)}. Fill these, or leave the images out.")
+    if labels.dtype.kind not in "OUT":
+        whole = labels.dtype.kind in "bf" and np.isfinite(labels).all() and np.array_equal(labels, np.rint(labels))
+        raise InputError(
+            f"labels: received dtype {labels.dtype}; accepted are integers or class names."
+            + (" labels.astype(int)?" if whole else "")
+        )
+    if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values):
+        return _as_integers(values)
+    strange = [f"{value!r} of image {row}" for row, value in enumerate(values) if not isinstance(value, str)]
+    if strange:
+        raise InputError(f"labels: received {few(strange)}; accepted are integers, or class names for all images.")
+    return np.array([str(value) for value in values], dtype=object)
+
+
+def _as_integers(values: list[int]) -> np.ndarray:
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError as error:
+        raise InputError(f"labels: received values up to {max(values)}; accepted are 0..k-1 for k classes.") from error
 
 
 def _as_pixels(images: np.ndarray) -> np.ndarray:

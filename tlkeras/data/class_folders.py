@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection
 from dataclasses import replace
 
-from tlkeras.data.sources import IMAGE_SUFFIXES, few, from_folders, visible
+from tlkeras.data.class_names import few
+from tlkeras.data.sources import IMAGE_SUFFIXES, from_folders, visible
 from tlkeras.schema import InputError, MissingInputError, Samples
 
 # The published number of tiles of each tissue.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
+from tlkeras.data.file_bytes import Unreadable, read_bytes
 from tlkeras.machine import n_cores
-from tlkeras.schema import Samples
+from tlkeras.schema import MissingInputError, Samples
 
 DIGEST_BYTES = 16  # 128 bits: among 10**12 images two different ones meet with a probability of 1e-15
 
@@ -33,11 +33,15 @@ def pixel_digests(images: np.ndarray) -> list[bytes]:
 
 
 def listing_digest(samples: Samples) -> str:
-    """One hash of names, sizes, labels, parts and groups: another copy of a data set is another data set."""
+    """One hash of names, sizes, labels, parts and groups: another copy of a data set is another data set.
+
+    Raises:
+        MissingInputError: a file is not there any more.
+    """
     if isinstance(samples.images, np.ndarray):
         sizes = [value.hex() for value in pixel_digests(samples.images)]
     else:
-        sizes = [os.path.getsize(path) for path in samples.images]
+        sizes = [_size(path) for path in samples.images]
     columns = [samples.sample_ids, sizes]
     columns += [column for column in (samples.labels, samples.parts, samples.groups) if column is not None]
     lines = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
@@ -54,6 +58,15 @@ def digest(*pieces: bytes | memoryview) -> bytes:
 
 def _file_digest(path: str) -> bytes:
     try:
-        return digest(b"file", Path(path).read_bytes())
-    except OSError:
+        return digest(b"file", read_bytes(path))
+    except Unreadable:
         return digest(b"unreadable", path.encode("utf-8", "surrogateescape"))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except (OSError, ValueError) as error:
+        raise MissingInputError(
+            f"{path!r} is not there, or closed to this user. Put it back, or leave it out."
+        ) from error

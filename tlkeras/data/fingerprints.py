@@ -123,15 +123,9 @@ def _digest_in_full(image: str | np.ndarray) -> bytes:
     """Of the pixels at native size, whichever file format they lie in."""
     if isinstance(image, np.ndarray):
         return pixel_digests(image[np.newaxis])[0]
-    from PIL import Image, ImageOps
-
     from tlkeras.data.images import read_pixels
 
-    with Image.open(image) as turned:
-        ImageOps.exif_transpose(turned, in_place=True)
-        width, height = turned.size
-    pixels = read_pixels(image, (height, width))
-    return pixel_digests(pixels.astype(np.uint8)[np.newaxis])[0]
+    return pixel_digests(read_pixels(image, None).astype(np.uint8)[np.newaxis])[0]
 
 
 def _between_pictures(near: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

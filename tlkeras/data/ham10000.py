@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlkeras.data.sources import few, label_numbers, visible
+from tlkeras.data.class_names import few, label_numbers
+from tlkeras.data.csv_text import read_rows
+from tlkeras.data.sources import visible
 from tlkeras.schema import InputError, MissingInputError, Samples
 
 if TYPE_CHECKING:
@@ -115,27 +116,12 @@ def _read_metadata(file: str) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            # pandas would take a row that is too short for one with empty cells.
-            lines = [(reader.line_num, cells) for cells in reader if cells]
-    except FileNotFoundError as error:
+        header, body = read_rows(file)
+    except MissingInputError as error:
         raise MissingInputError(f"there is no file {METADATA}. Put it beside the image folders.") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{METADATA} is no comma-separated UTF-8 table ({error}). Take it as it was published."
-        ) from error
-    if not lines:
-        raise InputError(f"{METADATA} is empty. Take it as it was published.")
-    header, body = lines[0][1], lines[1:]
-    repeated = sorted({_shown(column) for column in header if header.count(column) > 1})
-    if repeated:
-        raise InputError(f"{METADATA} names columns twice: {few(repeated)}. Keep one of each.")
-    ragged = [f"line {number} ({len(cells)})" for number, cells in body if len(cells) != len(header)]
-    if ragged:
-        what = f"lines of {METADATA} with another number of cells than its header, {len(header)}"
-        raise InputError(_told(what, ragged, "Correct them."))
-    return pd.DataFrame([cells for _, cells in body], columns=header, dtype=str)
+    except InputError as error:
+        raise InputError(f"{error} Or take {METADATA} as it was published.") from error
+    return pd.DataFrame(body, columns=header, dtype=str)
 
 
 def _row_problems(rows: pd.DataFrame, paths: dict[str, str], folder: str) -> Iterator[_Problem]:

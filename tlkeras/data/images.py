@@ -11,19 +11,18 @@ most, from the same files decoded whole; one of exactly 2048x2048, where the res
 
 from __future__ import annotations
 
-import io
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
+from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_slowly
 from tlkeras.schema import InputError, Samples, check_image_size
 
 if TYPE_CHECKING:
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 # Raise it when the pixels of some file change: what was computed from them is then computed again.
 DECODER = 2
 
-MAX_PIXELS = 8192 * 8192  # 64 megapixels; a larger header is a mistake or a decompression bomb
-
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 # \C is RE2's "any byte". 8 bits per channel, grey or RGB, each side below 0x2000 = 8192 pixels.
@@ -49,21 +44,14 @@ _TRANSPARENT_OR_TURNED = (
 _RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes
 _SLOW, _PNG, _JPEG = 0, 1, 2  # _JPEG + i decodes at _RATIOS[i]
 
-_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
-_KINDS = "8 or 16 bits per channel are, as unsigned whole numbers; floating point has no known range"
 
-
-class _Unreadable(Exception):
-    """Why a file cannot be read, in words."""
-
-
-def read_pixels(path: str | os.PathLike, image_size: tuple[int, int]) -> np.ndarray:
+def read_pixels(path: str | os.PathLike, image_size: tuple[int, int] | None) -> np.ndarray:
     """One image file as pixels, the very ones that training and prediction see.
 
     Args:
         path: a JPEG, PNG, BMP, GIF (first frame), TIFF (first page) or WebP (first frame) file.
         image_size: (height, width) to resize to; the aspect ratio is not kept. A JPEG with at least four times these
-            sides is decoded at a reduced scale first, never below twice the sides.
+            sides is decoded at a reduced scale first, never below twice the sides. None keeps the size of the file.
 
     Returns:
         float32 (H, W, 3), RGB, whole values in [0, 255]: 16 bits are scaled to 8, transparency is laid on white, the
@@ -72,13 +60,14 @@ def read_pixels(path: str | os.PathLike, image_size: tuple[int, int]) -> np.ndar
     Raises:
         InputError: names the file and why it cannot be read.
     """
-    image_size = check_image_size(image_size)
+    path, image_size = as_path("path", path), None if image_size is None else check_image_size(image_size)
     try:
         with tf.device("CPU:0"):  # where tf.data runs the same ops
-            pixels, sides = _decode_or_explain(_read_bytes(path), image_size)
-            pixels = resize_pixels(pixels, image_size, sides)
-    except _Unreadable as error:
-        reason = f"{os.fspath(path)!r} cannot be read: {error}. Replace the file or leave it out."
+            pixels, sides = _decode_or_explain(read_bytes(path), image_size)
+            if image_size is not None:
+                pixels = resize_pixels(pixels, image_size, sides)
+    except Unreadable as error:
+        reason = f"{path!r} cannot be read: {error}. Replace the file or leave it out."
         raise InputError(reason) from None  # what TensorFlow and Pillow said is in the reason
     return pixels.numpy().astype(np.float32)
 
@@ -143,8 +132,8 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
         progress: whether long checks show a bar.
 
     Returns:
-        Columns row (of `samples`), path, reason (missing, a folder, no permission, empty file, not an image, truncated,
-        damaged, absurd dimensions); no rows where every file can be read.
+        Columns row (of `samples`), path, reason (missing, a folder, a pipe, no permission, empty file, not an image,
+        truncated, damaged, absurd dimensions); no rows where every file can be read.
     """
     import pandas as pd
 
@@ -159,13 +148,28 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
 def require_readable(samples: Samples, *, progress: bool = True) -> None:
     """Raises InputError where `check_images` finds files, naming the first 20 with their reasons."""
     bad = check_images(samples, progress=progress)
-    if bad.empty:
+    if len(bad):
+        raise _refusal(bad["path"], bad["reason"], len(samples))
+
+
+def require_files(samples: Samples) -> None:
+    """Raises InputError for pipes, devices, folders and absurdly large files, on which TensorFlow would wait for ever.
+
+    Only the file system is asked: what is missing, or not an image, shows when it is read.
+    """
+    if isinstance(samples.images, np.ndarray):
         return
-    shown = [f"  {path!r}: {reason}" for path, reason in zip(bad["path"][:20], bad["reason"][:20], strict=True)]
-    if len(bad) > len(shown):
-        shown.append(f"  and {len(bad) - len(shown)} more")
-    raise InputError(
-        f"{len(bad)} of {len(samples)} image files cannot be read:\n"
+    unfit = {path: reason for path in samples.images if (reason := unfit_to_read(path))}
+    if unfit:
+        raise _refusal(list(unfit), list(unfit.values()), len(samples))
+
+
+def _refusal(paths: Sequence[str], reasons: Sequence[str], n: int) -> InputError:
+    shown = [f"  {path!r}: {reason}" for path, reason in zip(paths[:20], reasons[:20], strict=True)]
+    if len(paths) > len(shown):
+        shown.append(f"  and {len(paths) - len(shown)} more")
+    return InputError(
+        f"{len(paths)} of {n} image files cannot be read:\n"
         + "\n".join(shown)
         + "\nReplace these files, or leave them out: --skip-unreadable in an experiment, in your own code "
         "samples.take of the rows that tl.check_images(samples) does not list."
@@ -175,35 +179,33 @@ def require_readable(samples: Samples, *, progress: bool = True) -> None:
 def _reason(path: str) -> str | None:
     try:
         with tf.device("CPU:0"):
-            _decode_or_explain(_read_bytes(path))
-    except _Unreadable as error:
+            _decode_or_explain(read_bytes(path))
+    except Unreadable as error:
         return str(error)
     return None
 
 
-def _read_bytes(path: str | os.PathLike) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise _Unreadable("missing") from error
-    except IsADirectoryError as error:
-        raise _Unreadable("a folder") from error
-    except PermissionError as error:
-        raise _Unreadable("no permission to read it") from error
-    except OSError as error:
-        raise _Unreadable(f"the file system says: {error.strerror}") from error
-
-
 def _decode_or_explain(contents: bytes, image_size: tuple[int, int] | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `_decode`, where TensorFlow meets no exception of ours: it would print its traceback."""
+    tensor = tf.constant(contents)
     try:
-        return _decode(tf.constant(contents), image_size)
+        chosen = int(_choose_decoder(tensor, image_size))
+        if chosen != _SLOW:
+            return _decoders(tensor)[chosen]()
     except tf.errors.OpError as error:
-        _decode_slowly(np.frombuffer(contents, np.uint8))  # knows the reasons, and raises the one that holds
-        raise _Unreadable("truncated or damaged") from error
+        decode_slowly(contents)  # knows the reasons, and raises the one that holds
+        raise Unreadable("truncated or damaged") from error
+    pixels = tf.constant(decode_slowly(contents))
+    return pixels, _sides(pixels)
 
 
 def _decode(contents: tf.Tensor, image_size: tuple[int, int] | None) -> tuple[tf.Tensor, tf.Tensor]:
     """uint8 (h, w, 3), at a scale that suffices for `image_size` (None: full scale), and the sides of what it shows."""
+    return tf.switch_case(_choose_decoder(contents, image_size), _decoders(contents))
+
+
+def _decoders(contents: tf.Tensor) -> dict[int, Callable[[], tuple[tf.Tensor, tf.Tensor]]]:
+    """What `_choose_decoder` chooses among."""
 
     def jpeg(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
         # The default DCT is a faster, inexact one; this one agrees with Pillow and OpenCV to the bit.
@@ -217,13 +219,13 @@ def _decode(contents: tf.Tensor, image_size: tuple[int, int] | None) -> tuple[tf
         return pixels, _sides(pixels)
 
     def slow() -> tuple[tf.Tensor, tf.Tensor]:
-        # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel.
-        pixels = tf.numpy_function(_decode_slowly, [tf.io.decode_raw(contents, tf.uint8)], tf.uint8, stateful=False)
+        # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel. Of no
+        # pixels nothing can be resized, so an unreadable file ends in TensorFlow's error here as in the other decoders.
+        pixels = tf.numpy_function(decode_or_nothing, [tf.io.decode_raw(contents, tf.uint8)], tf.uint8, stateful=False)
         pixels = tf.ensure_shape(pixels, [None, None, 3])
         return pixels, _sides(pixels)
 
-    branches = {_SLOW: slow, _PNG: png} | {_JPEG + i: partial(jpeg, ratio) for i, ratio in enumerate(_RATIOS)}
-    return tf.switch_case(_choose_decoder(contents, image_size), branches)
+    return {_SLOW: slow, _PNG: png} | {_JPEG + i: partial(jpeg, ratio) for i, ratio in enumerate(_RATIOS)}
 
 
 def _sides(images: tf.Tensor) -> tf.Tensor:
@@ -243,95 +245,3 @@ def _choose_decoder(contents: tf.Tensor, image_size: tuple[int, int] | None) -> 
     is_jpeg = tf.strings.substr(contents, 0, len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
     is_png = tf.strings.regex_full_match(contents, _PLAIN_PNG)
     return tf.cond(is_jpeg & upright, jpeg, lambda: tf.where(is_png & upright, _PNG, _SLOW))
-
-
-def _decode_slowly(contents: np.ndarray) -> np.ndarray:
-    """uint8 (h, w, 3) from the bytes of any accepted file, as uint8 (n,); the header is judged before the pixels."""
-    if not contents.size:
-        raise _Unreadable("empty file")
-    image = _open(contents.tobytes())
-    try:
-        deep_colour = _has_deep_colour(image)
-        image.load()
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception as error:  # on damaged files Pillow raises nearly anything: OSError, SyntaxError, struct.error ...
-        raise _damage(error) from error
-    if image.mode.startswith("I"):
-        levels = _deep_grey(image)
-    elif deep_colour:
-        levels = _read_deep_colour(contents)
-    else:  # not with OpenCV, which loses the transparency of palettes and the colours of CMYK
-        levels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-    return np.ascontiguousarray(_turn_upright(_lay_on_white(levels), orientation))
-
-
-def _open(contents: bytes) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(contents), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _Unreadable(f"absurd dimensions (more than {MAX_PIXELS / 1e6:.0f} million pixels)") from error
-    except UnidentifiedImageError as error:
-        if contents.startswith(_SIGNATURES):
-            raise _Unreadable(f"truncated, or a damaged header, or of a kind that is not read ({_KINDS})") from error
-        raise _Unreadable(f"not an image ({', '.join(FORMATS)} are read)") from error
-    except Exception as error:  # as in _decode_slowly
-        raise _damage(error) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise _Unreadable(
-            f"absurd dimensions ({image.width}x{image.height}; at most {MAX_PIXELS / 1e6:.0f} million pixels are read)"
-        )
-    if image.format == "TIFF":
-        depth = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
-        unsigned = set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) == {1}
-        separate_planes = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2
-        if depth not in (1, 2, 4, 8, 16) or not unsigned or (separate_planes and depth == 16):
-            raise _Unreadable(f"of a kind that is not read ({_KINDS})")
-    return image
-
-
-def _damage(error: Exception) -> _Unreadable:
-    return _Unreadable("truncated" if "truncated" in str(error).lower() else f"truncated or damaged ({error})")
-
-
-def _has_deep_colour(image: Image.Image) -> bool:
-    if image.format not in ("PNG", "TIFF"):
-        return False
-    arguments = image.tile[0][3]
-    raw_mode = arguments if isinstance(arguments, str) else arguments[0]
-    return raw_mode.startswith(("RGB;16", "RGBA;16", "LA;16"))
-
-
-def _read_deep_colour(contents: np.ndarray) -> np.ndarray:
-    levels = cv2.imdecode(contents, cv2.IMREAD_UNCHANGED)  # Pillow would keep the high byte only
-    if levels is None or levels.dtype != np.uint16:
-        raise _Unreadable("truncated or damaged")
-    return cv2.cvtColor(levels, cv2.COLOR_BGR2RGB if levels.shape[-1] == 3 else cv2.COLOR_BGRA2RGBA)
-
-
-def _deep_grey(image: Image.Image) -> np.ndarray:
-    grey = np.asarray(image).astype(np.uint16)  # convert("RGB") would clip, not scale
-    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
-        grey = 65535 - grey
-    opaque = np.where(grey == image.info.get("transparency", -1), 0, 65535).astype(np.uint16)
-    return np.stack([grey, grey, grey, opaque], axis=-1)
-
-
-def _lay_on_white(levels: np.ndarray) -> np.ndarray:
-    if levels.dtype == np.uint8 and levels.shape[-1] == 3:
-        return levels
-    shares = levels.astype(np.float32) / np.iinfo(levels.dtype).max
-    if shares.shape[-1] == 4:
-        alpha = shares[..., 3:]
-        shares = shares[..., :3] * alpha + (1 - alpha)
-    return np.rint(255 * shares).astype(np.uint8)
-
-
-def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undoes the EXIF orientation: 2 to 4 mirror and turn in place, 5 to 8 swap the sides as well."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels

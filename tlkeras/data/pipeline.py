@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tlkeras.data.images import encode_path, read_image, require_readable, resize_pixels
+from tlkeras.data.images import encode_path, read_image, require_files, require_readable, resize_pixels
 from tlkeras.files import scratch_file
 from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples, check_image_size
 from tlkeras.sizes import format_size
+
+T = TypeVar("T")
 
 _CHUNK = 64  # images handed over at a time while decoding
 _ALIGNMENT = 64  # bytes; TensorFlow computes on no memory that begins elsewhere
@@ -80,15 +83,29 @@ def decoded_batches(
     ahead = _DECODED_AHEAD // (batch_size * math.prod(check_image_size(image_size)) * 3)
     batches = iter(_ahead(_decoded(samples, image_size).batch(batch_size), max(ahead, _AHEAD)))
     while True:
-        try:
-            batch = next(batches, None)
-        except tf.errors.OpError as error:
-            failure = error
-            break
+        batch = naming_files(samples, lambda: next(batches, None))
         if batch is None:
             return
         yield batch.numpy()
+
+
+def naming_files(samples: Samples, read: Callable[[], T]) -> T:
+    """`read()`; where TensorFlow fails in it, all samples are read once more to tell which cannot be.
+
+    Raises:
+        InputError: lists these files with the reasons, without TensorFlow's traceback; any other failure is as it was.
+    """
+    try:
+        return read()
+    except tf.errors.OpError as error:
+        failure = error
     require_readable(samples, progress=False)  # out here, so that its list is not chained to TensorFlow's traceback
+    if isinstance(failure, tf.errors.NotFoundError | tf.errors.PermissionDeniedError):
+        lost = [path for path in samples.images if os.fsdecode(encode_path(path)) in failure.message]
+        raise InputError(
+            f"{', '.join(map(repr, lost)) or 'an image'} could not be read, and now can. Start again, and leave the "
+            "images alone meanwhile."
+        )
     raise failure
 
 
@@ -96,7 +113,7 @@ def pixel_batches(samples: Samples, image_size: tuple[int, int], batch_size: int
     """The samples in order, read from the disk as they are asked for: float32 (b, H, W, 3) in [0, 255], RGB.
 
     Every sample is in; the last batch may be smaller. The pixels are those of `decode_all` and `read_pixels`, bit for
-    bit. A file that cannot be read stops the iteration: `require_readable(samples)` before says which and why.
+    bit. A file that cannot be read stops the iteration; `naming_files(samples, ...)` around it says which and why.
     """
     images = _decoded(samples, check_image_size(image_size))
     batches = images.batch(batch_size)
@@ -202,6 +219,7 @@ def _decoded(samples: Samples, image_size: tuple[int, int]) -> tf.data.Dataset:
         return tf.data.Dataset.range(len(samples)).map(
             lambda row: resize_pixels(pixels[row], image_size), num_parallel_calls=n_cores(), deterministic=True
         )
+    require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
     return tf.data.Dataset.from_tensor_slices(paths).map(
         lambda path: read_image(path, image_size), num_parallel_calls=n_cores(), deterministic=True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tlkeras.data.sources import few
+from tlkeras.data.class_names import few
 from tlkeras.schema import InputError, Samples
 from tlkeras.seeds import generator
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from tlkeras.data.class_names import as_groups, few, is_part, label_numbers, part_name
+from tlkeras.data.csv_text import read_rows
+from tlkeras.data.file_bytes import as_path
+from tlkeras.data.tables import from_table
 from tlkeras.schema import InputError, MissingInputError, Samples
 
 if TYPE_CHECKING:
@@ -38,27 +41,29 @@ def from_folders(
             found, sorted. A test set that lacks a class needs it.
 
     Raises:
-        InputError: where the folders are not of this form, say an empty class or a file that is not an image.
+        InputError: where the folders are not of this form, say an empty class, a file that is not an image, or a link
+            that leads nowhere or makes one folder two.
         MissingInputError: where there is no such folder.
     """
-    root = os.path.abspath(os.fsdecode(root))
+    root = as_path("root", root)
+    if isinstance(parts, str):
+        raise InputError(f"parts: received {parts!r}; accepted are several names, e.g. ({parts!r},), or None for all.")
     if not os.path.isdir(root):
         raise MissingInputError(f"root: there is no folder {root}. Accepted is {_FOLDERS_ACCEPTED}.")
-    folders = visible(root)[0] if parts is None else list(parts)
-    part_of = {folder: _part_name(folder) for folder in folders}
-    if parts is None and not all(_is_part(part) for part in part_of.values()):
+    folders = _folders(root)[0] if parts is None else list(parts)
+    part_of = {folder: part_name(folder) for folder in folders}
+    if parts is None and not all(is_part(part) for part in part_of.values()):
         folders, part_of = [""], None
     elif len(set(part_of.values())) < len(folders):
         raise InputError(f"{root}: {', '.join(folders)} name a part twice. Keep one folder per part.")
-    rows = [
-        (folder, class_name, name)
-        for folder in folders or [""]
-        for class_name, names in _class_files(os.path.join(root, folder)).items()
-        for name in names
-    ]
+    files = {folder: _class_files(os.path.join(root, folder)) for folder in folders or [""]}
+    _refuse_one_folder_twice([os.path.join(root, folder, name) for folder, of in files.items() for name in of])
+    rows = [(folder, class_name, name) for folder, of in files.items() for class_name in of for name in of[class_name]]
     labels, class_names = label_numbers([class_name for _, class_name, _ in rows], class_names, root)
+    images = tuple(os.path.join(root, *row) for row in rows)
+    _refuse_two_labels(images, [class_name for _, class_name, _ in rows])
     return Samples(
-        images=tuple(os.path.join(root, *row) for row in rows),
+        images=images,
         labels=labels,
         class_names=class_names,
         parts=None if part_of is None else [part_of[folder] for folder, _, _ in rows],
@@ -92,23 +97,17 @@ def from_csv(
         Samples in the order of the rows; columns that were not named become `metadata`.
 
     Raises:
-        InputError: for missing columns or values, a path that comes twice or leaves `root`.
+        InputError: for missing columns or values, a table that can be read in two ways, a path that comes twice or
+            leaves `root`.
         MissingInputError: where the table or images are not there.
     """
-    import pandas as pd
-
-    file = os.path.abspath(os.fsdecode(file))
-    try:
-        frame = pd.read_csv(file, encoding="utf-8-sig", low_memory=False)
+    file = as_path("file", file)
+    header, rows = read_rows(file)
+    frame = _with_types(header, rows)
+    for column in {path, label, group, part} & set(header):
         # As written: "007" stays "007", and a class may be called "None" or "NA".
-        text = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"there is no file {file}.") from error
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not a comma-separated UTF-8 table with a header ({error}).") from error
-    for column in {path, label, group, part} & set(frame.columns):
-        frame[column] = text[column]
-    return _from_table(frame, file, path, label, group, part, root, os.path.dirname(file), class_names)
+        frame[column] = [cells[header.index(column)] for cells in rows]
+    return from_table(frame, file, path, label, group, part, root, os.path.dirname(file), class_names)
 
 
 def from_dataframe(
@@ -122,22 +121,47 @@ def from_dataframe(
 ) -> Samples:
     """Images named in a DataFrame; arguments and errors as in `from_csv`. Without `root`, paths are relative to the
     current folder."""
-    return _from_table(frame, "frame", path, label, group, part, root, os.getcwd(), class_names)
+    return from_table(frame, "frame", path, label, group, part, root, os.getcwd(), class_names)
 
 
 def visible(folder: str) -> tuple[list[str], list[str]]:
-    """Names of the folders and of the files in `folder`, sorted, without the hidden ones."""
-    with os.scandir(folder) as scan:
-        entries = [entry for entry in scan if not entry.name.startswith(".") and entry.name.lower() not in _HIDDEN]
-    folders = sorted(entry.name for entry in entries if entry.is_dir())
-    return folders, sorted(entry.name for entry in entries if not entry.is_dir())
+    """Names of the folders and of the files in `folder`, sorted, without the hidden ones.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as scan:
+            entries = [entry for entry in scan if not entry.name.startswith(".") and entry.name.lower() not in _HIDDEN]
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be listed: {error.strerror}. Give it to this user to read, or name another folder."
+        ) from error
+    folders = {entry.name for entry in entries if _is_folder(entry)}
+    return sorted(folders), sorted(entry.name for entry in entries if entry.name not in folders)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
+
+
+def _folders(folder: str) -> tuple[list[str], list[str]]:
+    """`visible`, where a link that leads nowhere may have been meant as a class or a part."""
+    folders, names = visible(folder)
+    lost = [name for name in names if not os.path.exists(os.path.join(folder, name))]
+    if lost:
+        raise InputError(f"{folder}: the links {few(lost)} lead nowhere. Mend or remove them.")
+    return folders, names
 
 
 def _class_files(folder: str) -> dict[str, list[str]]:
     """{class name: names of its images} for the class folders in `folder`."""
     if not os.path.isdir(folder):
         raise MissingInputError(f"there is no folder {folder}. Accepted is {_FOLDERS_ACCEPTED}.")
-    classes, outside = visible(folder)
+    classes, outside = _folders(folder)
     outside = [name for name in outside if _is_image(name)]
     if outside:
         raise InputError(f"{folder}: {few(outside)} lie outside the class folders. Accepted is {_FOLDERS_ACCEPTED}.")
@@ -165,140 +189,38 @@ def _class_files(folder: str) -> dict[str, list[str]]:
     return files
 
 
-def _from_table(
-    frame: pd.DataFrame,
-    source: str,
-    path: str,
-    label: str,
-    group: str | None,
-    part: str | None,
-    root: str | os.PathLike | None,
-    base: str,
-    class_names: Sequence[str] | None,
-) -> Samples:
-    """Samples of the rows of `frame`; `source` names it in messages, `base` is where relative paths start."""
-    named = {"path": path, "label": label, "group": group, "part": part}
-    named = {role: column for role, column in named.items() if column is not None}
-    headers = list(frame.columns)
-    wrong = [f"{role}={column!r}" for role, column in named.items() if headers.count(column) != 1]
-    if wrong:
-        raise InputError(f"{source} has not one column for {', '.join(wrong)}; it has {', '.join(map(str, headers))}.")
-    if not len(frame):
-        raise InputError(f"{source} has no rows.")
-    text = {role: _as_text(frame[column], source, column) for role, column in named.items()}
-    if root is not None:
-        base = os.path.abspath(os.fsdecode(root))
-    images = [os.path.normpath(os.path.join(base, name)) for name in text["path"]]
-    if root is not None:
-        _refuse_outside(images, base, source)
-    _refuse_repeats(images, text["label"], source)
-    absent = [image for image in images if not os.path.isfile(image)]
-    if absent:
-        raise MissingInputError(
-            f"{source}: {len(absent)} of {len(images)} images are not there: {few(absent)}. "
-            "Relative paths start at `root`, without it at the table's folder (for a DataFrame, the current one)."
-        )
-    labels, class_names = label_numbers(text["label"], class_names, source)
-    others = frame.drop(columns=list(named.values())).reset_index(drop=True)
-    inside = all(image.startswith(os.path.join(base, "")) for image in images)
-    return Samples(
-        images=tuple(images),
-        labels=labels,
-        class_names=class_names,
-        parts=[_part_name(name) for name in text["part"]] if part is not None else None,
-        groups=text.get("group"),
-        metadata=others if len(others.columns) else None,
-        root=base if inside else None,
-    )
+def _refuse_one_folder_twice(folders: Sequence[str]) -> None:
+    """Refuses class folders that links make the same: their images would have two labels, or come twice."""
+    first = {}
+    for folder in folders:
+        other = first.setdefault(os.path.realpath(folder), folder)
+        if other != folder:
+            raise InputError(f"{folder} and {other} are one folder, through a link. Keep one of them.")
 
 
-def _as_text(column: pd.Series, source: str, name: str) -> list[str]:
-    if column.dtype.kind == "f" and column.notna().all():
-        raise InputError(f"{source}: column {name!r} holds decimal numbers; accepted are text and integers.")
-    empty = column.isna() | (column.astype(str).str.strip() == "")
-    if empty.any():
-        rows = [str(row) for row in np.flatnonzero(empty) + 1]
-        raise InputError(
-            f"{source}: column {name!r} is empty in rows {few(rows)} (1 is the first). Fill or remove them."
-        )
-    return [str(value) for value in column]
-
-
-def _refuse_outside(images: list[str], root: str, source: str) -> None:
-    home = os.path.join(os.path.realpath(root), "")
-    outside = [image for image in images if not os.path.realpath(image).startswith(home)]
-    if outside:
-        raise InputError(f"{source}: {few(outside)} lie outside root {root}. Correct the paths, or leave root out.")
-
-
-def _refuse_repeats(images: list[str], labels: list[str], source: str) -> None:
-    first, repeats = {}, []
-    for row, image in enumerate(images):
-        if image in first:
-            given = (
-                f"as {labels[first[image]]} and as {labels[row]}" if labels[row] != labels[first[image]] else "twice"
+def _refuse_two_labels(images: Sequence[str], labels: Sequence[str]) -> None:
+    """Refuses an image that a link puts into a second class."""
+    if not any(map(os.path.islink, images)):
+        return
+    first = {}
+    for image, label in zip(images, labels, strict=True):
+        other, its_label = first.setdefault(os.path.realpath(image), (image, label))
+        if its_label != label:
+            raise InputError(
+                f"{image} and {other} are one image, through a link: it would be {label} and {its_label}. Keep one of "
+                "them."
             )
-            repeats.append(f"{image} (rows {first[image] + 1} and {row + 1}, {given})")
-        first.setdefault(image, row)
-    if repeats:
-        raise InputError(f"{source} names images more than once: {few(repeats)}. Keep one row per image.")
 
 
-def label_numbers(
-    names: Sequence[str], class_names: Sequence[str] | None, source: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Each sample's class name as a number, int64 (n,), and the class names in the order of the numbers."""
-    if class_names is None:
-        class_names = sorted(set(names))
-        if all(re.fullmatch(r"-?\d+", name) for name in class_names):
-            class_names.sort(key=int)
-    class_names = tuple(str(name) for name in class_names)
-    check_class_names(class_names, source)
-    label_of = {class_name: label for label, class_name in enumerate(class_names)}
-    unknown = sorted(set(names) - set(label_of))
-    if unknown:
-        raise InputError(f"{source}: {few(unknown)} are not among class_names {list(class_names)}.")
-    return np.array([label_of[name] for name in names], dtype=np.int64), class_names
+def _with_types(header: list[str], rows: list[list[str]]) -> pd.DataFrame:
+    """The table as pandas takes it: numbers as numbers, empty cells as NaN."""
+    import pandas as pd
 
-
-def check_class_names(class_names: Sequence[str], source: str) -> None:
-    """Refuses fewer than two classes, and names that differ only in case or outer spaces."""
-    if len(class_names) < 2:
-        raise InputError(f"{source}: found the classes {list(class_names)}; a classifier needs two or more.")
-    seen = {}
-    for name in class_names:
-        other = seen.setdefault(name.strip().casefold(), name)
-        if other != name:
-            raise InputError(f"{source}: classes {other!r} and {name!r} differ only in case or spaces. Use one name.")
-
-
-def as_groups(groups: Sequence[str] | None) -> list[str] | None:
-    """The groups as text, each image's own; an image without one is refused."""
-    if groups is None:
-        return None
-    groups = list(groups)
-    empty = [str(row) for row, group in enumerate(groups) if group is None or group != group or str(group) == ""]
-    if empty:
-        raise InputError(f"groups: no group for images {few(empty)}. Give an image of its own a name of its own.")
-    return [str(group) for group in groups]
-
-
-def _part_name(name: str) -> str:
-    lower = name.lower()
-    if lower in ("valid", "validation"):
-        return "val"
-    return lower if _is_part(lower) else name
-
-
-def _is_part(name: str) -> bool:
-    return re.fullmatch(r"train|val|test\d*", name) is not None
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([header, *rows])
+    text.seek(0)
+    return pd.read_csv(text, low_memory=False, index_col=False)
 
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def few(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

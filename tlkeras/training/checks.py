@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tlkeras.data.arrays import from_arrays
+from tlkeras.data.class_names import check_class_names
 from tlkeras.schema import InputError, Samples
 from tlkeras.training.tuner import Tuner
 
@@ -25,7 +26,7 @@ def as_samples(name: str, given, class_names=None) -> Samples:
 
 
 def check_samples(train: Samples, val: Samples | None) -> None:
-    """Refuses samples without labels, a class without training image, and other classes in `val`."""
+    """Refuses samples without labels, fewer than two classes, one without training image, and other ones in `val`."""
     for name, samples in {"train": train, "val": val}.items():
         if samples is None:
             continue
@@ -33,6 +34,7 @@ def check_samples(train: Samples, val: Samples | None) -> None:
             raise InputError(f"{name}: there are no samples in it." + (" Give None instead." if name == "val" else ""))
         if samples.labels is None:
             raise InputError(f"{name}: these samples have no labels; training and validation need them.")
+    check_class_names(train.class_names, "train")
     missing = [name for name, count in train.class_counts().items() if count == 0]
     if missing:
         raise InputError(f"train: no training image of {', '.join(missing)}. Add some, or leave the class out.")
@@ -74,16 +76,25 @@ def check_pixels(images: np.ndarray, image_size: tuple[int, int], batch_size: in
     """Images (n, H, W, 3) in memory, in batches of `batch_size`; none where n is 0.
 
     Raises:
-        InputError: images of another shape, or scaled to 0..1.
+        InputError: images of another shape, of no numbers, outside 0..255, or scaled to 0..1.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError as error:
+        raise InputError("images: received images of different sizes; resize them to one.") from error
     if images.ndim != 4 or images.shape[1:] != (*image_size, 3):
         raise InputError(
             f"images: received shape {images.shape}; accepted is (n, {', '.join(map(str, image_size))}, 3). "
             "tl.read_pixels(path, classifier.image_size) reads a file to that size."
         )
+    if images.dtype.kind not in "uif":
+        raise InputError(f"images: received dtype {images.dtype}; accepted are numbers in 0..255, uint8 or float.")
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    floating = np.issubdtype(images.dtype, np.floating)
-    if batches and floating and images.max() <= 1 and any((batch % 1).any() for batch in batches):
+    if not batches or images.dtype == np.uint8:
+        return batches
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 255):  # so that NaN is refused as well
+        raise InputError(f"images: received values {low}..{high}; accepted is 0..255. Bring them back first.")
+    if images.dtype.kind == "f" and high <= 1 and any((batch % 1).any() for batch in batches):
         raise InputError("images: values lie in 0..1; accepted is 0..255, the model scales by itself. Multiply by 255.")
     return batches
