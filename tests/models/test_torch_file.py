@@ -269,6 +269,14 @@ def test_archives_that_torch_did_not_write_are_refused(tmp_path):
         read_torch_file(write_zip(path, state(a=tensor()), order=b"middle"))
 
 
+@both
+def test_a_key_is_no_path(tmp_path, write):
+    (tmp_path / "0").write_bytes(NUMBERS.tobytes())
+    for key in ("../../0", str(tmp_path / "0"), "..\\0"):
+        with pytest.raises(InputError, match=r"no item named|belong to no tensor"):
+            read_torch_file(write(tmp_path / "state.pth", state(a=tensor(kept=storage(key=key)))))
+
+
 def test_numbers_that_no_tensor_has_are_refused(tmp_path):
     path = write_legacy(tmp_path / "state.pth", state(a=tensor()), {"0": NUMBERS, "1": NUMBERS})
     with pytest.raises(InputError, match="belong to no tensor"):

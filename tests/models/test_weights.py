@@ -290,7 +290,7 @@ def test_real_weights_load_as_keras_itself_loads_them(real_weights, name, sha256
 
 
 def test_a_linear_layer_of_torch_is_turned_round():
-    from tlkeras.models.weights import _as_keras
+    from tlkeras.models.torch_names import _as_keras
 
     linear, convolution = np.arange(6).reshape(2, 3), np.arange(120).reshape(2, 3, 4, 5)
     np.testing.assert_array_equal(_as_keras(linear), linear.T)

@@ -9,6 +9,7 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.files import sha256_of
+from tlkeras.models.weights import find_weights
 from tlkeras.schema import MissingInputError
 
 
@@ -65,11 +66,60 @@ def test_sides_that_the_model_leaves_open_are_taken_from_the_card(tmp_path):
     assert tl.load(tmp_path).class_names == ("0", "1")
 
 
-def test_a_model_that_answers_otherwise_is_said(folder):
-    card = json.loads((folder / "classifier.json").read_text())
-    write_card(folder, fingerprint=card["fingerprint"][::-1])
-    with pytest.warns(UserWarning, match="differ by"):
+def with_other_weights(folder):
+    """Swaps the answers of the saved model: the weights of its last layer, column for column."""
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    model.get_layer("head_probs").set_weights([w[..., ::-1] for w in model.get_layer("head_probs").get_weights()])
+    model.save(folder / "model.keras")
+
+
+def test_a_model_that_answers_otherwise_is_said_with_both_versions(folder):
+    with_other_weights(folder)
+    assert "sha256 differs" in str(refusal(folder).value)
+    write_card(folder, versions={"tlkeras": "0", "keras": "3.99.0"})
+    dark, bright = json.loads((folder / "classifier.json").read_text())["fingerprint"]
+    said = (
+        rf"copy: on one fixed image.*differ by {abs(dark - bright):.2g} .*keras 3\.99\.0 then, {keras.__version__} now"
+    )
+    with pytest.warns(UserWarning, match=said) as caught:
         tl.load(folder)
+    assert caught[0].filename == __file__
+
+
+def test_another_version_that_answers_alike_is_not_worth_a_word(folder):
+    write_card(folder, versions={"tlkeras": "0", "keras": "3.99.0"})
+    tl.load(folder)  # where warnings are errors
+
+
+def test_a_fingerprint_that_is_no_number_is_said(folder):
+    write_card(folder, fingerprint=[float("nan"), 0.5])
+    with pytest.warns(UserWarning, match="differ by nan"):
+        tl.load(folder)
+
+
+def test_a_networks_weights_taken_from_a_saved_classifier_are_checked_like_it(folder):
+    encode = lambda: tl.build_encoder(TINY, image_size=(32, 32), weights=folder)  # noqa: E731
+    encode()
+    with_other_weights(folder)
+    with pytest.raises(tl.InputError, match=r"model\.keras is not the file that classifier\.json was written for"):
+        encode()
+    write_card(folder, versions={"tlkeras": "0", "keras": "3.99.0"})
+    with pytest.warns(UserWarning, match=rf"differ by .*keras 3\.99\.0 then, {keras.__version__} now"):
+        encode()
+    write_card(folder, fingerprint=None)
+    with pytest.raises(tl.InputError, match=f"{folder} cannot be read"):
+        encode()
+    (folder / "classifier.json").write_text("[" * 100_000)
+    with pytest.raises(tl.InputError, match=r"copy/classifier\.json"):
+        encode()
+
+
+def test_a_file_that_changed_since_it_was_found_is_not_loaded(folder):
+    found = find_weights(TINY, folder / "model.keras")
+    tl.build_encoder(TINY, image_size=(32, 32), weights=found)
+    with_other_weights(folder)
+    with pytest.raises(tl.InputError, match=rf"is not the file that was found .*{found.sha256}"):
+        tl.build_encoder(TINY, image_size=(32, 32), weights=found)
 
 
 def test_a_card_from_before_an_optional_field_still_loads(folder):
@@ -82,6 +132,11 @@ def test_what_is_not_there_is_named(folder, tmp_path):
     assert "there is no folder" in str(refusal(tmp_path / "elsewhere", MissingInputError).value)
     assert "is a file; give the folder" in str(refusal(folder / "model.keras").value)
     assert "received None" in str(refusal(None).value)
+    assert "hf://someone/model is an address; accepted are files and folders" in str(
+        refusal("hf://someone/model").value
+    )
+    (tmp_path / "away").symlink_to(tmp_path / "elsewhere")
+    assert "away is a link to" in str(refusal(tmp_path / "away", MissingInputError).value)
     (folder / "classifier.json").unlink()
     assert "holds no classifier.json" in str(refusal(folder, MissingInputError).value)
     (folder / "model.keras").unlink()
@@ -131,12 +186,17 @@ WEIGHTS = {"path": "w.h5", "sha256": "0", "source": "path"}
         ("image_size", [32, 32.5]),
         ("image_size", [32, -32]),
         ("image_size", [True, True]),
+        ("image_size", [10**6, 10**6]),
+        ("image_size", [10**400, 1]),
         ("sha256", None),
         ("fingerprint", 0.5),
         ("fingerprint", ["0.5", "0.5"]),
         ("weights", "imagenet"),
         ("weights", {"path": "w.h5"}),
         ("weights", WEIGHTS | {"path": 1}),
+        ("weights", WEIGHTS | {"path": "../../etc/passwd"}),
+        ("weights", WEIGHTS | {"path": "/etc/passwd"}),
+        ("weights", WEIGHTS | {"path": ".."}),
         ("weights", WEIGHTS | {"batch_norm_folded": "no"}),
         ("versions", []),
         ("versions", {"keras": 3}),
@@ -194,7 +254,7 @@ def rewrite(folder, edit):
         (lambda members: members | {"config.json": b"{"}, "JSONDecodeError"),
         (lambda members: members | {"config.json": b"[" * 100_000}, "RecursionError"),
         (lambda members: members | {"config.json": b"[]"}, "cannot be read"),
-        (lambda members: members | {"config.json": b'{"class_name": "Dense"}'}, "cannot be read"),
+        (lambda members: members | {"config.json": b'{"class_name": "Dense"}'}, "holds Dense of the module None"),
         (lambda members: members | {"config.json": b'{"class_name": 3, "config": {}}'}, "cannot be read"),
         (lambda members: members | {"config.json": b" " * (2**26 + 1)}, "unpacks to more than 67,108,864 bytes"),
         (lambda members: members | {"model.weights.h5": b"no HDF5"}, "cannot be read"),

@@ -16,9 +16,8 @@ from tlkeras.models.backbones import (
 )
 from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
 from tlkeras.models.layers import named_layer
-from tlkeras.models.model_file import read_model
 from tlkeras.models.precision import PRECISIONS, computing_in
-from tlkeras.models.weights import WeightsFile, find_weights, load_weights
+from tlkeras.models.weights import WeightsFile, find_weights, load_weights, read_whole
 from tlkeras.schema import InputError, check_image_size
 from tlkeras.seeds import derive_seed
 
@@ -137,7 +136,7 @@ def _read_whole(backbone: Backbone, weights: WeightsFile | None, layer: str, ima
             f"layer: {layer} is a layer of a head, and weights {None if weights is None else str(weights.path)!r} hold "
             "none. Give the folder of an earlier run, or a .keras file."
         )
-    model = read_model(weights.path)
+    model = read_whole(weights)
     if model.name != backbone.name or model.input_shape[1:3] != tuple(image_size):
         raise InputError(
             f"layer: {layer} is taken from {weights.path}, a classifier on {model.name} for images of "

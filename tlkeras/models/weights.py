@@ -7,26 +7,20 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 from tlkeras.files import atomic_write, read_json, sha256_of
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
-from tlkeras.models.model_file import read_model
+from tlkeras.models.fingerprint import warn_of_change
+from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.schema import InputError, MissingInputError
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
+CARD = "classifier.json"  # lies beside an earlier run's model.keras
 FOLDER_VARIABLE = "TLKERAS_WEIGHTS"
 SUFFIXES = (".h5", ".hdf5", ".keras")
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
-# {Keras' name of a weight: PyTorch's}
-_TORCH_WEIGHTS = {
-    **{"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"},
-    **{"moving_mean": "running_mean", "moving_variance": "running_var"},
-}
-_LISTED = 3  # names that a message lists of each kind
 _FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
 
 
@@ -86,6 +80,7 @@ def find_weights(
             "run's cell."
         )
     if weights != "imagenet":
+        require_local(weights)
         return _from_path(backbone, Path(weights).expanduser())
     if not backbone.weights:
         raise InputError(f"weights: no ImageNet file is known for {backbone.name}; give the path of one, or None.")
@@ -110,26 +105,59 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
     """Loads `weights` into a freshly built backbone; preprocessing layers in front of it do not matter.
 
     Nothing in the file is executed: .keras models are read in Keras' safe mode, of .h5 files and PyTorch's only the
-    arrays.
+    arrays, and no other file is read, whatever they point at.
 
     Raises:
-        InputError: the file cannot be read, or holds another network.
+        InputError: the file cannot be read, holds another network, or has changed since it was found.
+
+    Warns:
+        UserWarning: an earlier run's model answers otherwise here than where it was saved.
     """
+    _require_unchanged(weights)
     try:
         if weights.path.suffix == ".keras":
-            _copy_backbone(weights.path, model)
+            _copy_backbone(weights, model)
         elif weights.path.suffix in TORCH_SUFFIXES:
-            _copy_torch(weights.path, model)
+            from tlkeras.models.torch_names import copy_torch
+
+            copy_torch(weights.path, model)
         else:
+            from tlkeras.models.h5_file import count_numbers
+
+            count_numbers(weights.path, weights.path)
             model.load_weights(weights.path)
     except InputError:
         raise
-    # What Keras, h5py and zipfile raise for a cut file, a foreign one, or another network's.
-    except (ValueError, TypeError, KeyError, OSError, BadZipFile) as error:
+    except Exception as error:  # what Keras and h5py raise for a cut file or another network's has no common type
         raise InputError(
             f"weights: {weights.path} does not load into {model.name}: {error} Give a file of this network without its "
             "classifier."
         ) from error
+
+
+def read_whole(weights: WeightsFile) -> keras.Model:
+    """The whole model of a .keras file, head and all; see `read_model`.
+
+    Raises:
+        InputError: the file cannot be read, or has changed since it was found.
+
+    Warns:
+        UserWarning: an earlier run's model answers otherwise here than where it was saved.
+    """
+    _require_unchanged(weights)
+    model, card = read_model(weights.path), weights.path.with_name(CARD)
+    if weights.source == "run" and card.is_file():
+        warn_of_change(model, _read_card(card, weights.path, weights.sha256), card.parent)
+    return model
+
+
+def _require_unchanged(weights: WeightsFile) -> None:
+    sha256 = _hash_of(weights.path)
+    if sha256 != weights.sha256:
+        raise InputError(
+            f"weights: {weights.path} is not the file that was found (its sha256 is {sha256}, that one's "
+            f"{weights.sha256}). Give the path of the file you mean."
+        )
 
 
 def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
@@ -137,8 +165,7 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
     source = "path"
     if path.is_dir():
         path, source = path / "model.keras", "run"
-        card = path.with_name("classifier.json")
-        folded = card.is_file() and _says_folded(read_json(card))
+    require_local(path)
     if not path.is_file():
         raise MissingInputError(
             f'weights: there is no file {path}; accepted: "imagenet", None, a .h5 or .weights.h5 file of '
@@ -150,17 +177,37 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
             f"weights: received {path}; accepted for {backbone.name} are files that end in .h5, .weights.h5 or .keras"
             + (f", and PyTorch's, in {', '.join(TORCH_SUFFIXES)}." if backbone.torch_names else ".")
         )
+    sha256, card = _hash_of(path), path.with_name(CARD)
+    if source == "run":
+        folded = card.is_file() and _says_folded(_read_card(card, path, sha256))
     return WeightsFile(
         path=path,
-        sha256=sha256_of(path),
+        sha256=sha256,
         source=source,
         note=_FOLDED_NOTE if folded else "",
         batch_norm_folded=folded,
     )
 
 
-def _says_folded(card: object) -> bool:
-    weights = card.get("weights") if isinstance(card, dict) else None
+def _hash_of(path: Path) -> str:
+    with reading(path):
+        return sha256_of(path)
+
+
+def _read_card(card: Path, model: Path, sha256: str) -> dict:
+    """What classifier.json says of the model.keras beside it, which has that sha256."""
+    with reading(card):
+        facts = read_json(card)
+    if not isinstance(facts, dict) or facts.get("sha256") != sha256:
+        raise InputError(
+            f"weights: {model} is not the file that {card.name} was written for (sha256 differs): damaged, or from "
+            "another classifier. Copy both files again from where they were saved, or give the path of model.keras."
+        )
+    return facts
+
+
+def _says_folded(card: dict) -> bool:
+    weights = card.get("weights")
     return isinstance(weights, dict) and bool(weights.get("batch_norm_folded"))
 
 
@@ -234,8 +281,8 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
     return path
 
 
-def _copy_backbone(path: Path, model: keras.Model) -> None:
-    source = read_model(path)
+def _copy_backbone(weights: WeightsFile, model: keras.Model) -> None:
+    path, source = weights.path, read_whole(weights)
     given, wanted = ([layer for layer in backbone_layers(each) if layer.weights] for each in (source, model))
     shapes = [[[tuple(weight.shape) for weight in layer.weights] for layer in layers] for layers in (given, wanted)]
     if shapes[0] != shapes[1]:
@@ -245,50 +292,3 @@ def _copy_backbone(path: Path, model: keras.Model) -> None:
         )
     for from_layer, to_layer in zip(given, wanted, strict=True):
         to_layer.set_weights(from_layer.get_weights())
-
-
-def _as_keras(array: np.ndarray) -> np.ndarray:
-    """A convolution's (out, in, h, w) as (h, w, in, out), a linear layer's (out, in) as (in, out)."""
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-
-
-def _copy_torch(path: Path, model: keras.Model) -> None:
-    """Copies the weights of a PyTorch network whose modules have the names of the model's layers.
-
-    Its classifier "fc" and the batches that BatchNorm counted are left out. "module.", which DataParallel puts in front
-    of every name, is taken off.
-    """
-    from tlkeras.models.torch_file import read_torch_file
-
-    arrays = read_torch_file(path)
-    prefix = "module." if all(name.startswith("module.") for name in arrays) else ""
-    given = {}
-    for name, array in arrays.items():
-        module, _, weight = name.removeprefix(prefix).rpartition(".")
-        if module.split(".")[0] != "fc" and weight != "num_batches_tracked":
-            given[f"{module.replace('.', '_')}.{weight}"] = _as_keras(array)
-    wanted = {
-        f"{layer.name}.{_TORCH_WEIGHTS.get(variable.name, variable.name)}": variable
-        for layer in backbone_layers(model)
-        for variable in layer.weights
-    }
-    shapes = {name: tuple(wanted[name].shape) for name in wanted if name in given}
-    faults = {
-        "lacks": [name for name in wanted if name not in given],
-        "holds besides": [name for name in given if name not in wanted],
-        "holds in another shape": [
-            f"{name}, {given[name].shape} for {shape}" for name, shape in shapes.items() if given[name].shape != shape
-        ],
-    }
-    if any(faults.values()):
-        said = "; ".join(
-            f"it {verb} {', '.join(names[:_LISTED])}" + (f" and {len(names) - _LISTED} more" * (len(names) > _LISTED))
-            for verb, names in faults.items()
-            if names
-        )
-        raise InputError(
-            f"weights: {path} holds another network than {model.name}: {said}. Give a PyTorch state dict of "
-            f"{model.name}, with or without its classifier fc."
-        )
-    for name, variable in wanted.items():
-        variable.assign(given[name])

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
-import warnings
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin, get_type_hints
 
 import keras
-import numpy as np
 
 from tlkeras.files import read_json, sha256_of
-from tlkeras.models.model_file import read_model, reading
+from tlkeras.models.fingerprint import LARGEST_IMAGE, warn_of_change
+from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.weights import WeightsFile
 from tlkeras.schema import EpochLog, InputError, MissingInputError, Precision
 from tlkeras.training.tuned_classifier import CARD, MODEL, TunedClassifier
-
-FINGERPRINT_TOLERANCE = 1e-3  # in probability; the same file on another machine's float32 kernels differs by far less
 
 
 def load(folder: str | os.PathLike) -> TunedClassifier:
@@ -63,20 +61,14 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
         precision=Precision(**card["precision"]),
     )
-    with reading(file):
-        difference = np.abs(np.subtract(classifier.fingerprint(), card["fingerprint"])).max()
-    if not difference <= FINGERPRINT_TOLERANCE:
-        warnings.warn(
-            f"{folder}: on one fixed image this model's probabilities differ by {difference:.2g} from those at saving "
-            f"(keras {card['versions']['keras']} then, {keras.__version__} now). Check its results before using them.",
-            stacklevel=2,
-        )
+    warn_of_change(model, card, folder)
     return classifier
 
 
 def _saved_folder(folder: str | os.PathLike) -> Path:
     if not isinstance(folder, str | os.PathLike):
         raise InputError(f"folder: received {folder!r}; accepted is the folder that TunedClassifier.save wrote.")
+    require_local(folder)
     folder = Path(folder)
     if folder.is_file():
         raise InputError(
@@ -84,6 +76,8 @@ def _saved_folder(folder: str | os.PathLike) -> Path:
         )
     if not folder.is_dir():
         raise MissingInputError(f"there is no folder {folder}; give the folder that TunedClassifier.save wrote.")
+    for name in (MODEL, CARD):
+        require_local(folder / name)
     absent = [name for name in (MODEL, CARD) if not (folder / name).is_file()]
     if absent:
         raise MissingInputError(
@@ -122,7 +116,12 @@ def _are_class_names(value: object) -> bool:
 
 
 def _is_image_size(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    sides = isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
+    return sides and math.prod(value) <= LARGEST_IMAGE
+
+
+def _is_file_name(value: str) -> bool:
+    return value != ".." and Path(value).name == value
 
 
 def _is_record(value: object, kind: type) -> bool:
@@ -143,15 +142,15 @@ def _is_record(value: object, kind: type) -> bool:
 
 _ACCEPTED = {
     "class_names": ("a list of two or more different names", _are_class_names),
-    "image_size": ("[height, width] in pixels", _is_image_size),
+    "image_size": (f"[height, width], at most {LARGEST_IMAGE:,} pixels", _is_image_size),
     "sha256": ("the hash of model.keras in hexadecimal", lambda value: type(value) is str),
     "fingerprint": (
         "a list of probabilities",
         lambda value: isinstance(value, list) and all(type(prob) is float for prob in value),
     ),
     "weights": (
-        f"null, or an object with {', '.join(field.name for field in fields(WeightsFile))}",
-        lambda value: value is None or _is_record(value, WeightsFile),
+        f"null, or an object with {', '.join(field.name for field in fields(WeightsFile))}, the path a file name alone",
+        lambda value: value is None or (_is_record(value, WeightsFile) and _is_file_name(value["path"])),
     ),
     "precision": (
         f"an object with {', '.join(field.name for field in fields(Precision))}",
