@@ -31,7 +31,7 @@ import os
 import statistics
 import time
 
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 from tlkeras.schema import InputError
 
 N_CLASSES = 7

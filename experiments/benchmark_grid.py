@@ -27,7 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 from tlkeras.schema import InputError
 
 RATES, EPOCHS, N_FOLDS = (1e-4, 1e-3, 1e-2, 1e-1), (3, 5, 7, 9), 5

@@ -24,7 +24,7 @@ import threading
 import time
 from pathlib import Path
 
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 from tlkeras.machine import anonymous_memory_mb, peak_memory_mb
 from tlkeras.schema import InputError
 

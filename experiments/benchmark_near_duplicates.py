@@ -29,7 +29,7 @@ import os
 import time
 from pathlib import Path
 
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 
 THRESHOLDS = (0, 10, 20, 26, 30, 32, 35, 36, 38, 40, 44, 50, 60)
 SETS = {"ham10000": "lesion", "chest_xray": "patient"}

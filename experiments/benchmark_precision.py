@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 
 
 def arguments():

@@ -37,7 +37,7 @@ import threading
 import time
 from pathlib import Path
 
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 from tlkeras.machine import anonymous_memory_mb
 from tlkeras.models.weights import find_weights
 from tlkeras.schema import InputError

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 
 import tlkeras as tl
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 
 # The classes, named as skimage.data names the photographs.
 SOURCE = ("brick", "chelsea", "coffee", "grass", "gravel", "hubble_deep_field", "rocket", "stereo_motorcycle")

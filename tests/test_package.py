@@ -26,6 +26,7 @@ LEVELS = {
     "explain": 4,
     "installed": 1,
     "quiet": 1,
+    "guarded": 1,
     "settings": 4,
     "doctor": 4,
     "predicting": 5,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
-import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tlkeras.experiment import Experiment, Protocol, choose
+from tlkeras.guarded import run_guarded
 from tlkeras.models.precision import PRECISIONS
+from tlkeras.quiet import start_keras
 from tlkeras.running import RunOptions, run_experiment
 from tlkeras.runs import CellKey, RunFolder, publish
 from tlkeras.schema import InputError, check_image_size
@@ -33,22 +33,8 @@ def main(experiment: Experiment | Sequence[Experiment], arguments: list[str] | N
     given = build_parser(experiments).parse_args(arguments)
     run_guarded(
         lambda: _run_all(experiments, given),
-        interrupted="finished cells are kept, the same command goes on from there",
+        interrupted="what is finished is kept, and the same command goes on from there",
     )
-
-
-def run_guarded(work: Callable[[], None], *, interrupted: str = "nothing is kept") -> None:
-    """Calls `work`, turns the errors a user can mend into one message, and leaves with the right exit code."""
-    # TensorFlow reads this when it is first imported: its start-up notices would bury ours.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # It warns of retracing whenever one process trains several models, as every experiment does.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    try:
-        work()
-    except InputError as error:
-        sys.exit(_exit_message(2, f"error: {error}"))
-    except KeyboardInterrupt:
-        sys.exit(_exit_message(130, f"\nstopped; {interrupted}"))
 
 
 def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
@@ -184,6 +170,8 @@ def _run_all(experiments: Sequence[Experiment], given: argparse.Namespace) -> No
             todo.append((experiment, own))
     if not todo:
         raise InputError(f"there is nothing to do for {', '.join(only)}. Name other methods or networks.")
+    if not given.report_only:
+        start_keras()
     for experiment, _ in () if given.report_only else todo:  # a set that is missing is known before anything is trained
         try:
             experiment.load(given.protocol, given.data, check_counts=not given.smoke)
@@ -247,6 +235,7 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
             store=False if given.no_store else given.store or True,
             memory_budget=given.memory_budget,
         )
+        start_keras()
         with _spread(given):
             folder = run_experiment(experiment, options)
     from tlkeras.reporting.comparison import compare_protocols
@@ -321,8 +310,3 @@ def _explore(experiment: Experiment, given: argparse.Namespace, folder: Path) ->
     print(f"figures and numbers are in {folder}")
     if given.publish is not None:
         print(f"published to {publish(folder, given.publish / folder.name)}")
-
-
-def _exit_message(code: int, message: str) -> int:
-    print(message, file=sys.stderr)
-    return code

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlkeras import __version__
-from tlkeras.cli import run_guarded
+from tlkeras.guarded import run_guarded
 from tlkeras.schema import InputError
 from tlkeras.sizes import format_size
 

@@ -19,7 +19,7 @@ from tlkeras.files import atomic_folder, atomic_write, read_json, sha256_of, wri
 from tlkeras.installed import version_of
 from tlkeras.models.formats import FORMATS, Format, Run, get_format, in_float32, write_network
 from tlkeras.predicting import NOTICE, image_files
-from tlkeras.quiet import quiet_terminal
+from tlkeras.quiet import quiet_terminal, start_keras
 from tlkeras.runs import environment
 from tlkeras.schema import InputError, Samples
 
@@ -127,12 +127,10 @@ def export_classifier(
         raise InputError(f"tolerance: received {tolerance!r}; accepted is a difference of probabilities, 0 <= t < 1.")
     files = None if images is None else image_files(images)
 
-    with quiet_terminal():
-        from tlkeras.models.device import device_name
-        from tlkeras.training.saved_classifier import load
-        from tlkeras.training.tuned_classifier import CARD
+    start_keras()
+    from tlkeras.training.saved_classifier import load
+    from tlkeras.training.tuned_classifier import CARD
 
-        device_name()  # starts TensorFlow
     classifier = load(folder)
     exact = classifier
     if any(layer.compute_dtype != "float32" for layer in classifier.model.layers):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.data.sources import IMAGE_SUFFIXES, few, visible
-from tlkeras.quiet import quiet_terminal
+from tlkeras.quiet import start_keras
 from tlkeras.schema import PROBABILITY_PREFIX, InputError, MissingInputError, Samples
 
 if TYPE_CHECKING:
@@ -52,11 +52,9 @@ def predict_files(
     import pandas as pd
 
     files = image_files(paths)
-    with quiet_terminal():
-        from tlkeras.models.device import device_name
-        from tlkeras.training.saved_classifier import load
+    start_keras()
+    from tlkeras.training.saved_classifier import load
 
-        device_name()  # starts TensorFlow
     classifier = load(folder)
     predictions = _predict(classifier, Samples(images=tuple(files), labels=None, class_names=()))
     names = classifier.class_names

@@ -30,7 +30,7 @@ def quiet_terminal() -> Iterator[None]:
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except InputError:
+        except (InputError, KeyboardInterrupt):
             raise
         except BaseException:
             sys.stderr.flush()
@@ -43,3 +43,11 @@ def quiet_terminal() -> Iterator[None]:
             os.close(terminal)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def start_keras() -> None:
+    """Loads Keras and finds its devices, without the notices that TensorFlow has for that."""
+    with quiet_terminal():
+        import keras
+
+        keras.distribution.list_devices()
