@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from faults import files_of_at_most
 
 from tlkeras.files import (
+    atomic_folder,
     atomic_write,
     holding,
     locked,
@@ -20,7 +22,7 @@ from tlkeras.files import (
     write_json,
     write_text,
 )
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, MissingInputError, UnwritableError
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -176,3 +178,69 @@ def test_a_scratch_file_that_finds_no_room_says_so_at_once(tmp_path):
     with pytest.raises(OSError, match=r"No space|too large"):
         scratch_file(tmp_path, 2**50)
     assert list(tmp_path.iterdir()) == []
+
+
+def write_folder(path):
+    with atomic_folder(path) as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_bytes(b"x" * 101)
+
+
+def test_what_finds_no_room_leaves_what_was_there_and_says_what_to_do(tmp_path):
+    file = write_text(tmp_path / "table.md", "before")
+    said = rf"^{file} cannot be written \(File too large\)\. Make room there, .* what was there before is as it was\.$"
+    with files_of_at_most(100), pytest.raises(UnwritableError, match=said):
+        write_text(file, "x" * 101)
+    with files_of_at_most(100), pytest.raises(UnwritableError, match="cannot be written"):
+        write_at(tmp_path / "rows.bin", 0, [b"x" * 101])
+    with files_of_at_most(100), pytest.raises(UnwritableError):
+        write_folder(tmp_path / "folder")
+    assert file.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.bin", "table.md"]
+
+
+def test_an_error_about_another_file_is_not_taken_for_one_of_writing(tmp_path):
+    def read(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    with pytest.raises(PermissionError, match="else"), atomic_write(tmp_path / "copy"):
+        read("/somewhere/else.png")
+    with pytest.raises(PermissionError, match="beside"), atomic_write(tmp_path / "copy"):
+        read(str(tmp_path / "beside.png"))
+    with pytest.raises(UnwritableError, match="Give this user the right"), atomic_write(tmp_path / "copy"):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+    with pytest.raises(MissingInputError), atomic_write(tmp_path / "copy"):
+        raise MissingInputError("an error in words stays what it is")
+
+
+def test_a_folder_below_a_file_is_refused_in_words(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    for context in (locked, atomic_write):
+        with (
+            pytest.raises(UnwritableError, match="A file stands where a folder should be"),
+            context(tmp_path / "out" / "x"),
+        ):
+            pass
+
+
+def test_what_a_killed_writer_of_a_folder_left_is_removed(tmp_path):
+    (tmp_path / "cell" / ".writing-abc" / "model").mkdir(parents=True)
+    (tmp_path / "cell" / ".writing-abc" / "model" / "part").write_text("half")
+    with locked(tmp_path):
+        assert list((tmp_path / "cell").iterdir()) == []
+
+
+def test_what_a_living_process_is_writing_stays(tmp_path):
+    """Such as a report, which is written without the lock."""
+    with atomic_write(tmp_path / "report.html") as temporary:
+        temporary.write_text("half")
+        with locked(tmp_path):
+            assert temporary.read_text() == "half"
+        temporary.write_text("whole")
+    assert (tmp_path / "report.html").read_text() == "whole"
+
+
+def test_a_folder_in_the_place_of_a_file_is_said(tmp_path):
+    (tmp_path / "table.md").mkdir()
+    with pytest.raises(UnwritableError, match="A folder stands where a file should be"):
+        write_text(tmp_path / "table.md", "x")

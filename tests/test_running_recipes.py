@@ -18,7 +18,7 @@ from tlkeras.runs import CellKey, RunFolder, describe
 from tlkeras.settings import training_of
 from tlkeras.training import grid
 
-pytestmark = pytest.mark.usefixtures("quick_figures")
+pytestmark = [pytest.mark.usefixtures("quick_figures"), pytest.mark.slow]  # three experiments, 20 seconds
 
 OTHER = dataclasses.replace(TINY, name="other")
 ONE_PHASE = tiny_tuner(phases=tl.Phase(1, 1e-2, keep="last"))

@@ -1,12 +1,14 @@
 import gzip
+import hashlib
 import os
 
 import numpy as np
 import pytest
 
 import tlkeras as tl
-from tlkeras.files import write_csv, write_json, write_text
+from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.runs import (
+    CHECKPOINT,
     CellKey,
     RunFolder,
     describe,
@@ -59,11 +61,43 @@ def test_predictions_come_back_by_part(tmp_path):
     assert list(back["test"].samples.groups) == ["01", "02"]
     file = tmp_path / "mobilenetv2_035" / "frozen" / "seed3" / "predictions.csv"
     file.write_text("path,predicted\na.png,dog\n")  # of `tlkeras predict`
+    RunFolder(tmp_path).write_cell(KEY, {}, {})
     with pytest.raises(tl.InputError, match=r"predictions\.csv lacks the columns sample_id, part, group, label"):
         RunFolder(tmp_path).read_predictions(KEY)
     file.unlink()
     with pytest.raises(tl.InputError, match=r"holds no predictions\.csv"):
         RunFolder(tmp_path).read_predictions(KEY)
+
+
+def test_the_manifest_names_what_a_finished_cell_holds(tmp_path):
+    folder = finished_run(tmp_path)
+    (folder.cell(KEY) / CHECKPOINT).write_bytes(b"of a training that is over")
+    (folder.cell(KEY) / "search").mkdir()
+    folder.write_cell(KEY, {}, {})
+    file = folder.cell(KEY) / "predictions.csv"
+    manifest = read_json(folder.cell(KEY) / "cell.json")["files"]
+    assert list(manifest) == ["classifier.json", "model.keras", "predictions.csv"]
+    assert manifest["predictions.csv"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_predictions_that_changed_after_the_cell_was_finished_are_refused(published, tmp_path):
+    folder = finished_run(tmp_path / "run")
+    if published:
+        folder = RunFolder(publish(tmp_path / "run", tmp_path / "assets"))
+    assert list(folder.read_predictions(KEY)) == ["test"]
+    file = next(folder.cell(KEY).glob("predictions.csv*"))
+    whole = file.read_bytes()
+    text = gzip.decompress(whole) if published else whole
+    edited = text.replace(b"0.25", b"0.35")
+    assert edited != text
+    file.write_bytes(gzip.compress(edited) if published else edited)
+    with pytest.raises(tl.InputError, match=r"is not what was written when the cell was finished .* Remove the cell"):
+        folder.read_predictions(KEY)
+    if published:
+        file.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(tl.InputError, match=r"csv\.gz cannot be read"):
+            folder.read_predictions(KEY)
 
 
 def test_file_names_that_are_not_utf8_come_back(tmp_path):

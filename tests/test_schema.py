@@ -36,6 +36,9 @@ def test_rows_of_arrays_keep_their_number_through_take():
     ("fields", "said"),
     [
         ({"labels": np.array([0, 1, 2, 0])}, r"0\.\.2; with 2 class names"),
+        ({"images": "/data/0.png"}, r"images: received '/data/0\.png'; accepted are paths, in a list, or"),
+        ({"images": None}, "images: received None"),
+        ({"images": (0, 1, 2, 3)}, r"images: received \(0, 1, 2, 3\)"),
         ({"labels": np.array([0.0, 1, 1, 0])}, "dtype float64"),
         ({"labels": np.array([0, 1])}, "2 rows for 4 images"),
         ({"groups": ["a"]}, "groups: received 1 rows"),
@@ -82,3 +85,18 @@ def test_predicted_is_the_most_probable_label_and_correct_compares():
 def test_a_missing_file_is_both_an_input_error_and_a_file_not_found():
     assert issubclass(MissingInputError, InputError)
     assert issubclass(MissingInputError, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    "probs",
+    [
+        [[0.5, 0.5]] * 4,
+        "0.5",
+        np.ones((4, 2), bool),
+        np.full((4, 2), 0.5 + 0j),
+        np.full((4, 2), 0.5, dtype=object),
+    ],
+)
+def test_probabilities_are_floats_in_an_array(probs):
+    with pytest.raises(InputError, match=r"probs: received (list|str|bool|complex128|object); accepted is an array of"):
+        Predictions(samples(), probs)

@@ -11,6 +11,9 @@ __version__ = "0.1.0"
 
 _HOME = {
     "InputError": "schema",
+    "MissingInputError": "schema",
+    "UnwritableError": "schema",
+    "DivergedError": "schema",
     "Samples": "schema",
     "Splits": "schema",
     "Predictions": "schema",

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.schema import InputError, MissingInputError, UnwritableError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Buffer = bytes | memoryview  # or an array
 
-TEMPORARY_PREFIX = ".writing-"
+TEMPORARY_PREFIX = ".writing-"  # the process that writes follows, so that who clears up leaves the files of the living
+_FULL = "Make room there, or name a folder on another disk; what was there before is as it was."
+_FORBIDDEN = "Give this user the right to write there, or name another folder; what was there before is as it was."
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "A file stands where a folder should be; name another folder."),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTEMPTY), "A folder stands where a file should be; name another."),
+    errno.ENAMETOOLONG: "Name a folder with a shorter path.",
+}
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[None]:
+    """Says in words why `path` cannot be written.
+
+    Raises:
+        UnwritableError: the disk is full, or this user may not write there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, InputError) or error.errno not in _REMEDIES or _is_of_another(error, Path(path)):
+            raise
+        raise UnwritableError(
+            f"{os.fspath(path)} cannot be written ({os.strerror(error.errno)}). {_REMEDIES[error.errno]}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -29,36 +57,40 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     The temporary file is flushed to the disk before it is renamed, and removed when the block raises.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays: Keras and matplotlib read the format off it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix="".join(path.suffixes))
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays: Keras and matplotlib read the format off it.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_own_prefix(), suffix="".join(path.suffixes))
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            # The folder may be gone, or closed to this user: that is said above, and is no second error.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """As `atomic_write`, for a folder that is not there yet: yields the path of one to make beside it."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as scratch:
-        temporary = Path(scratch, path.name)
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with open(file, "rb+") as opened:
-                    os.fsync(opened.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_own_prefix(), ignore_cleanup_errors=True) as made:
+            temporary = Path(made, path.name)
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with open(file, "rb+") as opened:
+                        os.fsync(opened.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
@@ -86,7 +118,7 @@ def read_json(path: str | os.PathLike) -> object:
         return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError as error:
         raise MissingInputError(f"there is no {path}; the run that writes it did not get that far.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}). Remove it, or give the file it should be.") from error
 
 
@@ -97,16 +129,25 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     What a killed holder was in the middle of writing is removed.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:
+    with contextlib.ExitStack() as stack:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(folder / ".lock", "a"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise InputError(
                 f"{folder} is being written by another process. Wait until it ends, or name another folder with --out."
             ) from error
-        for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-            unfinished.unlink()
+        except OSError as error:
+            raise UnwritableError(
+                f"{folder} cannot be locked ({error.strerror}): its file system keeps no locks. Name a folder on "
+                "another disk with --out."
+            ) from error
+        with writing(folder):
+            for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
+                if not _writer_lives(unfinished.name):  # such as one that writes a report, which takes no lock
+                    shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
         yield
 
 
@@ -141,7 +182,7 @@ def write_at(path: str | os.PathLike, offset: int, pieces: Iterable[Buffer]) -> 
     What a killed writer left behind `offset` is gone. Who keeps elsewhere how many bytes are whole, and writes that
     afterwards, never takes half a write for a whole one.
     """
-    with open(path, "r+b" if os.path.exists(path) else "w+b") as file:
+    with writing(path), open(path, "r+b" if os.path.exists(path) else "w+b") as file:
         file.truncate(offset)
         file.seek(offset)
         file.writelines(pieces)
@@ -165,7 +206,7 @@ def scratch_file(folder: str | os.PathLike, size: int) -> BinaryIO:
 def remove_folder(folder: str | os.PathLike) -> None:
     """Removes a folder whole: under a name that nobody looks for first, so that half of it is never found."""
     folder = Path(folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=TEMPORARY_PREFIX) as grave:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_own_prefix()) as grave:
         os.replace(folder, Path(grave) / folder.name)
 
 
@@ -173,6 +214,33 @@ def sha256_of(path: str | os.PathLike) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _own_prefix() -> str:
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-"
+
+
+def _writer_lives(name: str) -> bool:
+    """Whether the process that a temporary name tells of is there."""
+    number = name.removeprefix(TEMPORARY_PREFIX).split("-")[0]
+    if not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _is_of_another(error: OSError, path: Path) -> bool:
+    """Whether an error names a file that is read: neither `path`, in it or above it, nor a temporary one."""
+    if not isinstance(error.filename, str | os.PathLike):
+        return False
+    named = Path(error.filename)
+    is_temporary = any(part.startswith(TEMPORARY_PREFIX) for part in named.parts)
+    return not (is_temporary or named.is_relative_to(path) or path.is_relative_to(named))
 
 
 def _umask() -> int:

@@ -17,8 +17,8 @@ from tlkeras.data.digests import listing_digest
 from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import peak_memory_mb, reset_peak_memory
-from tlkeras.runs import CellKey, RunFolder, describe, environment
-from tlkeras.schema import InputError, Samples, Splits
+from tlkeras.runs import CHECKPOINT, CellKey, RunFolder, describe, environment
+from tlkeras.schema import DivergedError, InputError, Samples, Splits, UnwritableError
 from tlkeras.seeds import generator
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
 SMOKE_PER_CLASS = 6  # images of each class in each part
 SHEET = (3, 4)  # rows and columns of the sheet of test images
 SEARCH = "search"  # the folder of a cell that keeps the finished cells of its grid
+LAST_GOOD = "last_good"  # the folder of a cell whose training diverged: the classifier before that
+_OF_UNFINISHED = (SEARCH, CHECKPOINT)  # what a cell that was killed goes on from
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         for cell in plan:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
         todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
+        for cell in plan:
+            if cell not in todo:  # killed between its last file and this
+                (folder.cell(cell.key) / CHECKPOINT).unlink(missing_ok=True)
         write_json(folder.root / "config.json", _config(experiment, options))
         if len(todo) < len(plan):
             print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
@@ -107,6 +112,8 @@ def _run_cells(
         print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
         try:
             _run_cell(folder, cell, experiment, splits[cell.key.seed], options)
+        except UnwritableError:  # nor could the others be kept
+            raise
         except InputError as error:  # a diverging cell must not keep the others from running
             print(f"not finished: {error}", flush=True)
             failed.append(f"{cell.key}: {error}")
@@ -171,6 +178,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
     import pandas as pd
 
     from tlkeras.evaluation.errors import largest_losses
+    from tlkeras.training.checkpoint import time_spent
 
     for note in splits.notes:
         print(f"split: {note}")
@@ -184,9 +192,17 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
         "store": options.store,
         "memory_budget": options.memory_budget,
         "folder": target / SEARCH,
+        "checkpoint": target / CHECKPOINT,
     }
     chosen = {name: value for name, value in known.items() if name in recipe.fit_options}
-    classifier = recipe.fit(splits.train, splits.val, seed=cell.key.seed, **chosen)
+    before = time_spent(target / CHECKPOINT)
+    try:
+        classifier = recipe.fit(splits.train, splits.val, seed=cell.key.seed, **chosen)
+    except DivergedError as error:
+        (target / CHECKPOINT).unlink(missing_ok=True)  # it would lead there again
+        if error.classifier is None:
+            raise
+        raise DivergedError(f"{error} They are in {error.classifier.save(target / LAST_GOOD)}.") from None
     trained = time.perf_counter() - start
     scored = {
         part: classifier.predict(samples)
@@ -203,8 +219,11 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
     facts = classifier.write_run(target)
     if cell.key.method in experiment.embedded:
         _embed(classifier, splits, cell.key.seed, target)
+    measured = {"fit": trained, "all": time.perf_counter() - start}
+    seconds = 0 if before is None else before["seconds"]
     facts |= {
-        "seconds": {"fit": round(trained, 1), "all": round(time.perf_counter() - start, 1)},
+        "seconds": {name: round(seconds + value, 1) for name, value in measured.items()},
+        "resumed": before,
         "peak_mb": peak_memory_mb(),
         "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
         "learnt_from": recipe.learns_from,
@@ -212,15 +231,16 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
         "environment": environment(),
     }
     folder.write_cell(cell.key, cell.settings, facts)
-    accuracy = {part: f"{predictions.correct.mean():.4f}" for part, predictions in scored.items()}
-    print(f"accuracy {accuracy}, {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
+    (target / CHECKPOINT).unlink(missing_ok=True)
+    accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())
+    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
 
 
 def _clear(target: Path) -> None:
     """Removes what an earlier, unfinished or removed run of a cell left: it is not this one's. The finished cells of a
-    grid stay, for each is named by what it computes."""
+    grid and the checkpoint stay, for each says what it belongs to."""
     for left in target.iterdir() if target.is_dir() else ():
-        if left.name != SEARCH:
+        if left.name not in _OF_UNFINISHED:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 

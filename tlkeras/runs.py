@@ -3,27 +3,32 @@
     <out>/<protocol>/                              table.md, accuracy.csv, scores.csv, config.json, environment.json
     <out>/<protocol>/<backbone>/<method>/seed<k>/  predictions.csv, history.csv, layers.csv, model.keras, cell.json
 
-A cell is finished when its cell.json is there: it is written last, and every file whole.
+A cell is finished when its cell.json is there: every file is written whole, and this one last. It is the cell's
+manifest, with the hashes of the others. Until then checkpoint.npz holds how far its training has come.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
+import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import re
 import shutil
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tlkeras import __version__
-from tlkeras.files import atomic_write, read_json, write_json
+from tlkeras.files import atomic_write, read_json, sha256_of, write_json
 from tlkeras.machine import n_cores, processor
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
 
@@ -40,11 +45,13 @@ PACKAGES = (
     "lime",
     "scikit-image",
 )
+CHECKPOINT = "checkpoint.npz"
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
 _OF_MODELS = ("classifier.json", "model_card")
 # How the names begin; --report-only makes the last again.
 NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
+_RUN_AGAIN = "Remove the cell.json beside it, and the cell is run again."
 
 
 @dataclass(frozen=True, order=True)
@@ -109,17 +116,31 @@ class RunFolder:
 
     def write_cell(self, key: CellKey, settings: dict, facts: dict) -> None:
         """Marks a cell as finished: `settings` decide whether it can be kept, `facts` are what was found out."""
-        write_json(self.cell(key) / "cell.json", {"settings": settings, "facts": facts})
+        folder = self.cell(key)
+        files = {
+            file.name: sha256_of(file)
+            for file in sorted(folder.iterdir())
+            if file.is_file() and file.name not in ("cell.json", CHECKPOINT)
+        }
+        write_json(folder / "cell.json", {"settings": settings, "facts": facts, "files": files})
 
     def read_predictions(self, key: CellKey) -> dict[str, Predictions]:
-        """{part: Predictions} of a finished cell, from predictions.csv or the compressed form of a published folder."""
+        """{part: Predictions} of a finished cell, from predictions.csv or the compressed form of a published folder.
+
+        Raises:
+            InputError: the file is not what was written when the cell was finished.
+            MissingInputError: it is not there.
+        """
         import pandas as pd
 
         folder = self.cell(key)
         for name in ("predictions.csv", "predictions.csv.gz"):
             if (folder / name).is_file():
+                contents = self._whole(key, folder / name)
                 text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
-                frame = pd.read_csv(folder / name, dtype=text, keep_default_na=False, encoding_errors="surrogateescape")
+                frame = pd.read_csv(
+                    io.BytesIO(contents), dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
+                )
                 if absent := [column for column in text if column not in frame]:
                     raise InputError(
                         f"{folder / name} lacks the columns {', '.join(absent)}: it is not what a run writes. Remove "
@@ -129,6 +150,23 @@ class RunFolder:
                     part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")
                 }
         raise MissingInputError(f"{folder} holds no predictions.csv; remove its cell.json, and the cell is run again.")
+
+    def _whole(self, key: CellKey, file: Path) -> bytes:
+        """What predictions.csv holds, compared with the manifest; runs of earlier versions have none."""
+        try:
+            contents = file.read_bytes()
+            if file.suffix == ".gz":
+                contents = gzip.decompress(contents)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{file} cannot be read ({error}). {_RUN_AGAIN}") from error
+        manifest = self.cell(key) / "cell.json"
+        written = read_json(manifest).get("files", {}).get("predictions.csv") if manifest.is_file() else None
+        if written is not None and hashlib.sha256(contents).hexdigest() != written:
+            raise InputError(
+                f"{file} is not what was written when the cell was finished (its sha256 differs from the one in "
+                f"cell.json): damaged or edited. {_RUN_AGAIN}"
+            )
+        return contents
 
 
 def write_explanation(explanation: Explanation, path: str | os.PathLike) -> Path:
@@ -162,6 +200,8 @@ def describe(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
+    if isinstance(value, functools.partial):
+        return {"partial": describe(value.func), "arguments": describe([*value.args, value.keywords])}
     if isinstance(value, dict):
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, tuple | list | range):
@@ -212,14 +252,23 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     return target
 
 
-def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
+def first_difference(made_with: dict, settings: dict) -> tuple[str, object, object] | None:
+    """The first setting that differs: its name ("recipe.phases.0.epochs"), what it was, and what it is now."""
     before, now = _flat(made_with), _flat(settings)
     for name in {**before, **now}:
         if before.get(name) != now.get(name):
-            raise InputError(
-                f"{folder} was made with {name} = {before.get(name)!r}, now it is {now.get(name)!r}. "
-                "Name another folder with --out, or remove that one."
-            )
+            return name, before.get(name), now.get(name)
+    return None
+
+
+def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
+    found = first_difference(made_with, settings)
+    if found is not None:
+        name, before, now = found
+        raise InputError(
+            f"{folder} was made with {name} = {before!r}, now it is {now!r}. Name another folder with --out, or remove "
+            "that one."
+        )
 
 
 def _flat(value: object, name: str = "") -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,11 +22,23 @@ class InputError(ValueError):
 
 
 class DivergedError(InputError):
-    """A training whose loss is no longer a number: the settings do not go together."""
+    """A training whose loss is no longer a number: the settings do not go together.
+
+    Attributes:
+        classifier: the fitted classifier with the last good weights, or None where there are none.
+    """
+
+    def __init__(self, message: str, classifier: object | None = None):
+        super().__init__(message)
+        self.classifier = classifier
 
 
 class MissingInputError(InputError, FileNotFoundError):
     """A file or folder the user named is not there."""
+
+
+class UnwritableError(InputError):
+    """A file or folder cannot be written: the disk is full, or this user may not; what was there is as it was."""
 
 
 def check_image_size(image_size: tuple[int, int], smallest: int = 1, network: str | None = None) -> tuple[int, int]:
@@ -72,6 +85,16 @@ class Samples:
     sample_ids: np.ndarray = field(default=None)
 
     def __post_init__(self):
+        store = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (the dataclass is frozen)
+        if not isinstance(self.images, np.ndarray):
+            several = isinstance(self.images, Iterable) and not isinstance(self.images, str | bytes)
+            images = tuple(self.images) if several else (None,)
+            if not all(isinstance(image, str | os.PathLike) for image in images):
+                raise InputError(
+                    f"images: received {textwrap.shorten(repr(self.images), 100)}; accepted are paths, in a list, or "
+                    "an array. One image is a list of one."
+                )
+            store("images", tuple(map(os.fspath, images)))
         n = len(self.images)
         if isinstance(self.images, np.ndarray) and (
             self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[-1] != 3
@@ -80,9 +103,6 @@ class Samples:
                 f"images: received an array of dtype {self.images.dtype} and shape {self.images.shape}; accepted is "
                 "uint8 (n, H, W, 3), RGB in 0..255. Scale and cast before, e.g. (255 * images).astype('uint8')."
             )
-        store = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (the dataclass is frozen)
-        if not isinstance(self.images, np.ndarray):
-            store("images", tuple(self.images))
         store("class_names", tuple(str(name) for name in self.class_names))
         if len(set(self.class_names)) != len(self.class_names):
             raise InputError(f"class_names: {list(self.class_names)} names a class twice.")
@@ -225,6 +245,9 @@ class Predictions:
 
     def __post_init__(self):
         expected = (len(self.samples), len(self.samples.class_names))
+        if not isinstance(self.probs, np.ndarray) or not np.issubdtype(self.probs.dtype, np.floating):
+            received = getattr(self.probs, "dtype", type(self.probs).__name__)
+            raise InputError(f"probs: received {received}; accepted is an array of floats {expected}.")
         if self.probs.shape != expected:
             raise InputError(f"probs: received shape {self.probs.shape}; accepted is {expected} (samples, classes).")
 

@@ -79,6 +79,7 @@ def answering(monkeypatch, n_right):
     monkeypatch.setattr(grid, "run_cell", run_cell)
 
 
+@pytest.mark.slow
 def test_a_column_is_what_its_setting_predicts_alone_and_the_best_is_fitted_on_all(samples, tmp_path):
     recipe = tuner(tl.Phase(5, 1e-2))
     search = tl.Search(recipe, {"learning_rate": (1e-2, 1e-3), "epochs": (3, 1)}, tl.KFold(2))

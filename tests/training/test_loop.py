@@ -1,4 +1,8 @@
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -6,7 +10,7 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.training.loop import _seed_dropout, _showing
+from tlkeras.training.epoch import _showing, seed_dropout
 
 
 def parts(toy_pixels):
@@ -57,7 +61,7 @@ def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels,
     whole = tuner.fit(train, val, seed=0, progress=False)
 
     after_one = dataclasses.replace(tuner, phases=(dataclasses.replace(phase, epochs=1),)).fit(train, val, seed=0)
-    original = loop._run_epoch
+    original = loop.run_epoch
 
     def only_the_second(stage, job, phase, number, epoch):
         if epoch == 1:
@@ -65,7 +69,7 @@ def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels,
             return after_one.epochs[0]
         return original(stage, job, phase, number, epoch)
 
-    monkeypatch.setattr(loop, "_run_epoch", only_the_second)
+    monkeypatch.setattr(loop, "run_epoch", only_the_second)
     entered = tuner.fit(train, val, seed=0, progress=False)
     assert equal(weights_of(whole), weights_of(entered))
 
@@ -248,7 +252,7 @@ def test_a_dropout_inside_a_layer_is_seeded_too():
     model = keras.Model(inputs, Block()(inputs))
     draws = []
     for epoch in (1, 2, 1):
-        _seed_dropout(model, 0, 1, epoch)
+        seed_dropout(model, 0, 1, epoch)
         draws.append(np.asarray(model(np.ones((1, 100), np.float32), training=True)))
     assert (draws[0] == draws[2]).all()
     assert (draws[0] != draws[1]).any()
@@ -285,3 +289,29 @@ def test_statistics_of_batch_norm_follow_with_the_momentum_of_the_phase(toy_pixe
     model = tiny_tuner(phases=phase, batch_size=40).fit(toy_pixels, seed=0, progress=False).model
     seen = keras.Model(model.input, model.get_layer("conv1").output).predict(toy_pixels[0].astype("float32"), verbose=0)
     np.testing.assert_allclose(model.get_layer("bn1").moving_mean, seen.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_bit_for_bit_with_a_parallel_pipeline(toy_chest_xray, tmp_path):
+    """Files decoded by several threads, augmentation, dropout and oversampling; another hash seed in each process."""
+    code = """
+import sys
+import numpy as np
+from tiny import tiny_tuner
+import tlkeras as tl
+from tlkeras.data import pipeline
+
+pipeline.n_cores = lambda: 4  # threads of tf.data, whatever this machine has
+splits = tl.Predefined(val=0.25).split(tl.load_dataset("chest_xray", sys.argv[1], check_counts=False), seed=0)
+recipe = tiny_tuner(augmentation=tl.Augmentation(rotation_range=20, zoom_range=0.1), imbalance="oversample")
+classifier = recipe.fit(splits.train, splits.val, seed=7, store=False, progress=False)
+np.save(sys.argv[2], classifier.predict(splits.test).probs)
+"""
+    found = []
+    for number in (1, 2):
+        place = tmp_path / f"{number}.npy"
+        environment = os.environ | {"PYTHONHASHSEED": str(number), "PYTHONPATH": str(Path(__file__).parents[1])}
+        subprocess.run([sys.executable, "-c", code, str(toy_chest_xray), str(place)], env=environment, check=True)
+        found.append(np.load(place))
+    assert found[0].std() > 0
+    assert found[0].tobytes() == found[1].tobytes()

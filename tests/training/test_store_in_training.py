@@ -100,6 +100,7 @@ def files_in(folder):
             },
             "add2",
             id="views, oversample, augment_val",
+            marks=slow,
         ),
         pytest.param(
             {"phases": THEN_CONV3, "augmentation": tl.Augmentation(**TURNED)},

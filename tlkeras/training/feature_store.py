@@ -23,9 +23,9 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.data.digests import pixel_digests
-from tlkeras.files import TEMPORARY_PREFIX, holding, remove_folder
+from tlkeras.files import TEMPORARY_PREFIX, holding, remove_folder, writing
 from tlkeras.machine import n_cores, processor
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, UnwritableError
 from tlkeras.sizes import parse_size
 from tlkeras.training.feature_table import CARD, FeatureTable, read_card
 
@@ -204,16 +204,21 @@ class FeatureStore:
         import keras
 
         from tlkeras.models.constant import fastest_exact
+        from tlkeras.training.memory import memory_in_words
 
         pixels = np.zeros((BATCH, *batch.shape[1:]), np.float32)
         pixels[: len(batch)] = batch
         # The trunks too, for a network follows their weights as they change; the identities, for one with constant
         # weights does not.
         wanted = (networks, tuple(trunks))
-        if self._running is None or self._running[0] != wanted:
-            network = keras.Model(trunks[0].input, [trunk.output for trunk in trunks])
-            self._running = (wanted, fastest_exact(network, pixels))
-        outputs = keras.tree.flatten(self._running[1].predict_on_batch(pixels))
+        with memory_in_words(
+            f"the frozen layers of {BATCH} images of {pixels.shape[1:3]} at a time",
+            "Take a smaller image_size; or keep no features (--no-store), and the layers run in batches of batch_size.",
+        ):
+            if self._running is None or self._running[0] != wanted:
+                network = keras.Model(trunks[0].input, [trunk.output for trunk in trunks])
+                self._running = (wanted, fastest_exact(network, pixels))
+            outputs = keras.tree.flatten(self._running[1].predict_on_batch(pixels))
         # Copied, so that what waits to be written keeps no rows of the padding.
         return outputs if len(batch) == BATCH else [output[: len(batch)].copy() for output in outputs]
 
@@ -302,14 +307,17 @@ def _checked(output: np.ndarray, table: FeatureTable) -> np.ndarray:
 
 @contextlib.contextmanager
 def _said_in_words(folder: Path):
+    remedy = "Or keep no features (--no-store), or clear what is kept (tlkeras store --clear)."
     try:
-        yield
+        with writing(folder):
+            yield
+    except UnwritableError as error:
+        raise UnwritableError(f"feature store: {error} {remedy}") from error
     except InputError:
         raise
     except OSError as error:
         raise InputError(
-            f"feature store {folder}: {error}. Clear it (tlkeras store --clear), name another folder (--store or "
-            f"{FOLDER_VARIABLE}), or train without it (--no-store)."
+            f"feature store {folder}: {error}. Name another folder (--store or {FOLDER_VARIABLE}). {remedy}"
         ) from error
 
 

@@ -27,6 +27,7 @@ class Part:
         hold: whether `pixels` will be needed; what is streamed then comes from them, so that nothing is decoded twice.
         scratch: None holds decoded pixels in memory, a folder maps them from a file there.
         progress: show bars on long work.
+        sources: what the property gives, where it is known.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class Part:
         hold: bool = False,
         scratch: Path | None = None,
         progress: bool = False,
+        sources: list[bytes] | None = None,
     ):
         self.samples, self.image_size, self.progress = samples, image_size, progress
-        self._hold, self._scratch = hold, scratch
+        self._hold, self._scratch, self._sources = hold, scratch, sources
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -49,7 +51,7 @@ class Part:
     @cached_property
     def sources(self) -> list[bytes]:
         """One digest per sample, of what its pixels are made from."""
-        return source_digests(self.samples)
+        return source_digests(self.samples) if self._sources is None else self._sources
 
     def stream(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """The pixels of some samples, in that order, in batches: uint8 (b, H, W, 3)."""

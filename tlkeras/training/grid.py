@@ -42,6 +42,7 @@ def fit_search(
     store=True,
     memory_budget=None,
     folder=None,
+    checkpoint=None,
     progress=True,
 ) -> SearchedClassifier:
     """See `Search.fit`."""
@@ -124,6 +125,8 @@ def fit_search(
     winner = with_setting(recipe, best)
     if "store" in recipe.fit_options:
         options["store"] = False if opened is None else opened
+    if "checkpoint" in recipe.fit_options:
+        options["checkpoint"] = checkpoint
     classifier = winner.fit(train, seed=seed, progress=progress, **options)
     # The weights as they were named, not where they lay on this machine.
     recipe = with_setting(search.recipe, best)

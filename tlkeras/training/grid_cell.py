@@ -113,8 +113,7 @@ def run_cell(cell: GridCell) -> tuple[dict[int, list[int]], float]:
 
 
 def _labels(probs: np.ndarray | None, n: int) -> list[int]:
-    """The most probable label of each image. After its last step a loss is not looked at any more: probabilities may be
-    no numbers where the epoch's loss still was one."""
+    """The most probable label of each image; finite weights may still give probabilities that are no numbers."""
     if probs is None:
         return [NO_ANSWER] * n
     return np.where(np.isfinite(probs).all(axis=1), probs.argmax(axis=1), NO_ANSWER).tolist()

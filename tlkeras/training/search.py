@@ -52,7 +52,7 @@ class Search:
     """
 
     learns_from: ClassVar[tuple[str, ...]] = ("train",)  # cross-validation takes the place of the validation images
-    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "folder")
+    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "folder", "checkpoint")
 
     searches: ClassVar[bool] = True
 
@@ -136,6 +136,7 @@ class Search:
         store: FeatureStore | str | os.PathLike | bool = True,
         memory_budget: str | int | None = None,
         folder: str | os.PathLike | None = None,
+        checkpoint: str | os.PathLike | None = None,
         progress: bool = True,
     ) -> SearchedClassifier:
         """Runs the grid, then fits the recipe with its best setting on all training images.
@@ -156,6 +157,7 @@ class Search:
             folder: finished cells are kept in it, and found there by a later call with the same images, recipe, seed
                 and versions; None keeps none. On several hosts it has to be on a disk they share. A Backbone of your
                 own is known by the name of its constructor: clear the folder when you change it.
+            checkpoint: as in `Tuner.fit`, of the last fit; where the recipe is an Extractor it has no use.
             progress: a line per cell as it gets finished; under Ray they all come at the end.
 
         Raises:
@@ -173,6 +175,7 @@ class Search:
             store=store,
             memory_budget=memory_budget,
             folder=folder,
+            checkpoint=checkpoint,
             progress=progress,
         )
 

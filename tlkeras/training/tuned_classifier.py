@@ -12,21 +12,21 @@ import keras
 import numpy as np
 
 from tlkeras import __version__
-from tlkeras.data.images import require_readable
-from tlkeras.data.pipeline import epoch_batches, pixel_batches
+from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
 from tlkeras.files import atomic_write, sha256_of, write_csv, write_json, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
 from tlkeras.models.device import device_name
+from tlkeras.models.fingerprint import fingerprint
 from tlkeras.models.layers import functional_model
 from tlkeras.models.weights import WeightsFile
 from tlkeras.schema import EpochLog, InputError, Precision, Predictions, Samples, check_image_size
-from tlkeras.seeds import generator
 from tlkeras.training.checks import check_pixels, to_predict
 from tlkeras.training.features import features_of
 from tlkeras.training.feed import KeptFeatures, Part
+from tlkeras.training.memory import memory_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,11 +97,12 @@ class TunedClassifier:
         samples = to_predict(samples, self.class_names)
         if self.kept_features is not None and self.kept_features[1].have_room(len(samples)):
             return Predictions(samples=samples, probs=self._predict_from_features(samples))
-        try:
-            probs = self.model.predict(pixel_batches(samples, self.image_size, PREDICT_BATCH), verbose=0)
-        except Exception:
-            require_readable(samples)  # names the files, where it was they that stopped the pipeline
-            raise
+        with memory_in_words(
+            f"predicting {PREDICT_BATCH} images of {self.image_size} at a time",
+            "Free some, or train with a smaller image_size.",
+        ):
+            batches = pixel_batches(samples, self.image_size, PREDICT_BATCH)
+            probs = naming_files(samples, lambda: self.model.predict(batches, verbose=0))
         return Predictions(samples=samples, probs=probs)
 
     def _predict_from_features(self, samples: Samples) -> np.ndarray:
@@ -177,23 +178,23 @@ class TunedClassifier:
 
     def _write_model(self, folder: Path) -> dict:
         """Writes model.keras and classifier.json; returns what the latter holds."""
-        with atomic_write(folder / MODEL) as temporary:
+        # Both whole before either takes its name, so that the old pair is not replaced by half a new one.
+        with atomic_write(folder / CARD) as card, atomic_write(folder / MODEL) as temporary:
             # A fresh model around the same layers: those of a model that was cut belong to several graphs.
             keras.Model(self.model.input, self.model.output, name=self.model.name).save(temporary)
-        facts = {
-            "class_names": list(self.class_names),
-            "image_size": list(self.image_size),
-            "sha256": sha256_of(folder / MODEL),
-            "fingerprint": self.fingerprint(),
-            "weights": None if self.weights is None else self.weights.describe(),
-            "precision": asdict(self.precision),
-            "versions": {"tlkeras": __version__, "keras": keras.__version__},
-            "epochs": [asdict(log) for log in self.epochs],
-        }
-        write_json(folder / CARD, facts)
+            facts = {
+                "class_names": list(self.class_names),
+                "image_size": list(self.image_size),
+                "sha256": sha256_of(temporary),
+                "fingerprint": self.fingerprint(),
+                "weights": None if self.weights is None else self.weights.describe(),
+                "precision": asdict(self.precision),
+                "versions": {"tlkeras": __version__, "keras": keras.__version__},
+                "epochs": [asdict(log) for log in self.epochs],
+            }
+            write_json(card, facts)
         return facts
 
     def fingerprint(self) -> list[float]:
         """The k probabilities for one fixed image of noise, to 6 decimals: `load` compares them with those saved."""
-        noise = generator(0, "fingerprint").integers(0, 256, (1, *self.image_size, 3), dtype=np.uint8)
-        return [round(float(prob), 6) for prob in self.predict_pixels(noise)[0]]
+        return fingerprint(self.model, self.image_size)

@@ -183,7 +183,7 @@ class Tuner:
     """
 
     learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose images the weights are fitted to
-    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget")
+    fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "checkpoint")
     searches: ClassVar[bool] = False  # over a grid of settings
     keeps_model: ClassVar[bool] = True  # in a run folder
 
@@ -267,6 +267,7 @@ class Tuner:
         weights_folder: str | None = None,
         store: FeatureStore | str | os.PathLike | bool = True,
         memory_budget: str | int | None = None,
+        checkpoint: str | os.PathLike | None = None,
         progress: bool = True,
     ) -> TunedClassifier:
         """Builds the model, runs the phases, and returns the classifier with the weights the last phase kept.
@@ -285,11 +286,16 @@ class Tuner:
                 FeatureStore for another, False to keep no features and run the frozen layers in every epoch.
             memory_budget: bytes, or a size such as "4GB", that decoded pixels may take in memory; what needs more goes
                 to a file mapped into memory. None takes half of what is free.
+            checkpoint: a file (.npz) that keeps the state at the end of epochs; None keeps none. Where it is there, a
+                fit of the same recipe, seed, weights and images goes on from it, to the classifier that an unbroken
+                fit gives, on the same machine bit for bit. It stays behind.
             progress: show a line per epoch, and bars on long work.
 
         Raises:
             InputError: samples without labels, a class without training image, unreadable files, classes of `val` that
-                are not those of `train`, a loss that is no longer finite.
+                are not those of `train`, a checkpoint of another training, memory that does not suffice.
+            DivergedError: a loss that is no longer finite; its `classifier` has the last good weights.
+            UnwritableError: no room, or no right, to write the checkpoint or the feature store.
         """
         from tlkeras.training.loop import fit_tuner
 
@@ -301,5 +307,6 @@ class Tuner:
             weights_folder=weights_folder,
             store=store,
             memory_budget=memory_budget,
+            checkpoint=checkpoint,
             progress=progress,
         )

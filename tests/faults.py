@@ -1,0 +1,35 @@
+"""Faults that several test files put in the way of a run."""
+
+import resource
+from contextlib import contextmanager
+
+from tlkeras.training import loop
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the package catches it."""
+
+
+def killed_before(monkeypatch, phase, epoch):
+    """Fits end as that epoch begins (0, 0: never); returns the list of epochs that are run from now on."""
+    run, ran = loop.run_epoch, []
+
+    def run_epoch(stage, job, of_phase, number, of_epoch):
+        if (number, of_epoch) == (phase, epoch):
+            raise Killed
+        ran.append((number, of_epoch))
+        return run(stage, job, of_phase, number, of_epoch)
+
+    monkeypatch.setattr(loop, "run_epoch", run_epoch)
+    return ran
+
+
+@contextmanager
+def files_of_at_most(size):
+    """What a full disk does to a write, done by a limit: no file grows beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,0 +1,165 @@
+"""One epoch of a phase: what it shows in which order, with every draw seeded at its start, and how it is judged."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tlkeras.data.balance import oversample
+from tlkeras.schema import DivergedError, EpochLog
+from tlkeras.seeds import derive_seed, generator
+from tlkeras.training.feature_store import FeatureStore
+from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
+from tlkeras.training.frozen import Frozen
+from tlkeras.training.progress import BatchBar
+from tlkeras.training.tuned_classifier import PREDICT_BATCH
+from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.watched import Watched
+
+SEED_STATE = "seed_generator_state"  # what Keras calls the variable that Dropout and noise layers draw from
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What stays the same through all phases of one fit."""
+
+    recipe: Tuner
+    seed: int
+    train: Part
+    val: Part | None
+    watched: Watched | None
+    watched_part: Part | None
+    sample_weights: np.ndarray | None  # float32 (n,), one per training sample
+    warp: Callable | None
+    store: FeatureStore | None
+    progress: bool
+    say: Callable[[str], None]
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """How many images an epoch shows."""
+        counts = self.train.samples.class_counts().values()
+        return max(counts) * len(counts) if self.recipe.imbalance == "oversample" else sum(counts)
+
+    def kept(self, *trunks: keras.Model) -> KeptFeatures:
+        """Where the features that these trunks give are found."""
+        return KeptFeatures(self.store, trunks, self.recipe.feature_dtype, self.say)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What a phase trains and what it is judged by: the whole model over pixels, or its tail over kept features."""
+
+    model: keras.Model  # the whole one
+    learner: keras.Model
+    train: Feed
+    judge: keras.Model
+    val: Feed | None
+    onlooker: keras.Model  # predicts the watched samples
+    watched: Feed | None
+
+
+def build_stage(model: keras.Model, frozen: Frozen | None, job: Job, number: int) -> Stage:
+    """Images that change in every epoch go through the whole model, others once through the trunk."""
+    recipe = job.recipe
+    augmenting = None
+    if recipe.augmentation is not None:
+        augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number)
+    val_augmenting = augmenting if recipe.augment_val else None
+    kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
+    fixed = pixels_come_again(recipe)
+    val_fixed = fixed or not recipe.augment_val
+    return Stage(
+        model=model,
+        learner=tail if fixed else model,
+        train=Feed(job.train, kept=kept if fixed else None, augmenting=augmenting),
+        judge=tail if val_fixed else model,
+        val=job.val and Feed(job.val, kept=kept if val_fixed else None, augmenting=val_augmenting),
+        onlooker=tail,
+        watched=job.watched_part and Feed(job.watched_part, kept=kept),
+    )
+
+
+def pixels_come_again(recipe: Tuner) -> bool:
+    """Whether later epochs show the very pixels of earlier ones: not augmented, or in fixed views."""
+    return recipe.augmentation is None or recipe.augmentation.views is not None
+
+
+def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> EpochLog:
+    """Trains one epoch of a compiled stage.
+
+    Raises:
+        DivergedError: a loss, or a weight, is no longer a number.
+    """
+    start = time.perf_counter()
+    seed_dropout(stage.model, job.seed, number, epoch)
+    stage.learner.optimizer.learning_rate = phase.learning_rate_at(epoch)
+    order = _epoch_order(job, number, epoch)
+    # An oversampled image looks different each time it comes: its k-th showing draws as example row + k * n.
+    examples = order + len(job.train.samples) * _showing(order)
+    size = job.recipe.batch_size
+    batches = stage.train.batches(epoch, order, examples=examples, weights=job.sample_weights, batch_size=size)
+    callbacks = [BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
+    logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
+    loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
+    if not math.isfinite(loss):
+        raise _diverged(f"the training loss is {loss}", job, phase, number, epoch)
+    # The loss of the last step is that of the weights before it.
+    if not all(bool(keras.ops.all(keras.ops.isfinite(weight))) for weight in stage.learner.trainable_weights):
+        raise _diverged("weights are no numbers after the last step", job, phase, number, epoch)
+    val_loss = val_accuracy = None
+    if stage.val is not None:
+        rows = np.arange(len(job.val.samples))
+        batches = stage.val.batches(epoch, rows, examples=rows, batch_size=size)
+        scores = stage.judge.evaluate(batches, verbose=0, return_dict=True)
+        val_loss, val_accuracy = float(scores["loss"]), float(scores["accuracy"])
+        if not math.isfinite(val_loss):
+            raise _diverged(f"the validation loss is {val_loss}", job, phase, number, epoch)
+    return EpochLog(number, epoch, round(time.perf_counter() - start, 3), loss, accuracy, val_loss, val_accuracy)
+
+
+def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> DivergedError:
+    return DivergedError(
+        f"{what} in phase {number}, epoch {epoch}, with learning rate {phase.learning_rate_at(epoch):g} "
+        f"({phase.optimizer}, batches of {job.recipe.batch_size}, {keras.config.dtype_policy().compute_dtype}). Lower "
+        "the rate of this phase (a tenth is the usual next step)."
+    )
+
+
+def predict_watched(stage: Stage, epoch: int) -> np.ndarray:
+    """Probabilities of the watched samples, float32 (n, k)."""
+    rows = np.arange(len(stage.watched))
+    return stage.onlooker.predict(
+        stage.watched.batches(epoch, rows, examples=rows, batch_size=PREDICT_BATCH), verbose=0
+    )
+
+
+def _epoch_order(job: Job, number: int, epoch: int) -> np.ndarray:
+    labels, classes = job.train.samples.labels, len(job.train.samples.class_names)
+    if job.recipe.imbalance == "oversample":
+        rows = oversample(labels, classes, seed=derive_seed(job.seed, "oversample", number, epoch))
+    else:
+        rows = np.arange(len(labels))
+    return generator(job.seed, "order", number, epoch).permutation(rows)
+
+
+def _showing(rows: np.ndarray) -> np.ndarray:
+    """How often each entry of `rows` stood in it before: int64 (m,)."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    counts = np.empty(len(rows), dtype=np.int64)
+    counts[order] = np.arange(len(rows)) - np.repeat(starts, np.diff(np.r_[starts, len(rows)]))
+    return counts
+
+
+def seed_dropout(model: keras.Model, seed: int, number: int, epoch: int) -> None:
+    """Gives every Dropout and noise layer the seed of this epoch."""
+    states = [variable for layer in model.layers for variable in layer.variables if variable.name == SEED_STATE]
+    for index, state in enumerate(states):
+        state.assign(np.array([derive_seed(seed, "dropout", number, epoch, index), 0], dtype=state.dtype))
