@@ -118,7 +118,7 @@ def test_a_run_folder_that_cannot_be_made_ends_with_one_message(toy_chest_xray, 
 
 def test_a_diverged_fit_hands_on_what_it_had(toy_pixels):
     images, labels = toy_pixels
-    good, hopeless = tl.Phase(2, 1e-3), tl.Phase(2, 1e30, optimizer="sgd", keep="last")
+    good, hopeless = tl.Phase(2, 1e-3), tl.Phase(2, 1e30, unfreeze="all", optimizer="sgd", keep="last")
     recipe = tiny_tuner(phases=(good, hopeless))
     for val in (None, (images[28:], labels[28:])):
         alone = dataclasses.replace(recipe, phases=good).fit((images[:28], labels[:28]), val, seed=0, progress=False)

@@ -146,6 +146,7 @@ def fit_tuner(
             if number < state.begins_in:
                 continue
             say(f"phase {number} of {len(recipe.phases)}: {summary}")
+            state.begin(number, model)
             try:
                 _run_phase(model, frozen[number - 1], job, phase, number, state)
             except DivergedError as error:

@@ -58,7 +58,7 @@ class TrainingState:
             best = next(log for log in self.history if (log.phase, log.epoch) == started.best_epoch)
             self._best_value = value_of(best, phases[best.phase - 1])
         _put(model, started.weights)
-        self._keep_last(model, (self.history[-1].phase, self.history[-1].epoch))
+        self._kept = (self.history[-1].phase, self.history[-1].epoch)
 
     def _taken(self, model: keras.Model, phase: int) -> dict[str, np.ndarray]:
         """Of every layer that learns in the phases up to this one."""
@@ -69,10 +69,10 @@ class TrainingState:
             for j, weight in enumerate(model.layers[i].weights)
         }
 
-    def _keep_last(self, model: keras.Model, epoch: tuple[int, int]) -> None:
-        self._kept = epoch
-        if self._best is None:
-            self._last = self._taken(model, len(self._learning))
+    def begin(self, phase: int, model: keras.Model) -> None:
+        """Notes what a phase sets out from: more layers may learn in it than in those before."""
+        if self._best is None and self._kept is not None:
+            self._last = self._taken(model, phase)
 
     def restore_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Gives a phase's optimizer, once, what the checkpoint holds of it."""
@@ -87,7 +87,9 @@ class TrainingState:
         if phase.keep == "best" and value is not None and value < self._best_value:
             self._best_value, self._best_epoch = value, (log.phase, log.epoch)
             self._best, self._last = self._taken(model, len(self._learning)), None
-        self._keep_last(model, (log.phase, log.epoch))
+        elif self._best is None:
+            self._last = self._taken(model, log.phase)
+        self._kept = (log.phase, log.epoch)
         if self._file is not None:
             self._file.offer(lambda: self._checkpoint(model, optimizer, log.phase))
 
