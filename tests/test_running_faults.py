@@ -35,9 +35,8 @@ def experiment(**recipes):
 
 @pytest.fixture
 def options(toy_chest_xray, tmp_path):
-
-    def of(out, *methods):
-        return RunOptions(toy_chest_xray, tmp_path / out, "corrected", ("tiny",), methods, smoke=True)
+    def of(out, *methods, **fields):
+        return RunOptions(toy_chest_xray, tmp_path / out, "corrected", ("tiny",), methods, smoke=True, **fields)
 
     return of
 
@@ -95,12 +94,12 @@ def test_a_full_disk_stops_the_run_and_costs_nothing_of_it(options):
         files_of_at_most(20_000),
         pytest.raises(UnwritableError, match=r"(File too large).*Make room there") as stopped,
     ):
-        run_experiment(toy, options("out", "first", "second"))
+        run_experiment(toy, options("out", "first", "second", store=False))
     folder = RunFolder(options("out").out / "corrected")
     assert "first" in str(stopped.value)  # the second was not tried: it would have found no room either
     assert folder.finished() == []
     assert not list(folder.root.rglob(".writing-*"))
-    run_experiment(toy, options("out", "first", "second"))
+    run_experiment(toy, options("out", "first", "second", store=False))
     assert len(folder.finished()) == 2
 
 
