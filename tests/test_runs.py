@@ -1,11 +1,16 @@
 import gzip
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tlkeras as tl
+from tlkeras import runs
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.runs import (
     CHECKPOINT,
@@ -175,7 +180,39 @@ def test_recipes_are_described_as_plain_values():
     assert described != describe(tl.Tuner("mobilenetv2"))
 
 
-def test_the_environment_names_versions_and_cores():
+def test_the_environment_names_versions_and_what_decides_the_last_digits(monkeypatch):
     found = environment()
     assert found["packages"]["keras"].startswith("3.15")
-    assert found["cores"] >= 1
+    assert found["cores"] == found["threads"] >= 1
+    assert found["processor"]
+    assert set(found["vector_instructions"].split()) <= set(Path("/proc/cpuinfo").read_text().split())
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
+    assert environment()["threads"] == 7
+
+
+def test_the_commit_is_that_of_tlkeras_own_checkout_alone(tmp_path):
+    def git(*words):
+        return subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    def told():
+        code = "from tlkeras.runs import commit; print(commit())"
+        return subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path,
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+    shutil.copytree(Path(runs.__file__).parent, tmp_path / "tlkeras", ignore=shutil.ignore_patterns("__pycache__"))
+    git("init", "--quiet")
+    (tmp_path / "mine.txt").write_text("mine")
+    git("add", "mine.txt")
+    git("commit", "--quiet", "-m", "someone's project, which holds a copy of tlkeras")
+    assert told() == "None"
+    git("add", "tlkeras")
+    git("commit", "--quiet", "-m", "a checkout of tlkeras")
+    assert told() == git("rev-parse", "HEAD")
+    with (tmp_path / "tlkeras" / "seeds.py").open("a") as file:
+        file.write("# another\n")
+    assert told() == f"{git('rev-parse', 'HEAD')} + changes"

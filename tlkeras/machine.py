@@ -8,6 +8,7 @@ import platform
 import re
 from pathlib import Path
 
+_VECTOR = re.compile("avx|amx|fma|sse4|asimd|sve")
 _CONTAINER_LIMITS = (  # folder, limit, use
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -19,14 +20,37 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def n_threads() -> int:
+    """How many threads TensorFlow computes one operation with, unless a program set it otherwise."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0") or 0) or n_cores()
+
+
 def processor() -> str:
     """The processor's name, as the system tells it."""
+    return _processor_facts().get("model name") or platform.processor()
+
+
+def processor_model() -> str | None:
+    """Vendor, family, model and stepping, which tell two processors of one name apart; None where unknown."""
+    facts = _processor_facts()
+    if "vendor_id" not in facts:
+        return None
+    return f"{facts['vendor_id']} {facts['cpu family']}/{facts['model']}/{facts['stepping']}"
+
+
+def vector_instructions() -> tuple[str, ...]:
+    """The processor's vector and matrix instructions, sorted; TensorFlow and oneDNN choose their kernels by them, and
+    another kernel rounds otherwise. Empty where the system does not tell."""
+    return tuple(sorted(flag for flag in _processor_facts().get("flags", "").split() if _VECTOR.match(flag)))
+
+
+def _processor_facts() -> dict[str, str]:
+    """What /proc/cpuinfo (Linux) says of the first processor; elsewhere nothing."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
+    if not info.is_file():
+        return {}
+    first = info.read_text().split("\n\n", 1)[0]
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
 
 
 def reset_peak_memory() -> None:

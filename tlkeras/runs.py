@@ -20,6 +20,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ import numpy as np
 
 from tlkeras import __version__
 from tlkeras.files import atomic_write, read_json, sha256_of, write_json
-from tlkeras.machine import n_cores, processor
+from tlkeras.machine import n_cores, n_threads, processor, processor_model, vector_instructions
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
 
 PACKAGES = (
@@ -218,15 +219,36 @@ def describe_in_words(value: object) -> int | float | str:
 
 
 def environment() -> dict:
-    """Where a run was made: versions, processor, cores."""
+    """Where a run was made: versions and commit, processor, cores and threads: what decides the last digits."""
     return {
         "tlkeras": __version__,
+        "commit": commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
+        "processor_model": processor_model(),
+        "vector_instructions": " ".join(vector_instructions()),
         "cores": n_cores(),
+        "threads": n_threads(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def commit() -> str | None:
+    """The commit of tlkeras' own checkout, with "+ changes" where a module is not as committed; None for an installed
+    copy, and where git does not answer."""
+    package = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        asked = ["git", "-C", str(package), *words]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # a copy inside someone's project is not of its commit
+        changed = git("status", "--porcelain", "--", "*.py")
+        return git("rev-parse", "HEAD") + (" + changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
