@@ -44,6 +44,12 @@ def expected_figures(labels, probs, weights):
         "roc_auc": reference.roc_auc_score(labels, probs, multi_class="ovr", **options),
         "average_precision": reference.average_precision_score(actual, probs, **options),
         "log_loss": reference.log_loss(labels, probs.clip(1e-7), labels=range(k), **options),
+        "balanced_log_loss": np.mean(
+            [
+                reference.log_loss(labels[of], probs[of].clip(1e-7), labels=range(k), sample_weight=weights[of])
+                for of in (labels == label for label in range(k))
+            ]
+        ),
         "brier": reference.brier_score_loss(labels, probs, labels=range(k), scale_by_half=False, **options),
     }
     for average in ("macro", "weighted"):

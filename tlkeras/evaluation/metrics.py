@@ -27,11 +27,12 @@ def score(
     weighted by the classes' samples weighted_precision, weighted_recall (which is the accuracy) and weighted_f1;
     matthews (the correlation of label and predicted, Gorodkin 2004) and kappa (agreement beyond chance, Cohen 1960);
     roc_auc and average_precision (each class against the rest, averaged); log_loss (mean negative natural logarithm of
-    the true class's probability); brier (squared differences summed over the classes, 0..2, Brier 1950: with two
-    classes twice scikit-learn's `brier_score_loss`); ece (expected calibration error of the highest probability, see
-    `weighted_scores`). With `positive_class` roc_auc and average_precision are that class's, and sensitivity,
-    specificity, precision and f1 of that class follow. Last precision_<class>, recall_<class>, f1_<class>,
-    roc_auc_<class> and average_precision_<class> of every class.
+    the true class's probability); balanced_log_loss (the mean over the classes of the log loss of their samples); brier
+    (squared differences summed over the classes, 0..2, Brier 1950: with two classes twice scikit-learn's
+    `brier_score_loss`); ece (expected calibration error of the highest probability, see `weighted_scores`). With
+    `positive_class` roc_auc and average_precision are that class's, and sensitivity, specificity, precision and f1 of
+    that class follow. Last precision_<class>, recall_<class>, f1_<class>, roc_auc_<class> and average_precision_<class>
+    of every class.
 
     Args:
         predictions: labelled, at least one sample.

@@ -27,6 +27,7 @@ METRICS = {
     "roc_auc": ("ROC AUC", 1, ".3f"),
     "average_precision": ("average precision", 1, ".3f"),
     "log_loss": ("log loss", 1, ".3f"),
+    "balanced_log_loss": ("balanced log loss", 1, ".3f"),
     "brier": ("Brier", 1, ".3f"),
     "ece": ("ECE", 1, ".3f"),
     "temperature": ("temperature", 1, ".2f"),

@@ -29,6 +29,7 @@ OVERALL = (
     "roc_auc",
     "average_precision",
     "log_loss",
+    "balanced_log_loss",
     "brier",
     "ece",
 )
@@ -147,9 +148,15 @@ def image_losses(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
 
 
 def _of_probabilities(labels: np.ndarray, probs: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    squares = np.square(probs.astype(np.float64) - np.eye(probs.shape[1])[labels]).sum(axis=1)
-    n = weights.sum(axis=1)
-    return {"log_loss": ratio(weights @ image_losses(labels, probs), n), "brier": ratio(weights @ squares, n)}
+    one_hot = np.eye(probs.shape[1])
+    squares = np.square(probs.astype(np.float64) - one_hot[labels]).sum(axis=1)
+    losses, n = image_losses(labels, probs), weights.sum(axis=1)
+    of_classes = ratio(weights @ (one_hot[labels] * losses[:, None]), weights @ one_hot[labels])
+    return {
+        "log_loss": ratio(weights @ losses, n),
+        "balanced_log_loss": of_classes.mean(axis=1),
+        "brier": ratio(weights @ squares, n),
+    }
 
 
 def _ranked(
