@@ -116,7 +116,7 @@ def test_accuracy_and_interval_on_the_page_are_those_of_the_predictions(reported
         if CellKey(key.backbone, key.method, 1) in run.finished():
             continue  # shown is a mean over seeds
         test = run.read_predictions(key)["test"]
-        low, high = tl.bootstrap(test, metrics=["accuracy"]).loc["accuracy", ["low", "high"]]
+        low, high = tl.intervals(test, metrics=["accuracy"]).loc["accuracy", ["low", "high"]]
         accuracy = (test.predicted == test.samples.labels).mean()
         assert f"{100 * accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}]" in words, key
     assert re.search(r"\d\d\.\d (± \d\.\d )?\[\d\d\.\d, \d\d\.\d\]", words)

@@ -5,7 +5,14 @@ import pytest
 from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
-from tlkeras.evaluation.calibration import at_temperature, fit_temperature, reliability_table
+from tlkeras.evaluation.calibration import (
+    at_offsets,
+    at_temperature,
+    fit_offsets,
+    fit_temperature,
+    reliability_table,
+    threshold,
+)
 from tlkeras.evaluation.metrics import score
 from tlkeras.schema import InputError, Predictions, Samples
 
@@ -111,3 +118,43 @@ def test_bins_share_an_image_and_equal_probabilities():
     assert table["accuracy"].tolist() == pytest.approx([1 / 1.5, 1 / 1.5])
     with pytest.raises(InputError, match="bins: received 0"):
         reliability_table(predictions_of([0], [[1.0, 0]]), bins=0)
+
+
+def test_offsets_give_the_validation_samples_their_class_shares_and_move_no_rank():
+    rng = np.random.default_rng(3)
+    labels = rng.choice(3, 600, p=[0.7, 0.2, 0.1])
+    # As of a classifier that learnt from equal classes: right but for the priors.
+    logits = rng.normal(size=(600, 3)) + 1.5 * np.eye(3)[labels]
+    val = predictions_of(labels, softmax(logits, axis=1))
+    offsets = fit_offsets(val)
+    adjusted = at_offsets(val, offsets)
+    shares = np.bincount(labels) / 600
+    np.testing.assert_allclose(adjusted.probs.mean(axis=0), shares, atol=1e-5)
+    assert offsets.mean() == pytest.approx(0, abs=1e-12)
+    assert offsets[0] > offsets[1] > offsets[2]
+    assert score(adjusted)["accuracy"] > score(val)["accuracy"] + 0.03
+    assert score(adjusted)["log_loss"] < score(val)["log_loss"]
+    for step in (0.05, -0.05):  # the least log loss there is
+        assert score(adjusted)["log_loss"] < score(at_offsets(val, offsets + np.array([step, 0, 0])))["log_loss"]
+
+
+def test_of_two_classes_offsets_are_a_threshold():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    val = predictions_of(labels, [(1 - p, p) for p in (0.05, 0.1, 0.35, 0.3, 0.4, 0.45)])
+    offsets = fit_offsets(val)
+    line = threshold(offsets, 1)
+    adjusted = at_offsets(val, offsets)
+    assert adjusted.predicted.tolist() == (val.probs[:, 1] > line).astype(int).tolist()
+    assert 0.1 < line < 0.35
+    assert threshold(offsets, 0) == pytest.approx(1 - line)
+    np.testing.assert_allclose(fit_offsets(predictions_of(labels, [[0.5, 0.5]] * 6)), 0, atol=1e-8)
+    assert (np.argsort(adjusted.probs[:, 1]) == np.argsort(val.probs[:, 1])).all()
+
+
+def test_a_class_without_validation_samples_leaves_the_offsets_open():
+    offsets = fit_offsets(predictions_of([0, 1, 1], [[0.4, 0.3, 0.3]] * 3))
+    assert np.isnan(offsets).all()
+    with pytest.raises(InputError, match="offsets: received"):
+        at_offsets(predictions_of([0], [[0.4, 0.3, 0.3]]), offsets)
+    with pytest.raises(InputError, match="offsets: received"):
+        at_offsets(predictions_of([0], [[0.4, 0.3, 0.3]]), [0.1, 0.2])

@@ -5,7 +5,13 @@ from cells import answers
 from tidy import tidy
 
 import tlkeras as tl
-from tlkeras.evaluation.comparison_tables import calibration_table, format_paired_table
+from tlkeras.evaluation.comparison_tables import (
+    calibration_table,
+    comes_from,
+    format_paired_table,
+    paired_figures_table,
+    threshold_table,
+)
 from tlkeras.evaluation.statistics import paired_table
 
 VGG16, SMALL, TREE = ("frozen", "vgg16"), ("frozen", "mobilenetv2_035"), ("tree", "pixels")
@@ -150,3 +156,62 @@ def test_what_is_measured_can_be_shown():
     assert shown["difference"].startswith("+37.5 [")
     # Three images are right in b alone, none in a alone: 2 of 2^3 ways are as far apart, as the binomial test says.
     assert shown["p"] == shown["p, McNemar"] == shown["p, Holm"] == "0.250"
+
+
+def test_accuracy_stands_at_both_thresholds_beside_the_ranking():
+    on_test = {"accuracy": [(0, 0.8)], "accuracy_adjusted": [(0, 0.9)], "balanced_accuracy": [(0, 0.7)]}
+    on_test |= {"balanced_accuracy_adjusted": [(0, 0.85)], "roc_auc": [(0, 0.96)]}
+    scores = pd.concat(
+        [
+            tidy(VGG16, "val", threshold=[(0, 0.3)], accuracy=[(0, 0.1)]),
+            tidy(VGG16, "test", **on_test),
+            tidy(TREE, "test", accuracy=[(0, 0.6)]),
+        ]
+    )
+    table = threshold_table(scores, part="test")
+    assert table.to_dict("index") == {
+        VGG16: {
+            "threshold": "0.300",
+            "accuracy, %": "80.0",
+            "accuracy, adjusted, %": "90.0",
+            "balanced accuracy, %": "70.0",
+            "balanced accuracy, adjusted, %": "85.0",
+            "ROC AUC": "0.960",
+        }
+    }
+    assert threshold_table(tidy(TREE, "test", accuracy=[(0, 0.6)]), part="test") is None
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "adjusted", "ranking", "words"),
+    [
+        (0.01, 0.5, 0.5, "the threshold"),
+        (0.01, 0.01, 0.5, "the threshold, also as validation sets it"),
+        (0.01, 0.01, 0.05, "the ranking"),
+        (0.01, 0.06, 0.01, "the threshold and the ranking"),
+        (0.01, None, 0.01, "the ranking"),
+        (0.2, 0.2, 0.01, "the ranking, which accuracy does not show"),
+        (0.2, None, np.nan, "no difference is shown"),
+    ],
+)
+def test_what_a_difference_comes_from(accuracy, adjusted, ranking, words):
+    p = {"accuracy": accuracy, "accuracy_adjusted": adjusted, "roc_auc": ranking}
+    of_pair = pd.DataFrame({"p_holm": {name: value for name, value in p.items() if value is not None}})
+    assert comes_from(of_pair) == words
+
+
+def test_a_pair_is_one_line_with_all_figures():
+    of_pair = ROWS.iloc[[0, 0]].assign(metric=["accuracy", "roc_auc"], seeds="0", groups=428.0)
+    of_pair.loc[:, "p_holm"] = [0.01, 0.2]
+    shown = paired_figures_table(of_pair)
+    assert shown.to_dict("index") == {
+        ("a", "b"): {
+            "seeds": "0",
+            "groups": "428",
+            "accuracy, %": "+2.1 [+0.4, +3.9]",
+            "p, Holm, accuracy": "0.010",
+            "ROC AUC": "+0.021 [+0.004, +0.039]",
+            "p, Holm, ROC AUC": "0.200",
+            "comes from": "the threshold",
+        }
+    }

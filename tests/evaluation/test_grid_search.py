@@ -4,7 +4,7 @@ import pytest
 
 from tlkeras.evaluation.grid_search import fold_results
 from tlkeras.evaluation.grid_search_tables import ranking_table
-from tlkeras.evaluation.statistics import bootstrap
+from tlkeras.evaluation.statistics import intervals
 from tlkeras.schema import InputError, Predictions, Samples
 
 SETTINGS = [{"epochs": 3}, {"epochs": 5}]
@@ -43,7 +43,7 @@ def test_the_interval_is_that_of_all_images_drawn_by_group(setting, wrong):
         groups=np.array(["P1", "P1", "P1", "", "P2", "P2", ""], dtype=object),
         sample_ids=list("abcdefg"),
     )
-    whole = bootstrap(Predictions(samples, np.eye(2, dtype=np.float32)[predicted]), metrics=("accuracy",))
+    whole = intervals(Predictions(samples, np.eye(2, dtype=np.float32)[predicted]), metrics=("accuracy",))
     expected = tuple(whole.loc["accuracy", ["low", "high"]])
     table = fold_results(out_of_fold(), SETTINGS)
     of_setting = table[table["epochs"] == SETTINGS[setting]["epochs"]]

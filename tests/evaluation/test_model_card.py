@@ -93,7 +93,7 @@ def test_every_class_has_its_figures_its_interval_and_its_images():
     page = page_as_markdown(card, ".")
     assert re.search(r"Accuracy on test \(10 images\): 0\.700 \[0\.\d{3}, (0\.\d{3}|1\.000)\]; balanced", page)
     assert "Always answering nv would give an accuracy of 0.500." in page  # five of ten
-    assert "95 % bootstrap interval, drawn by patient or lesion" in page_as_markdown(card, ".")
+    assert "95 % interval over patients or lesions" in page_as_markdown(card, ".")
 
 
 def test_a_class_absent_from_the_part_is_not_defined_and_has_no_images():

@@ -4,11 +4,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import permutation_test, rankdata
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tlkeras.evaluation.metrics import score
-from tlkeras.evaluation.pairs import aligned_pairs, mcnemar_p, permutation_p
+from tlkeras.evaluation import pairs as pairs_module
+from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
+from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.schema import InputError, Predictions, Samples
 
 
@@ -29,11 +32,14 @@ def two_methods(n=40, n_groups=8, seed=0, k=3, strengths=(1, 3)):
 
 
 def p_of(pairs, metric="accuracy", permutations=9999, seed=0, positive_class=None):
-    return permutation_p(pairs, metric, positive_class, permutations, np.random.default_rng(seed))
+    return exchange(pairs, metric, positive_class, 0.95, permutations, np.random.default_rng(seed))[2]
 
 
 def p_of_every_exchange(pairs, metric):
-    """The definition, written out: each group of each pair as it is or exchanged, all choices."""
+    """The definition, written out: each group of each pair as it is or exchanged, all choices. Figures that look at the
+    order of the probabilities alone exchange ranks."""
+    if metric.startswith(("roc_auc", "average_precision")):
+        pairs = [[Predictions(one.samples, rankdata(one.probs, axis=0)) for one in pair] for pair in pairs]
     names = np.unique(np.concatenate([first.samples.groups for first, _ in pairs]).astype(str))
 
     def difference(chosen):
@@ -41,7 +47,8 @@ def p_of_every_exchange(pairs, metric):
         for first, second in pairs:
             exchanged = np.isin(first.samples.groups, [n for n, yes in zip(names, chosen, strict=True) if yes])[:, None]
             mixed = [np.where(exchanged, b.probs, a.probs) for a, b in ((first, second), (second, first))]
-            scores = [score(Predictions(first.samples, probs), metrics=[metric])[metric] for probs in mixed]
+            labels, classes, ones = first.samples.labels, first.samples.class_names, np.ones(len(first))
+            scores = [weighted_scores(labels, probs, classes, ones, None, [metric])[metric][0] for probs in mixed]
             found.append(scores[1] - scores[0])
         return np.mean(found)
 
@@ -49,7 +56,9 @@ def p_of_every_exchange(pairs, metric):
     return np.mean(~(np.abs(differences) < abs(differences[0]) - 1e-12))  # what is undefined counts
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "log_loss", "roc_auc", "ece"])
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "macro_f1", "log_loss", "roc_auc", "roc_auc_b", "average_precision", "ece"]
+)
 def test_few_groups_are_exchanged_in_every_way(metric):
     first, second = two_methods()
     assert p_of([(first, second)], metric) == pytest.approx(p_of_every_exchange([(first, second)], metric))
@@ -90,13 +99,113 @@ def test_copies_of_an_image_in_its_group_prove_nothing():
 def test_the_smallest_p_is_one_in_the_permutations_and_one():
     labels = np.zeros(60, dtype=np.int64)
     right, wrong = (predictions_of(labels, np.tile(row, (60, 1))) for row in ([0.9, 0.1], [0.1, 0.9]))
-    assert p_of([(wrong, right)], permutations=99) == pytest.approx(2 / 100)  # each side has 1 / 100
+    assert p_of([(wrong, right)], permutations=99) == pytest.approx(1 / 100)
     assert p_of([(right, right)], permutations=99) == 1
 
 
-def test_one_group_has_no_p():
+def test_one_group_has_neither_p_nor_interval():
     first, second = two_methods(n_groups=1)
-    assert np.isnan(p_of([(first, second)]))
+    assert np.isnan(exchange([(first, second)], "accuracy", None, 0.95, 99, np.random.default_rng(0))).all()
+
+
+@pytest.mark.parametrize(
+    ("metric", "positive_class"), [("accuracy", None), ("roc_auc", None), ("roc_auc_b", None), ("roc_auc", "a")]
+)
+def test_the_fast_way_gives_what_the_engine_gives_for_ranks(metric, positive_class):
+    pair = two_methods(n=120, n_groups=30, k=2 if positive_class else 3)
+    pair = [predictions_of(one.samples.labels, one.probs.round(1), one.samples.groups) for one in pair]  # many tie
+    changed = np.random.default_rng(1).integers(0, 2, (50, 30)).astype(bool)
+    unit = pair[0].samples.groups.astype(int)
+    found = pairs_module._of_terms(pair, unit, metric, positive_class, changed)
+    np.testing.assert_allclose(found, pairs_module._of_rows(pair, unit, metric, positive_class, changed), atol=1e-12)
+    assert np.ptp(found) > 0.1
+
+
+def changed_scale(predictions, change):
+    """The first column changed, the second its complement: no order changes in either."""
+    first = change(predictions.probs[:, 0].astype(np.float64))
+    return predictions_of(predictions.samples.labels, np.stack([first, 1 - first], axis=1), predictions.samples.groups)
+
+
+@settings(max_examples=25, deadline=None)
+@given(power=st.floats(0.05, 20), least=st.floats(0, 0.6), seed=st.integers(0, 5))
+def test_no_increasing_change_of_one_methods_scores_moves_what_ranks_say(power, least, seed):
+    first, second = two_methods(n=60, n_groups=15, k=2, seed=seed)
+    first = predictions_of(first.samples.labels, first.probs.round(2).clip(0.1, 0.9), first.samples.groups)
+    moved = changed_scale(first, lambda share: least + 0.4 * share**power)
+    for metric in ("roc_auc", "average_precision", "roc_auc_b"):
+        found = [exchange([(one, second)], metric, None, 0.95, 199, np.random.default_rng(1)) for one in (first, moved)]
+        distinct = [[len(np.unique(column)) for column in one.probs.T] for one in (first, moved)]
+        if distinct[0] == distinct[1]:  # float32 may join two of them
+            assert found[0] == pytest.approx(found[1], abs=1e-12)
+    p_of_losses = [p_of([(one, second)], "log_loss", permutations=199) for one in (first, moved)]
+    assert p_of_losses[0] >= 0.005
+    assert p_of_losses[1] >= 0.005
+
+
+def hidden_truth(rng, n_groups, gap):
+    """Two methods of correlated answers on groups of 1 to 20 images, the second better by `gap`."""
+    groups = np.repeat(np.arange(n_groups), rng.integers(1, 21, n_groups))
+    labels = rng.integers(0, 2, len(groups))
+    hard = rng.normal(size=n_groups)[groups] + 0.5 * rng.normal(size=len(groups))
+    found = []
+    for sharp in (1.0, 1.0 + gap):
+        own = rng.normal(size=n_groups)[groups] + rng.normal(size=len(groups))
+        lean = 1 / (1 + np.exp(-(sharp * (2 * labels - 1) + hard + 0.7 * own)))
+        found.append(predictions_of(labels, np.stack([1 - lean, lean], axis=1), groups.astype(str)))
+    return found
+
+
+@pytest.mark.parametrize("n_groups", [15, 60])
+def test_equal_methods_are_told_apart_as_often_as_the_level_says_and_unequal_ones_more_often(n_groups):
+    shares = {}
+    for gap in (0.0, 0.8):
+        found = [
+            exchange(
+                [hidden_truth(np.random.default_rng([seed, n_groups]), n_groups, gap)],
+                "roc_auc", None, 0.9, 199, np.random.default_rng(0),
+            )
+            for seed in range(150)
+        ]  # fmt: skip
+        low, high, p = np.array(found).T
+        # An interval that leaves 0 out and a p above the level, or the other way round, would contradict each other.
+        np.testing.assert_array_equal(p <= 0.1 + 1e-9, (low > 0) | (high < 0))
+        shares[gap] = np.mean(p <= 0.1)
+    assert shares[0.0] < 0.17  # 150 times 0.1, and twice the spread of such a count
+    assert shares[0.8] > (0.35 if n_groups == 15 else 0.8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n_groups=st.integers(4, 14), metric=st.sampled_from(["accuracy", "macro_f1"]))
+def test_interval_and_p_never_contradict_each_other(seed, n_groups, metric):
+    first, second = two_methods(n=40, n_groups=n_groups, seed=seed, strengths=(1, 2))
+    low, high, p = exchange([(first, second)], metric, None, 0.9, 99, np.random.default_rng(seed))
+    assert (p <= 0.1 + 1e-9) == bool(low > 0 or high < 0)
+
+
+def test_the_interval_ends_at_the_differences_that_the_test_no_longer_refuses():
+    # Accuracy is a sum over groups, so taking a difference off every image of the second method can be written out.
+    first, second = two_methods(n=80, n_groups=9, strengths=(0.5, 2))
+    low, high, _ = exchange([(first, second)], "accuracy", None, 0.95, 9999, np.random.default_rng(0))
+    unit, sizes = first.samples.groups.astype(int), np.bincount(first.samples.groups.astype(int))
+    gains = np.bincount(unit, weights=second.correct.astype(float) - first.correct) / 80
+
+    def p_at(difference):
+        terms = gains - difference * sizes / 80
+        sums = np.array([np.dot(signs, terms) for signs in product([1, -1], repeat=9)])
+        return np.mean(np.abs(sums) >= abs(terms.sum()) - 1e-12)
+
+    step = 1e-6
+    assert p_at(low + step) > 0.05 >= p_at(low - step)
+    assert p_at(high - step) > 0.05 >= p_at(high + step)
+
+
+def test_five_groups_cannot_reach_the_level_and_have_no_interval():
+    labels, groups = np.zeros(5, dtype=np.int64), np.arange(5).astype(str)
+    right, wrong = (predictions_of(labels, np.tile(row, (5, 1)), groups) for row in ([0.9, 0.1], [0.1, 0.9]))
+    low, high, p = exchange([(wrong, right)], "accuracy", None, 0.95, 9999, np.random.default_rng(0))
+    assert p == 2 / 2**5
+    assert np.isnan([low, high]).all()
 
 
 def test_what_few_permutations_leave_undefined_counts_against_the_difference():

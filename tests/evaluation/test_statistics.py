@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from scipy.special import softmax
+from scipy.special import expit, logit, softmax
 from sklearn.dummy import DummyClassifier
 
 from tlkeras.evaluation import resampling
 from tlkeras.evaluation.metrics import score
-from tlkeras.evaluation.statistics import baseline, bootstrap, holm, paired, paired_table
+from tlkeras.evaluation.resampling import LeftOut
+from tlkeras.evaluation.statistics import WITHOUT_INTERVAL, baseline, ends, holm, intervals, paired, paired_table
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.schema import InputError, Predictions, Samples
 
@@ -34,60 +35,132 @@ def random_predictions(n=200, n_groups=50, seed=0, strength=2.0, k=3):
 
 
 def accuracy_ends(predictions, **options):
-    return tuple(bootstrap(predictions, metrics=["accuracy"], **options).loc["accuracy", ["low", "high"]])
+    return tuple(intervals(predictions, metrics=["accuracy"], **options).loc["accuracy", ["low", "high"]])
 
 
-def draws_group_by_group(predictions, draws, seed, metrics):
-    """The definition, written out: draw whole groups, pool their images, score those."""
-    rng = np.random.default_rng(seed)
+def without_each_group(predictions, metrics):
+    """The definition, written out: the figures of the other groups' images, for each group."""
     groups = predictions.samples.groups.astype(str)
-    rows = [np.flatnonzero(groups == name) for name in np.unique(groups)]
-    found = []
-    for _ in range(draws):
-        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
-        found.append(score(Predictions(predictions.samples.take(drawn), predictions.probs[drawn]), metrics=metrics))
+    rows = [np.flatnonzero(groups != name) for name in np.unique(groups)]
+    found = [score(Predictions(predictions.samples.take(r), predictions.probs[r]), metrics=metrics) for r in rows]
     return pd.DataFrame(found)
 
 
-def test_single_images_give_the_binomial_interval_and_that_of_scipy():
-    # 400 images, 80 % right: the standard error is sqrt(0.8 * 0.2 / 400) = 0.02.
-    correct = np.arange(400) < 320
-    low, high = accuracy_ends(predictions_of(correct), draws=20_000)
-    assert low == pytest.approx(0.8 - 1.96 * 0.02, abs=0.004)
-    assert high == pytest.approx(0.8 + 1.96 * 0.02, abs=0.004)
-    expected = stats.bootstrap(
-        (correct,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.003)
+def test_single_images_give_the_interval_of_the_logit():
+    # 400 images, 80 % right: the standard error is sqrt(0.8 * 0.2 / 399) = 0.02, 0.125 on the logit's scale, where
+    # log(0.8 / 0.2) = 1.386. Right and wrong ones move it by 0.2 and 0.8: kurtosis 3.25, 2 * 400 / 2.25 = 355 degrees.
+    low, high = accuracy_ends(predictions_of(np.arange(400) < 320))
+    reach = stats.t.ppf(0.975, 355.6) * np.sqrt(0.16 / 399) / 0.16
+    expected = expit(np.log(4) + np.array([-reach, reach]))
+    assert (low, high) == pytest.approx(expected, abs=1e-5)
+    assert (high - low) == pytest.approx(2 * 1.96 * 0.02, abs=0.002)
 
 
 def test_groups_of_four_equal_images_double_the_width():
     correct = np.repeat(np.arange(100) < 80, 4)
     groups = np.repeat(np.arange(100).astype(str), 4)
-    low, high = accuracy_ends(predictions_of(correct, groups), draws=20_000)
+    low, high = accuracy_ends(predictions_of(correct, groups))
+    assert (low, high) == accuracy_ends(predictions_of(np.arange(100) < 80))
     assert (high - low) == pytest.approx(2 * 1.96 * 0.04, abs=0.01)
 
 
-def test_every_figure_agrees_with_drawing_group_by_group():
+def test_every_figure_agrees_with_leaving_out_group_by_group():
     predictions = random_predictions(n=150, n_groups=40)
-    table = bootstrap(predictions, draws=4000)
+    table = intervals(predictions)
     assert tuple(table.index) == metric_names("abc")[1:]
     assert table["value"].to_dict() == score(predictions).drop("n").to_dict()
-    drawn = draws_group_by_group(predictions, 800, 1, list(table.index))
-    spread = drawn.std()
-    for end, share in (("low", 0.025), ("high", 0.975)):
-        # The end of 800 draws is itself known to about 0.1 standard deviations.
-        apart = (table[end] - drawn.quantile(share)).abs() / spread
-        assert apart.max() < 0.35, apart
+    measured = [name for name in table.index if name not in WITHOUT_INTERVAL]
+    without = without_each_group(predictions, measured)
+    moved = table["value"][measured] - without
+    error = np.sqrt((moved**2).sum() * (len(without) - 1) / len(without))
+    kurtosis = (moved**4).mean() / (moved**2).mean() ** 2
+    reach = stats.t.ppf(0.975, np.clip(2 * len(without) / (kurtosis - 1), 1, len(without) - 1)) * error
+    for name in measured:
+        value = table.loc[name, "value"]
+        if "log_loss" in name:
+            scale, back = np.log, np.exp
+        elif name == "brier":
+            scale, back = lambda x: logit(x / 2), lambda x: 2 * expit(x)
+        elif name in ("matthews", "kappa"):
+            scale, back = np.arctanh, np.tanh
+        else:
+            scale, back = logit, expit
+        slope = (scale(value + 1e-6) - scale(value - 1e-6)) / 2e-6
+        expected = back(scale(value) + np.array([-1, 1]) * slope * reach[name])
+        np.testing.assert_allclose(table.loc[name, ["low", "high"]], expected, rtol=1e-6, err_msg=name)
+
+
+def test_a_few_groups_that_matter_more_than_the_others_count_as_few():
+    # Leaving out each of 30 groups moves the figure by 0.01 up or down, or one of them by 0.05 and the others by less,
+    # with the same standard error: Student's t of 29 degrees of freedom, and of 2 * 30 / (kurtosis - 1).
+    up_and_down = np.tile([1.0, -1.0], 15)
+    moved = {"equal": 0.01 * up_and_down, "unequal": np.where(np.arange(30) == 0, 0.05, 0.00415 * up_and_down)}
+    for name, steps in moved.items():
+        left_out = LeftOut(np.array([[0.5]]), 0.5 - steps[None, None], np.ones((1, 30), bool))
+        ((low, high),) = ends(left_out, ["accuracy"])
+        error = np.sqrt(29 / 30 * (steps**2).sum())
+        kurtosis = (steps**4).mean() / (steps**2).mean() ** 2
+        freedom = 29 if name == "equal" else 2 * 30 / (kurtosis - 1)
+        assert (low, high) == pytest.approx(expit(np.array([-1, 1]) * stats.t.ppf(0.975, freedom) * error / 0.25))
+    assert freedom == pytest.approx(3.02, abs=0.01)
+
+
+def test_calibration_error_has_no_interval_but_what_chance_adds():
+    # Right in 70 % of the images, as claimed: of 15 bins of 40 images each the mean absolute deviation of such a
+    # share is sqrt(2 / pi * 0.7 * 0.3 / 40) = 0.058.
+    rng = np.random.default_rng(0)
+    labels = (rng.random(600) < 0.3).astype(np.int64)
+    probs = np.tile([0.7, 0.3], (600, 1)) + rng.uniform(-1e-3, 1e-3, (600, 1)) * [1, -1]
+    samples = Samples(tuple(f"{i}.png" for i in range(600)), labels, ("a", "b"))
+    table = intervals(Predictions(samples, probs.astype(np.float32)), metrics=("ece", "ece_by_chance"))
+    assert table[["low", "high"]].isna().to_numpy().all()
+    assert table.loc["ece_by_chance", "value"] == pytest.approx(0.0578, abs=2e-4)
+    assert table.loc["ece", "value"] == pytest.approx(0.058, abs=0.03)
+
+
+def test_seeds_on_the_same_images_hold_images_and_seeds():
+    parts = [random_predictions(n=300, n_groups=60, strength=strength) for strength in (1.0, 1.2, 1.5)]
+    one = [intervals(part, metrics=["accuracy"]).loc["accuracy"] for part in parts]
+    together = intervals(parts, metrics=["accuracy"]).loc["accuracy"]
+    values = np.array([row["value"] for row in one])
+    assert together["value"] == pytest.approx(values.mean())
+    assert together["groups"] == 60
+    # Three seeds this far apart: Student's t of the seeds alone, on the logit, is the least that is honest.
+    spread = values.std(ddof=1) / np.sqrt(3)
+    assert together["high"] - together["low"] > 2 * 1.96 * spread
+    same = intervals(parts[:1] * 3, metrics=["accuracy"]).loc["accuracy"]  # a seed again is no other seed
+    assert same[["low", "high"]].tolist() == pytest.approx(one[0][["low", "high"]].tolist())
+
+
+def test_seeds_on_images_of_their_own_are_more_images():
+    # Nothing but the images differs: the variance over seeds is that over groups, and counts once.
+    def part(seed):
+        correct = np.random.default_rng(seed).random(400) < 0.8
+        samples = Samples(
+            tuple(f"{i}.png" for i in range(400)),
+            np.zeros(400, np.int64),
+            ("a", "b"),
+            groups=[f"{seed} {i}" for i in range(400)],
+        )
+        return Predictions(samples, np.where(correct[:, None], [[0.9, 0.1]], [[0.1, 0.9]]).astype(np.float32))
+
+    low, high = accuracy_ends([part(seed) for seed in range(8)])
+    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.16 / 3200), rel=0.6)
 
 
 def test_is_a_function_of_the_seed_and_not_of_the_memory_it_takes(monkeypatch):
     predictions = random_predictions()
-    table = bootstrap(predictions, seed=1, draws=99)
-    pd.testing.assert_frame_equal(bootstrap(predictions, seed=1, draws=99), table)
-    assert accuracy_ends(predictions, seed=2, draws=99) != accuracy_ends(predictions, seed=1, draws=99)
-    monkeypatch.setattr(resampling, "NUMBERS_AT_ONCE", 200 * 10)  # ten draws at once
-    pd.testing.assert_frame_equal(bootstrap(predictions, seed=1, draws=99), table)
+    table = intervals(predictions)
+    pd.testing.assert_frame_equal(intervals(predictions, seed=1), table)  # nothing is drawn for 50 groups
+    monkeypatch.setattr(resampling, "NUMBERS_AT_ONCE", 200 * 10)  # ten groups at once
+    pd.testing.assert_frame_equal(intervals(predictions), table)
+    monkeypatch.setattr(resampling, "MOST_UNITS", 25)  # two groups at a time
+    drawn = intervals(predictions, seed=1)
+    pd.testing.assert_frame_equal(intervals(predictions, seed=1), drawn)
+    assert accuracy_ends(predictions, seed=2) != accuracy_ends(predictions, seed=1)
+    widths = [(t["high"] - t["low"])[["accuracy", "roc_auc", "log_loss"]] for t in (drawn, table)]
+    assert (widths[0] / widths[1]).between(0.6, 1.6).all()
+    assert drawn["groups"].equals(table["groups"])
 
 
 def test_a_lower_level_is_narrower():
@@ -109,23 +182,24 @@ def test_one_group_has_no_interval_and_no_errors_give_no_width():
     assert np.isnan(accuracy_ends(predictions_of([1] * 9))).all()
 
 
-@pytest.mark.parametrize(("holders", "defined"), [(2, False), (4, True)])
-def test_a_class_that_few_groups_hold_has_no_interval(holders, defined):
-    # Of 40 groups, `holders` hold class b: exp(-2) = 14 % or exp(-4) = 2 % of the draws hold none of them.
-    labels = (np.arange(40) < holders).astype(np.int64)
-    probs = np.where((np.arange(40) % 2 == 0)[:, None], [[0.2, 0.8]], [[0.8, 0.2]]).astype(np.float32)
-    samples = Samples(tuple(f"{i}.png" for i in range(40)), labels, ("a", "b"))
-    table = bootstrap(Predictions(samples, probs), draws=4000)
-    assert table.loc["recall_b", "value"] == 0.5
+@pytest.mark.parametrize(("holders", "defined"), [(1, False), (2, True)])
+def test_a_class_that_one_group_alone_holds_has_no_interval(holders, defined):
+    # 40 groups of two images; without the only group that holds class b there is no recall of it.
+    labels = np.repeat(np.arange(40) < holders, 2).astype(np.int64)
+    probs = np.where((np.arange(80) % 4 < 3)[:, None], [[0.8, 0.2]], [[0.2, 0.8]]).astype(np.float32)
+    samples = Samples(
+        tuple(f"{i}.png" for i in range(80)), labels, ("a", "b"), groups=np.repeat(np.arange(40), 2).astype(str)
+    )
+    table = intervals(Predictions(samples, probs))
     assert table.loc[["recall_b", "macro_recall"], ["low", "high"]].notna().to_numpy().all() == defined
     assert table.loc[["accuracy", "recall_a"], ["low", "high"]].notna().to_numpy().all()
-    if defined:
-        assert tuple(table.loc["recall_b", ["low", "high"]]) == (0, 1)
+    assert table["groups"][["accuracy", "recall_a", "recall_b"]].tolist() == [40, 40 - holders, holders]
 
 
 def test_what_the_images_leave_undefined_has_neither_value_nor_interval():
-    table = bootstrap(predictions_of([1, 0, 1, 1]), draws=50)
-    assert table.loc["recall_b"].isna().all()
+    table = intervals(predictions_of([1, 0, 1, 1]))
+    assert table.loc["recall_b", ["value", "low", "high"]].isna().all()
+    assert table.loc["recall_b", "groups"] == 0
     assert table.loc["recall_a"].notna().all()
 
 
@@ -133,43 +207,47 @@ def test_what_the_images_leave_undefined_has_neither_value_nor_interval():
     ("options", "words"),
     [
         ({"level": 95}, "level: received 95"),
-        ({"draws": 0}, "draws: received 0"),
         ({"metrics": ["auc"]}, "metrics: received 'auc'"),
         ({"positive_class": "c"}, "positive_class: received 'c'"),
     ],
 )
 def test_bad_options_are_refused_in_words(options, words):
     with pytest.raises(InputError, match=words):
-        bootstrap(predictions_of([1, 0]), **options)
+        intervals(predictions_of([1, 0]), **options)
 
 
 def test_no_predictions_are_refused_in_words():
     with pytest.raises(InputError, match="at least one sample"):
-        bootstrap(predictions_of([]))
+        intervals(predictions_of([]))
+    with pytest.raises(InputError, match="empty list"):
+        intervals([])
+    with pytest.raises(InputError, match="classes differ"):
+        intervals([random_predictions(k=2), random_predictions(k=3)])
 
 
 def test_paired_by_hand():
     first, second = predictions_of([1, 1, 0, 0]), predictions_of([1, 0, 1, 1])
     table = paired(first, second)
     row = table.loc["accuracy"]
-    assert list(table.columns) == ["first", "second", "difference", "low", "high", "p", "mcnemar_p"]
+    assert list(table.columns) == ["first", "second", "difference", "low", "high", "p", "groups", "mcnemar_p"]
     assert row[["first", "second", "difference"]].tolist() == [0.5, 0.75, 0.25]
     # Three images differ: of 8 choices of signs of (-1, 1, 1) six are at least as far from 0 as 1.
     assert row["p"] == 1
     assert row["mcnemar_p"] == 1
-    assert row["low"] < 0.25 < row["high"]
+    assert row["groups"] == 4
+    assert row[["low", "high"]].isna().all()  # of 16 choices none is rare enough
     same = paired(first, first).loc["accuracy"]
     assert same[["difference", "p", "mcnemar_p"]].tolist() == [0, 1, 1]
-    assert same[["low", "high"]].isna().all()
 
 
-def test_the_interval_of_a_difference_is_that_of_the_same_draws():
-    first, second = random_predictions(strength=1.0), random_predictions(strength=1.5)
-    table = paired(first, second, metrics=("accuracy", "log_loss"), draws=4000, permutations=99)
-    metrics = ["accuracy", "log_loss"]
-    drawn = draws_group_by_group(second, 800, 7, metrics) - draws_group_by_group(first, 800, 7, metrics)
-    for end, share in (("low", 0.025), ("high", 0.975)):
-        assert ((table[end] - drawn.quantile(share)).abs() / drawn.std()).max() < 0.35
+def test_the_interval_of_a_difference_of_many_groups_is_the_normal_one():
+    first, second = (random_predictions(n=900, n_groups=300, strength=strength) for strength in (1.0, 1.5))
+    row = paired(first, second).loc["accuracy"]
+    unit = first.samples.groups.astype(int)
+    gains = np.bincount(unit, weights=second.correct.astype(float) - first.correct, minlength=300) / 900
+    rest = gains - row["difference"] * np.bincount(unit, minlength=300) / 900
+    reach = 1.96 * np.sqrt((rest**2).sum())
+    assert (row["low"], row["high"]) == pytest.approx((row["difference"] - reach, row["difference"] + reach), abs=0.004)
 
 
 def test_the_other_way_round_the_signs_change_and_nothing_else():
@@ -183,7 +261,7 @@ def test_the_other_way_round_the_signs_change_and_nothing_else():
 def test_seeds_are_averaged():
     firsts = [random_predictions(strength=1.0, seed=seed) for seed in (0, 1)]
     seconds = [random_predictions(strength=1.6, seed=seed) for seed in (0, 1)]
-    options = {"permutations": 499, "draws": 400}
+    options = {"permutations": 499}
     table = paired(firsts, seconds, **options)
     each = [paired(*pair, **options) for pair in zip(firsts, seconds, strict=True)]
     for column in ("first", "second", "difference"):
@@ -202,7 +280,7 @@ def test_methods_that_are_alike_are_told_apart_no_more_often_than_p_says():
     found = []
     for _ in range(100):
         methods = [predictions_of(np.repeat(rng.random(30) < 0.6, 4), groups) for _ in range(2)]
-        found.append(paired(*methods, permutations=199, draws=1).loc["accuracy", "p"])
+        found.append(paired(*methods, permutations=199).loc["accuracy", "p"])
     assert np.mean(np.array(found) <= 0.1) < 0.2
     assert np.mean(np.array(found) <= 0.5) > 0.2
 
@@ -214,14 +292,14 @@ def test_bad_permutations_are_refused_in_words():
 
 def test_a_table_of_pairs_with_holms_correction():
     methods = {name: random_predictions(strength=strength) for name, strength in (("x", 1), ("y", 1.4), ("z", 2.5))}
-    table = paired_table(methods, permutations=999, draws=200)
+    table = paired_table(methods, permutations=999)
     assert list(zip(table["first_method"], table["second_method"], strict=True)) == [
         ("x", "y"),
         ("x", "z"),
         ("y", "z"),
     ]
     for _, row in table.iterrows():
-        alone = paired(methods[row["first_method"]], methods[row["second_method"]], permutations=999, draws=200)
+        alone = paired(methods[row["first_method"]], methods[row["second_method"]], permutations=999)
         assert row[alone.columns].tolist()[:-1] == alone.loc["accuracy"].tolist()[:-1]
     # The smallest p counts three times, the next twice, the last once, and none less than the one before.
     order = table["p"].sort_values().index
@@ -262,6 +340,6 @@ def test_holm_agrees_with_multipletests_and_leaves_out_what_has_no_p():
 
 def test_the_pairs_asked_for_and_no_others():
     methods = {name: random_predictions(strength=strength) for name, strength in (("x", 1), ("y", 1.4), ("z", 2.5))}
-    table = paired_table(methods, "kappa", pairs=[("z", "x")], permutations=99, draws=50)
+    table = paired_table(methods, "kappa", pairs=[("z", "x")], permutations=99)
     assert table[["first_method", "second_method", "metric"]].to_numpy().tolist() == [["z", "x", "kappa"]]
     assert table.loc[0, "p_holm"] == table.loc[0, "p"]

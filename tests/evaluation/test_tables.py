@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from tidy import COLUMNS, tidy
+from tidy import COLUMNS, tidy, with_means
 
 from tlkeras.evaluation.tables import (
     accuracy_table,
@@ -19,7 +19,7 @@ REPORTED = {(("frozen", "vgg16"), "test", "accuracy"): 84.75, (("frozen", "vgg19
 
 @pytest.fixture
 def scores():
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         [
             ("corrected", "frozen", "vgg16", "test", 0, "accuracy", 0.90, 0.88, 0.93),
             ("corrected", "frozen", "vgg16", "test", 1, "accuracy", 0.92, 0.90, 0.95),
@@ -30,6 +30,7 @@ def scores():
         ],
         columns=COLUMNS,
     )
+    return with_means(rows)
 
 
 def table_of(scores):
@@ -52,6 +53,14 @@ def test_what_was_not_run_or_not_published_is_nan(scores):
     assert table.loc["vgg19", ("frozen", "published")] == 76.118
     assert table.loc["vgg19", "tuned"].isna().all()
     assert table.loc["vgg16", "tuned"].dropna().to_dict() == {"ours": 50}
+
+
+def test_the_interval_of_a_mean_is_shown_only_of_the_seeds_it_is_over(scores):
+    one_left_out = scores[(scores["seed"] == 0) | (scores["metric"] != "accuracy")]
+    assert table_of(one_left_out).loc["vgg16", ("frozen", "low")] == 88  # a single seed has its own
+    of_three = scores.assign(seeds=3)
+    assert np.isnan(table_of(of_three).loc["vgg16", ("frozen", "low")])
+    assert table_of(of_three).loc["vgg16", ("tuned", "ours")] == 50
 
 
 def test_nothing_run_yet_still_gives_the_published_column():

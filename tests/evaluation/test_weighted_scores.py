@@ -75,7 +75,7 @@ def test_every_figure_agrees_with_scikit_learn_ties_and_weights_included(seed, k
         warnings.simplefilter("ignore")  # probabilities of 0, clipped here and there alike, no longer sum to 1
         expected = expected_figures(labels, probs, weights)
     assert tuple(found) == metric_names(NAMES)
-    assert set(found) - set(expected) == {"ece"}
+    assert set(found) - set(expected) == {"ece", "ece_by_chance"}
     assert {name: found[name][0] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_an_absent_class_is_undefined_itself_and_in_every_mean_over_classes(kind
     found = {name: values[0] for name, values in weighted_scores(labels, probs, NAMES, weights).items()}
     undefined = {name for name, value in found.items() if np.isnan(value)}
     of_class = {f"{metric}_c" for metric in ("recall", "f1", "roc_auc", "average_precision")}
-    means = {"balanced_accuracy", "macro_recall", "macro_f1", "roc_auc", "average_precision"}
+    means = {"balanced_accuracy", "macro_recall", "macro_f1", "roc_auc", "average_precision", "balanced_log_loss"}
     assert undefined == of_class | means
     predicted, options = probs.argmax(axis=1), {"sample_weight": weights}
     assert found["precision_c"] == 0  # it was predicted, wrongly
@@ -119,6 +119,8 @@ def test_a_weight_is_how_often_a_row_is_there():
     rows = np.repeat(np.arange(len(labels)), times)
     weighted = weighted_scores(labels, probs, NAMES, times)
     repeated = weighted_scores(labels[rows], probs[rows], NAMES, np.ones(len(rows)))
+    # Four times the same image is less by chance than four images.
+    assert weighted.pop("ece_by_chance") > repeated.pop("ece_by_chance")
     assert {k: v[0] for k, v in weighted.items()} == pytest.approx({k: v[0] for k, v in repeated.items()})
 
 

@@ -9,7 +9,7 @@ from sklearn.dummy import DummyClassifier
 
 import tlkeras as tl
 from tlkeras.evaluation.blocks import Table, page_as_markdown
-from tlkeras.evaluation.comparison_tables import calibration_table
+from tlkeras.evaluation.comparison_tables import calibration_table, comes_from
 from tlkeras.evaluation.tables import BASELINE, SCORES
 from tlkeras.experiment import PIXELS
 from tlkeras.reporting.scoring import pair_cells, score_cells
@@ -52,8 +52,9 @@ def test_the_figures_of_a_cell_are_those_of_its_predictions_with_their_intervals
     with_ends = scores.dropna(subset=["low", "high"]).astype({"value": float, "low": float, "high": float})
     assert (with_ends["low"] <= with_ends["high"]).all()
     row = with_ends.query("metric == 'accuracy' and part == 'test' and method == 'frozen'")
-    interval = tl.bootstrap(TEST, metrics=["accuracy"]).loc["accuracy", ["low", "high"]]
-    assert row[["low", "high"]].to_numpy().tolist() == [interval.tolist()]
+    interval = tl.intervals(TEST, metrics=["accuracy"]).loc["accuracy", ["low", "high"]]
+    assert row[["low", "high"]].to_numpy()[0] == pytest.approx(interval.to_numpy())
+    assert row["groups"].tolist() == [8]
     assert set(with_ends["part"]) == {"test", "val"}  # seconds, memory and the log of the training have no interval
 
 
@@ -221,7 +222,9 @@ def test_of_many_cells_those_that_share_network_or_method_or_are_on_pixels_are_p
         for cell, seeds in rights.items()
         for seed, rows in enumerate(seeds)
     }
-    table = pair_cells(predicted, "test")
+    both = pair_cells(predicted, "test")
+    assert list(dict.fromkeys(both["metric"])) == ["accuracy", "roc_auc"]  # nothing is adjusted without validation
+    table = both[both["metric"] == "accuracy"]
     assert table[["first_method", "second_method"]].to_numpy().tolist() == [
         ["frozen, vgg16", "fine_tuned, vgg16"],
         ["frozen, vgg16", "frozen, mobilenetv2_035"],
@@ -237,7 +240,6 @@ def test_of_many_cells_those_that_share_network_or_method_or_are_on_pixels_are_p
     # Means over two seeds: (6 + 4) / 16, (8 + 6) / 16, (5 + 5) / 16, (7 + 7) / 16; of seed 0 alone: 8 / 8, 5 / 8.
     assert table["first"].tolist() == [10 / 16, 10 / 16, 10 / 16, 1, 14 / 16, 5 / 8, 10 / 16, 1]
     assert table["second"].tolist() == [14 / 16, 10 / 16, 14 / 16, 1, 14 / 16, 1, 14 / 16, 7 / 8]
-    assert set(table["metric"]) == {"accuracy"}
     # Holm: the smallest p eight times, the next seven times, ..., and never below the one before.
     steps = [min(1, (8 - i) * p) for i, p in enumerate(sorted(table["p"]))]
     assert sorted(table["p_holm"]) == pytest.approx(np.maximum.accumulate(steps))
@@ -245,7 +247,7 @@ def test_of_many_cells_those_that_share_network_or_method_or_are_on_pixels_are_p
 
 def test_of_few_cells_every_two_are_paired():
     keys = [CellKey("vgg16", "frozen", 0), CellKey("resnet50", "fine_tuned", 0)]
-    (row,) = pair_cells({key: {"test": TEST} for key in keys}, "test").to_dict("records")
+    row, _ = pair_cells({key: {"test": TEST} for key in keys}, "test").to_dict("records")
     assert (row["first_method"], row["second_method"]) == ("frozen, vgg16", "fine_tuned, resnet50")
 
 
@@ -253,9 +255,44 @@ def test_seed_stands_beside_the_same_seed_whatever_ran_first():
     first, second = {0: right_in(range(2)), 1: right_in(range(8))}, {1: right_in(range(8)), 0: right_in(range(2))}
     predicted = {CellKey("vgg16", "a", seed): {"test": part} for seed, part in first.items()}
     predicted |= {CellKey("vgg16", "b", seed): {"test": part} for seed, part in second.items()}
-    (row,) = pair_cells(predicted, "test").to_dict("records")
+    row, _ = pair_cells(predicted, "test").to_dict("records")
     assert (row["difference"], row["p"]) == (0, 1)
-    assert np.isnan([row["low"], row["high"]]).all()  # no draw gives another difference
+
+
+def test_what_is_fitted_to_validation_images_moves_the_line_and_no_rank(tmp_path):
+    # NORMAL scores .2 and PNEUMONIA .4 are both called NORMAL; on validation the line lies between them.
+    labels = np.arange(40) % 2
+    probs = np.where(labels == 1, 0.4, 0.2) + np.linspace(0, 0.05, 40)
+    low = {part: with_probs(labels, probs) for part in ("val", "test")}
+    scores = scored(tmp_path, {KEY: low})
+    test, val = of(scores, "frozen", "test"), of(scores, "frozen", "val")
+    assert (test["accuracy"], test["accuracy_adjusted"], test["balanced_accuracy_adjusted"]) == (0.5, 1, 1)
+    assert test["roc_auc"] == 1
+    assert 0.25 < val["threshold"] < 0.4
+    right = {part: with_probs(labels, probs + 0.2) for part in ("val", "test")}
+    predicted = {KEY: low, CellKey("vgg16", "fine_tuned", 0): right}
+    table = pair_cells(predicted, "test").set_index("metric")
+    assert table["difference"].to_dict() == {"accuracy": 0.5, "accuracy_adjusted": 0, "roc_auc": 0}
+    assert comes_from(table) == "the threshold"
+
+
+def with_probs(labels, positive):
+    samples = tl.Samples(tuple(f"{i}.png" for i in range(len(labels))), labels, ("NORMAL", "PNEUMONIA"))
+    return tl.Predictions(samples, np.stack([1 - positive, positive], axis=1).astype(np.float32))
+
+
+def test_seeds_have_one_interval_of_their_own_and_one_of_their_mean(tmp_path):
+    keys = [KEY, CellKey("vgg16", "frozen", 1)]
+    parts = [right_in(range(6)), right_in(range(3))]
+    scores = scored(tmp_path, {key: {"test": part} for key, part in zip(keys, parts, strict=True)})
+    rows = scores.query("metric == 'accuracy' and method == 'frozen' and part == 'test'").set_index("seed")
+    together = tl.intervals(parts, metrics=["accuracy"]).loc["accuracy"]
+    for seed, part in enumerate(parts):
+        alone = tl.intervals(part, metrics=["accuracy"]).loc["accuracy"]
+        assert rows.loc[seed, ["value", "low", "high"]].tolist() == pytest.approx(alone.tolist()[:3])
+        assert rows.loc[seed, ["seeds", "seeds_low", "seeds_high"]].tolist() == pytest.approx(
+            [2, together["low"], together["high"]]
+        )
 
 
 @pytest.mark.parametrize(

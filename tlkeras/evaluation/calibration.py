@@ -1,11 +1,12 @@
-"""Whether probabilities mean what they say, and one number, fitted on validation images, that makes them mean more."""
+"""Whether probabilities mean what they say, and what makes them mean more: a temperature, and offsets of the classes,
+fitted to validation images."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
 
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.weighted_scores import ECE_BINS, equal_mass_sums
@@ -61,6 +62,59 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
             "the validation samples leave it undefined: then keep the probabilities as they are."
         )
     return Predictions(predictions.samples, softmax(_logits(predictions) / temperature, axis=1).astype(np.float32))
+
+
+def fit_offsets(val: Predictions) -> np.ndarray:
+    """What has to be added to the logarithms of the classes' probabilities for them to have the validation samples'
+    class shares: offsets b for which softmax(log(probs) + b) has the least log loss on them.
+
+    There the mean probability of each class is its share. Of two classes this is a threshold, see `threshold`; of
+    several it adjusts the class priors that training gave the classifier (Saerens, Latinne & Decaestecker, Neural
+    Computation 14, 2002, with the labels at hand; the bias of Alexandari, Kundaje & Shrikumar, ICML 2020). What two
+    classifiers differ in after it is not where they draw the line.
+
+    Args:
+        val: labelled predictions of samples that neither trained the classifier nor test it.
+
+    Returns:
+        float64 (k,), mean 0; NaN where the samples lack a class, whose offset would fall for ever.
+
+    Raises:
+        InputError: what `metrics.score` refuses.
+    """
+    check_scorable(val)
+    labels, logits, k = val.samples.labels, _logits(val), len(val.samples.class_names)
+    shares = np.bincount(labels, minlength=k) / len(labels)
+    if not shares.all():
+        return np.full(k, np.nan)
+
+    def loss(offsets: np.ndarray) -> tuple[float, np.ndarray]:
+        scaled = log_softmax(logits + offsets, axis=1)
+        return -scaled[np.arange(len(labels)), labels].mean(), np.exp(scaled).mean(axis=0) - shares
+
+    found = minimize(loss, np.zeros(k), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return found - found.mean()
+
+
+def at_offsets(predictions: Predictions, offsets: np.ndarray) -> Predictions:
+    """The predictions with softmax(log(probs) + offsets), and the classes predicted by that.
+
+    Raises:
+        InputError: `offsets` are not k finite numbers.
+    """
+    offsets = np.asarray(offsets, dtype=np.float64)
+    k = len(predictions.samples.class_names)
+    if offsets.shape != (k,) or not np.isfinite(offsets).all():
+        raise InputError(
+            f"offsets: received {offsets.tolist()}; accepted are {k} finite numbers, one for each class. `fit_offsets` "
+            "gives NaN where the validation samples lack a class: then keep the probabilities as they are."
+        )
+    return Predictions(predictions.samples, softmax(_logits(predictions) + offsets, axis=1).astype(np.float32))
+
+
+def threshold(offsets: np.ndarray, label: int) -> float:
+    """Of two classes, the probability of class `label` above which `at_offsets` predicts it, 0..1."""
+    return float(expit(offsets[1 - label] - offsets[label]))
 
 
 def reliability_table(predictions: Predictions, bins: int = ECE_BINS) -> pd.DataFrame:

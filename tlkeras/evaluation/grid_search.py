@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.statistics import bootstrap
+from tlkeras.evaluation.statistics import intervals
 from tlkeras.schema import InputError, Predictions, Samples
 
 SETTING_PREFIX = "setting_"  # out_of_fold.csv holds one column `setting_<number>` per setting
@@ -24,7 +24,7 @@ def fold_results(out_of_fold: pd.DataFrame, settings: Sequence[Mapping[str, Any]
 
     Returns:
         One row per setting and fold: a column per name, fold, n (images), accuracy (0..1), and the setting's
-        accuracy_low and accuracy_high, a 95 % bootstrap interval over all images, by group; see `statistics.bootstrap`.
+        accuracy_low and accuracy_high, a 95 % interval over the groups of all images; see `statistics.intervals`.
 
     Raises:
         InputError: a setting has no column.
@@ -35,8 +35,8 @@ def fold_results(out_of_fold: pd.DataFrame, settings: Sequence[Mapping[str, Any]
         if column not in out_of_fold:
             raise InputError(f"out_of_fold: there is no column {column}; run the search again.")
         correct = (out_of_fold[column] == out_of_fold["label"]).to_numpy()
-        found = bootstrap(_as_predictions(correct, out_of_fold), metrics=("accuracy",))
-        _, low, high = found.loc["accuracy"]
+        found = intervals(_as_predictions(correct, out_of_fold), metrics=("accuracy",))
+        _, low, high, _ = found.loc["accuracy"]
         for fold, of_fold in pd.Series(correct).groupby(out_of_fold["fold"].to_numpy()):
             rows.append(
                 {

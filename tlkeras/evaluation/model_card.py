@@ -12,7 +12,7 @@ import pandas as pd
 
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text, bullets
 from tlkeras.evaluation.metrics import check_scorable
-from tlkeras.evaluation.statistics import bootstrap
+from tlkeras.evaluation.statistics import intervals
 from tlkeras.evaluation.tables import OURS, format_figures
 from tlkeras.schema import InputError, Predictions
 
@@ -103,7 +103,7 @@ def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:
     for part, predictions in tested.items():
         counts = predictions.samples.class_counts()
         metrics = ["accuracy", "balanced_accuracy", *(f"{metric}_{name}" for name in counts for metric in _OF_CLASS)]
-        figures = bootstrap(predictions, metrics=metrics)
+        figures = intervals(predictions, metrics=metrics)
         shown = {
             metric: format_figures(pd.Series([value, np.nan, low, high], OURS), ".3f")
             for metric, value, low, high in figures[["value", "low", "high"]].itertuples()
@@ -118,4 +118,4 @@ def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:
             f"{counts[commonest] / len(predictions):.3f}."
         )
         blocks += [Text(words), Table(table)]
-    return [*blocks, Text("In brackets: 95 % bootstrap interval, drawn by patient or lesion where these are known.")]
+    return [*blocks, Text("In brackets: 95 % interval over patients or lesions where these are known.")]

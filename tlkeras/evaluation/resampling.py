@@ -1,54 +1,68 @@
-"""Whole groups (patients, lesions) drawn with replacement, and what a figure is on each draw."""
+"""Whole groups (patients, lesions), numbered alike in all parts, and left out one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.weighted_scores import weighted_scores
+from tlkeras.evaluation.weighted_scores import OF_CLASS, weighted_scores
 from tlkeras.schema import Predictions
 
-ROUNDING = 1e-12  # differences of figures below this are those of summing in another order
-MOST_UNDEFINED = 0.05  # the share of draws without a value up to which the others are taken for all
 NUMBERS_AT_ONCE = 4_000_000  # of float64: 32 MB in each of a few arrays
+MOST_UNITS = 2000  # beyond, groups are left out some at a time, so that the time grows with the images alone
 
 
-def figures_of_draws(
-    tuples: Sequence[Sequence[Predictions]],
-    positive_class: str | None,
-    metrics: Sequence[str],
-    draws: int,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """The figures of bootstrap draws of the groups.
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """The figures of one method's seeds as they are, and with each unit left out.
+
+    Attributes:
+        figures: float64 (seeds, metrics).
+        without: float64 (seeds, metrics, units); where a seed's part lacks the unit, its figures as they are.
+        present: bool (seeds, units), whether the seed's part has the unit. Units are groups, or, of more than
+            `MOST_UNITS`, random sets of them.
+    """
+
+    figures: np.ndarray
+    without: np.ndarray
+    present: np.ndarray
+
+    def of_seed(self, number: int) -> LeftOut:
+        """One seed alone, with the units of its part."""
+        here = self.present[number]
+        return LeftOut(self.figures[[number]], self.without[number][None, :, here], self.present[number][None, here])
+
+
+def leave_out(
+    parts: Sequence[Predictions], positive_class: str | None, metrics: Sequence[str], rng: np.random.Generator
+) -> LeftOut:
+    """The figures of each seed's predictions, and those without each group.
 
     Args:
-        tuples: for each seed the predictions of every method, all on the same samples.
+        parts: the predictions of each seed; their samples may differ, as where each seed has a split of its own.
         positive_class: see `metrics.score`.
         metrics: likewise.
-        draws: how many.
-        rng: the groups are drawn from it; all seeds, methods and metrics see the same draws.
-
-    Returns:
-        {metric: (methods, draws)}, means over the seeds; NaN with fewer than two groups.
+        rng: draws the sets that more than `MOST_UNITS` groups are left out in (delete-a-group jackknife: Kott, Journal
+            of Official Statistics 17, 2001).
     """
-    units, n_units = group_numbers([methods[0] for methods in tuples])
-    found = []
-    for at_once in _chunks(draws, max(n_units, *(len(unit) for unit in units))):
-        drawn = rng.integers(0, n_units, (at_once, n_units)) + n_units * np.arange(at_once)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=at_once * n_units).reshape(at_once, n_units)
-        found.append(
-            [
-                [figures_under(one, times[:, unit], positive_class, metrics) for one in methods]
-                for methods, unit in zip(tuples, units, strict=True)
-            ]
-        )
-    figures = np.concatenate([np.mean(chunk, axis=0) for chunk in found], axis=-1)  # (methods, metrics, draws)
-    if n_units < 2:
-        figures[:] = np.nan
-    return {metric: figures[:, i] for i, metric in enumerate(metrics)}
+    units, n_groups = group_numbers(parts)
+    n_units = n_groups
+    if n_groups > MOST_UNITS:
+        n_units, sets = MOST_UNITS, rng.permutation(n_groups) % MOST_UNITS
+        units = [sets[unit] for unit in units]
+    figures, without = [], []
+    for part, unit in zip(parts, units, strict=True):
+        figures.append(figures_under(part, np.ones((1, len(part))), positive_class, metrics)[:, 0])
+        found = [
+            figures_under(part, unit != numbers[:, None], positive_class, metrics)
+            for numbers in in_chunks(n_units, len(part))
+        ]
+        without.append(np.concatenate(found, axis=1))
+    present = np.stack([np.isin(np.arange(n_units), unit) for unit in units])
+    return LeftOut(np.stack(figures), np.stack(without), present)
 
 
 def figures_under(
@@ -60,32 +74,33 @@ def figures_under(
     return np.stack(list(found.values()))
 
 
-def percentile_intervals(draws: Mapping[str, np.ndarray], level: float) -> pd.DataFrame:
-    """Columns low and high, one row per metric; NaN where more than `MOST_UNDEFINED` of its draws are, or all agree."""
-    ends = {}
-    for metric, values in draws.items():
-        defined = values[~np.isnan(values)]
-        # Draws that all agree tell nothing: what never occurred among these images cannot be drawn.
-        told = len(defined) >= (1 - MOST_UNDEFINED) * len(values) and np.ptp(defined) > ROUNDING
-        ends[metric] = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) if told else [np.nan, np.nan]
-    return pd.DataFrame.from_dict(ends, orient="index", columns=["low", "high"], dtype=np.float64)
-
-
 def group_numbers(parts: Sequence[Predictions]) -> tuple[list[np.ndarray], int]:
     """For each part the number of every row's group, the same for one group in all parts, and how many there are.
 
     A sample whose group is unknown is a group of its own, known by its sample_id.
     """
-    names = [
-        [
-            f"image {sample_id}" if group == "" else f"group {group}"
-            for sample_id, group in zip(part.samples.sample_ids, groups_of(part), strict=True)
-        ]
-        for part in parts
-    ]
-    every = np.array([name for of_part in names for name in of_part], dtype=object)
-    numbers, found = pd.factorize(every, sort=True)  # so that the order of the rows changes no draw
+    names = [unit_names(part) for part in parts]
+    numbers, found = pd.factorize(np.concatenate(names), sort=True)  # so that the order of the rows changes no draw
     return np.split(numbers, np.cumsum([len(of_part) for of_part in names])[:-1]), len(found)
+
+
+def unit_names(part: Predictions) -> np.ndarray:
+    """What each row is drawn, or left out, with: object (n,) of str, its group, or where that is unknown itself."""
+    ids, groups = part.samples.sample_ids, groups_of(part)
+    return np.array(
+        [f"image {i}" if group == "" else f"group {group}" for i, group in zip(ids, groups, strict=True)], dtype=object
+    )
+
+
+def count_groups(parts: Sequence[Predictions], metric: str) -> int:
+    """How many groups a figure rests on: those that hold the class it is of ("recall_<class>"), otherwise all."""
+    names = parts[0].samples.class_names
+    of_class = [label for label, name in enumerate(names) if metric in {f"{kind}_{name}" for kind in OF_CLASS}]
+    found = set()
+    for part in parts:
+        rows = np.isin(part.samples.labels, of_class) if of_class else slice(None)
+        found.update(unit_names(part)[rows])
+    return len(found)
 
 
 def groups_of(predictions: Predictions) -> np.ndarray:
@@ -96,14 +111,7 @@ def groups_of(predictions: Predictions) -> np.ndarray:
     return np.where(pd.isna(groups), "", groups).astype(str).astype(object)
 
 
-def draws_at_once(numbers_each: int) -> int:
-    """How many draws of so many numbers each are held in memory together."""
-    return max(1, NUMBERS_AT_ONCE // numbers_each)
-
-
-def _chunks(total: int, numbers_each: int) -> Iterator[int]:
-    """How many of `total` draws, of so many numbers each, are made at once."""
-    at_once = draws_at_once(numbers_each)
-    while total > 0:
-        yield min(at_once, total)
-        total -= at_once
+def in_chunks(total: int, numbers_each: int) -> Iterator[np.ndarray]:
+    """The numbers below `total`, some at a time: as many draws, of `numbers_each` numbers, as memory shall hold."""
+    at_once = max(1, NUMBERS_AT_ONCE // numbers_each)
+    return (np.arange(start, min(start + at_once, total)) for start in range(0, total, at_once))

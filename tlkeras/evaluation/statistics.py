@@ -7,55 +7,161 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
+from scipy.stats import t as student
 
-from tlkeras.evaluation.metrics import score
-from tlkeras.evaluation.pairs import aligned_pairs, mcnemar_p, permutation_p
-from tlkeras.evaluation.resampling import figures_of_draws, percentile_intervals
+from tlkeras.evaluation.metrics import check_scorable, score
+from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
+from tlkeras.evaluation.resampling import LeftOut, count_groups, leave_out
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.schema import InputError, Predictions
 from tlkeras.seeds import generator
 
+FEW_GROUPS = 20  # below, intervals of some figures cover clearly less than they say; see assets/benchmark/coverage.md
+ROUNDING = 1e-12  # differences of figures below this are those of summing in another order
+# Where a figure lies; outside no interval reaches. Figures not named here lie in 0..1.
+_RANGES = {
+    "log_loss": (0, np.inf),
+    "balanced_log_loss": (0, np.inf),
+    "brier": (0, 2),
+    "matthews": (-1, 1),
+    "kappa": (-1, 1),
+}
+WITHOUT_INTERVAL = ("n", "ece", "ece_by_chance")
 
-def bootstrap(
-    predictions: Predictions,
+
+def intervals(
+    predictions: Predictions | Sequence[Predictions],
     *,
     positive_class: str | None = None,
     metrics: Iterable[str] | None = None,
     level: float = 0.95,
-    draws: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Percentile bootstrap intervals of the figures of `metrics.score`, drawn over groups.
+    """The figures of `metrics.score` with intervals over groups, and over seeds where there are several.
 
-    Images of one patient or lesion are alike, so whole groups are drawn with replacement, as many as there are, and a
-    figure is that of all images drawn. An image whose group is unknown is a group of its own. All figures see the same
-    draws.
-    Percentile interval: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. Whole clusters as the
-    unit: Davison & Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
+    Images of one patient or lesion are alike, so the groups are the units: how far a figure moves when each of them is
+    left out gives its standard error (jackknife: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+    11), and the interval is that of Student's t around its logit (of losses the logarithm), which keeps it inside the
+    figure's range. A few groups that matter much more than the others count as few: there are 2 / (kurtosis - 1)
+    degrees of freedom for each group, from the kurtosis of how far the groups move the figure, and at most one less
+    than there are groups (Satterthwaite 1946; O'Neill, The American Statistician 68, 2014). By simulation this covers
+    better than percentile, BCa and studentised bootstrap intervals where there are few groups, and as they do where
+    there are many (assets/benchmark/coverage.md). An image whose group is unknown is a group of its own.
+
+    With several seeds the value is the mean over the seeds, and the interval holds both what other images and what
+    other seeds would have given: the variances over groups and over seeds, less that of their common part, and never
+    less than either (two-way clustering: Cameron, Gelbach & Miller, Journal of Business & Economic Statistics 29,
+    2011), with Satterthwaite's degrees of freedom.
 
     Args:
-        predictions: labelled, at least one sample.
+        predictions: labelled, at least one sample; or those of each seed of one method.
         positive_class: see `metrics.score`.
         metrics: the figures wanted, in this order; None gives all of `metric_names` but n.
-        level: the share of draws inside the interval, between 0 and 1.
-        draws: bootstrap draws.
-        seed: the intervals are a function of the predictions and this.
+        level: how often such intervals hold the true figure, between 0 and 1.
+        seed: of more than 2,000 groups, random sets are left out, drawn from it.
 
     Returns:
-        float64, index "metric", columns value (of the images as they are), low and high. The ends are NaN with fewer
-        than two groups, which say nothing about their spread, and where more than 5 % of the draws leave the figure
-        undefined (a class that few groups hold); where fewer do, they are of the draws that have it. Where all
-        draws give one figure, both are NaN too: where every prediction is right, a bootstrap cannot see the errors that
-        did not occur (of n images all right, up to 3 / n may well be wrong among others).
+        float64, index "metric", columns value, low, high and groups (how many the figure rests on; for figures of one
+        class those that hold it). The ends are NaN
+
+        - with fewer than two groups, which say nothing about their spread;
+        - where without one of the groups the figure would be undefined (a class that one group alone holds);
+        - where leaving out changes nothing: where every prediction is right, the errors that did not occur cannot be
+          seen (of n images all right, up to 3 / n may well be wrong among others);
+        - for the calibration error, which chance moves in one direction, away from 0: its `ece_by_chance` says how far.
 
     Raises:
-        InputError: what `metrics.score` refuses, or `level` or `draws` out of range.
+        InputError: what `metrics.score` refuses, seeds of other classes, or `level` out of range.
     """
-    _check_options(level, draws=draws)
-    wanted = metric_names(predictions.samples.class_names, positive_class)[1:] if metrics is None else tuple(metrics)
-    table = score(predictions, positive_class, wanted).to_frame()
-    found = figures_of_draws([[predictions]], positive_class, wanted, draws, generator(seed, "bootstrap"))
-    return table.join(percentile_intervals({metric: values[0] for metric, values in found.items()}, level))
+    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    return seed_intervals(parts, positive_class=positive_class, metrics=metrics, level=level, seed=seed)[-1]
+
+
+def seed_intervals(
+    parts: Sequence[Predictions],
+    *,
+    positive_class: str | None = None,
+    metrics: Iterable[str] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[pd.DataFrame]:
+    """`intervals` of each seed alone and, last, of all of them together (of one seed the same again)."""
+    _check_level(level)
+    if not parts:
+        raise InputError("predictions: received an empty list; accepted are predictions, or those of each seed.")
+    for part in parts:
+        check_scorable(part)
+    names = parts[0].samples.class_names
+    for part in parts[1:]:
+        if part.samples.class_names != names:
+            raise InputError(
+                f"predictions: the seeds' classes differ, {list(names)} and {list(part.samples.class_names)}."
+            )
+    wanted = metric_names(names, positive_class)[1:] if metrics is None else tuple(metrics)
+    measured = [metric for metric in wanted if metric not in WITHOUT_INTERVAL]
+    left_out = leave_out(parts, positive_class, measured, generator(seed, "intervals")) if measured else None
+
+    def table(chosen: Sequence[Predictions], found: LeftOut | None) -> pd.DataFrame:
+        values = np.mean([score(part, positive_class, wanted) for part in chosen], axis=0)
+        groups = [float(count_groups(chosen, metric)) for metric in wanted]
+        index = pd.Index(wanted, name="metric")
+        of_chosen = pd.DataFrame({"value": values, "low": np.nan, "high": np.nan, "groups": groups}, index=index)
+        if found is not None:
+            of_chosen.loc[measured, ["low", "high"]] = ends(found, measured, level)
+        return of_chosen
+
+    each = [table([part], left_out and left_out.of_seed(number)) for number, part in enumerate(parts)]
+    return [*each, table(parts, left_out) if len(parts) > 1 else each[0]]
+
+
+def ends(left_out: LeftOut, metrics: Sequence[str], level: float = 0.95) -> np.ndarray:
+    """Both ends of the interval of each metric, float64 (metrics, 2); see `intervals`."""
+    n_seeds, n_metrics, n_units = left_out.without.shape
+    found = np.full((n_metrics, 2), np.nan)
+    if n_units < 2:
+        return found
+    moved = left_out.figures[:, :, None] - left_out.without  # how far each unit moves each seed's figure
+    of_groups, freedom = _over_groups(moved.mean(axis=0))
+    variance = of_groups
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if n_seeds > 1:
+            of_seeds = left_out.figures.var(axis=0, ddof=1) / n_seeds
+            common = _over_groups(moved / n_seeds)[0].sum(axis=0)
+            variance = np.max([of_groups + of_seeds - common, of_groups, of_seeds], axis=0)
+            freedom = np.clip(
+                variance**2 / (of_groups**2 / freedom + of_seeds**2 / (n_seeds - 1)), 1, np.maximum(freedom, 1)
+            )
+        reach = student.ppf((1 + level) / 2, freedom) * np.sqrt(variance)
+    for i, metric in enumerate(metrics):
+        # What never occurred among these images cannot be seen by leaving some of them out.
+        if np.isfinite(reach[i]) and np.sqrt(variance[i]) > ROUNDING:
+            found[i] = _around(left_out.figures[:, i].mean(), reach[i], *_RANGES.get(metric, (0, 1)))
+    return found
+
+
+def _over_groups(moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The jackknife's variance over the last axis, and its degrees of freedom."""
+    n_units = moved.shape[-1]
+    squares = np.square(moved)
+    mean, of_fourth = squares.mean(axis=-1), np.square(squares).mean(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kurtosis = of_fourth / np.square(mean)
+        freedom = 2 * n_units / np.maximum(kurtosis - 1, 0)
+    return (n_units - 1) * mean, np.clip(freedom, 1, n_units - 1)
+
+
+def _around(value: float, reach: float, least: float, most: float) -> tuple[float, float]:
+    """value -+ reach, made on a scale on which the range least..most has no end."""
+    if not least < value < most:
+        return np.nan, np.nan
+    if np.isinf(most):
+        factor = np.exp(reach / (value - least))
+        return least + (value - least) / factor, least + (value - least) * factor
+    share = (value - least) / (most - least)
+    step = reach / (most - least) / (share * (1 - share))
+    low, high = expit(logit(share) + np.array([-step, step]))
+    return least + low * (most - least), least + high * (most - least)
 
 
 def paired(
@@ -65,43 +171,52 @@ def paired(
     metrics: Iterable[str] = ("accuracy",),
     positive_class: str | None = None,
     level: float = 0.95,
-    draws: int = 2000,
     permutations: int = 9999,
     seed: int = 0,
 ) -> pd.DataFrame:
     """What two methods make of the same images: how far apart they are, and whether chance would do as much.
 
     p is that of a permutation test: if the methods were alike, it would not matter which of them said what, so for
-    every group (patient, lesion; an image of unknown group is one) both methods' predictions change places or not by a
+    every group (patient, lesion; an image of unknown group is one) both methods' answers change places or not by a
     coin, and p is how often the difference is then at least as far from 0 as it is (two-sided; Good, Permutation,
-    Parametric and Bootstrap Tests of Hypotheses, 2005; `scipy.stats.permutation_test`: every choice where there are at
-    most `permutations`, otherwise (b + 1) / (permutations + 1)). low and high are the percentile bootstrap interval of
-    the difference, both methods on the same draws of groups, see `bootstrap`. Images are drawn again, trainings are
-    not: all is said of these classifiers, and what another seed would have trained is not in it.
+    Parametric and Bootstrap Tests of Hypotheses, 2005). What is exchanged, and so what "alike" means, is
+
+    - for figures of decisions (accuracy, F1, ...) the predicted class;
+    - for ROC AUC and average precision the rank that the image has among all images under each method, as the figures
+      look at nothing else (Bandos, Rockette & Gur, Statistics in Medicine 24, 2005): no increasing change of one
+      method's probabilities, such as a temperature, moves p;
+    - for log loss, Brier score and calibration error the probabilities as they are, whose scale is what they measure.
+
+    low and high hold every difference that the same test, with that difference taken off, would not refuse at 1 -
+    level, so that 0 lies outside exactly where p is at most 1 - level. Images are drawn again, trainings are not: all
+    is said of these classifiers, and what another seed would have trained is not in it.
 
     Args:
         first: a method's predictions, or those of its seeds: then every figure is the mean over the seeds, and a group
-            changes places, or is drawn, in all seeds together.
+            changes places in all seeds together.
         second: the other method's on the same samples, in any order; seed i of one stands beside seed i of the other.
         metrics: figures of `metrics.score`.
         positive_class: see `metrics.score`.
-        level: the share of draws inside the interval, between 0 and 1.
-        draws: bootstrap draws.
-        permutations: random permutations.
+        level: how often such intervals hold the true difference, between 0 and 1.
+        permutations: how many are drawn; where there are no more choices than that, each is made once instead.
         seed: the table is a function of the predictions and this.
 
     Returns:
-        float64, index "metric", columns first, second, difference (second - first), low, high, p, and mcnemar_p:
-        McNemar's exact test (the binomial test of the images that one method alone has right), in the row "accuracy",
-        where there is one seed and every group has one image: it takes images for independent. NaN is what is not
-        defined; p is NaN where more than 5 % of the permutations leave the figure undefined, and fewer count as at
-        least as far.
+        float64, index "metric", columns first, second, difference (second - first), low, high, p, groups (how many
+        change places), and mcnemar_p: McNemar's exact test (the binomial test of the images that one method alone has
+        right), in the row "accuracy", where there is one seed and every group has one image: it takes images for
+        independent. NaN is what is not defined; p and interval are where more than 5 % of the permutations leave the
+        figure undefined, and fewer count as at least as far. The smallest p is 1 / (permutations + 1), or, where each
+        of 2**groups choices is made, 2 / 2**groups: with five groups or fewer none reaches .05, and the ends at 95 %
+        are NaN, for no difference is refused.
 
     Raises:
-        InputError: what `metrics.score` refuses, samples that are not the same, lists of different lengths, or `level`,
-            `draws` or `permutations` out of range.
+        InputError: what `metrics.score` refuses, samples that are not the same, lists of different lengths, or `level`
+            or `permutations` out of range.
     """
-    _check_options(level, draws=draws, permutations=permutations)
+    _check_level(level)
+    if not isinstance(permutations, int | np.integer) or permutations < 1:
+        raise InputError(f"permutations: received {permutations!r}; accepted is a whole number of at least 1.")
     wanted = tuple(dict.fromkeys(metrics))
     pairs = aligned_pairs(first, second)
     table = pd.DataFrame(
@@ -112,14 +227,13 @@ def paired(
         index=pd.Index(wanted, name="metric"),
     )
     table["difference"] = table["second"] - table["first"]
-    found = figures_of_draws(pairs, positive_class, wanted, draws, generator(seed, "paired", "draws"))
-    table = table.join(percentile_intervals({metric: values[1] - values[0] for metric, values in found.items()}, level))
-    table["p"] = [
-        permutation_p(pairs, metric, positive_class, permutations, generator(seed, "paired", "permutations"))
+    table[["low", "high", "p"]] = [
+        exchange(pairs, metric, positive_class, level, permutations, generator(seed, "paired", "permutations"))
         if np.isfinite(table.loc[metric, "difference"])
-        else np.nan
+        else (np.nan,) * 3
         for metric in wanted
     ]
+    table["groups"] = float(count_groups([one for one, _ in pairs], "accuracy"))
     table["mcnemar_p"] = [mcnemar_p(pairs) if metric == "accuracy" else np.nan for metric in wanted]
     return table
 
@@ -199,9 +313,6 @@ def baseline(train_counts: Mapping[str, int], predictions: Predictions) -> Predi
     return Predictions(predictions.samples, np.tile(shares, (len(predictions), 1)))
 
 
-def _check_options(level: float, **counts: int) -> None:
-    if not 0 < level < 1:
-        raise InputError(f"level: received {level}; accepted is a number between 0 and 1, such as 0.95.")
-    for name, count in counts.items():
-        if not isinstance(count, int | np.integer) or count < 1:
-            raise InputError(f"{name}: received {count!r}; accepted is a whole number of at least 1, such as 2000.")
+def _check_level(level: float) -> None:
+    if not (isinstance(level, int | float | np.number) and 0 < level < 1):
+        raise InputError(f"level: received {level!r}; accepted is a number between 0 and 1, such as 0.95.")

@@ -1,5 +1,6 @@
 """The tables a reader sees, made from tidy scores: one row per protocol, method, backbone, part, seed and metric, with
-the metric's value and, where an interval was made, its ends low and high."""
+the metric's value and, where an interval was made, its ends low and high and the groups it is over. Where a cell has
+several seeds, each row has their number, seeds, and the ends seeds_low and seeds_high of the interval of their mean."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ import pandas as pd
 from tlkeras.schema import NOT_TESTS, InputError
 
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")
-SCORES = (*KEYS, "value", "low", "high")
+MEASURED = ("value", "low", "high", "groups", "seeds", "seeds_low", "seeds_high")
+SCORES = (*KEYS, *MEASURED)
 OURS = ("ours", "sd", "low", "high")
 FIGURES = (*OURS, "published")
 NOT_RUN = "not run"
@@ -19,6 +21,8 @@ NOT_DEFINED = "not defined"
 # What stands in a column: its title, the factor on the score, the format.
 METRICS = {
     "accuracy": ("accuracy, %", 100, ".1f"),
+    "accuracy_adjusted": ("accuracy, adjusted, %", 100, ".1f"),
+    "balanced_accuracy_adjusted": ("balanced accuracy, adjusted, %", 100, ".1f"),
     "balanced_accuracy": ("balanced accuracy, %", 100, ".1f"),
     "macro_f1": ("macro F1", 1, ".3f"),
     "weighted_f1": ("weighted F1", 1, ".3f"),
@@ -30,6 +34,8 @@ METRICS = {
     "balanced_log_loss": ("balanced log loss", 1, ".3f"),
     "brier": ("Brier", 1, ".3f"),
     "ece": ("ECE", 1, ".3f"),
+    "ece_by_chance": ("ECE by chance", 1, ".3f"),
+    "threshold": ("threshold", 1, ".3f"),
     "temperature": ("temperature", 1, ".2f"),
     "loss": ("loss", 1, ".3f"),
     "trainable_parameters": ("trainable parameters, phase 1", 1, ",.0f"),
@@ -42,9 +48,10 @@ METRICS = {
 }
 
 DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews", "kappa")
-PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier", "ece")
+PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier", "ece", "ece_by_chance")
 SCALED = ("log_loss", "brier", "ece")  # what a temperature changes
 AFTER_SCALING = "_after"  # behind a metric's name: with the temperature that was fitted to the validation images
+ADJUSTED = "_adjusted"  # behind a metric's name: with the classes' offsets that were fitted to the validation images
 # The cell that stands for no method at all: for every image the shares that the classes have among the training images.
 BASELINE = ("majority class", "none")
 COUNTED = ("parameters", "trainable_parameters", "epochs_allowed")  # not measured: without spread
@@ -72,7 +79,7 @@ def accuracy_table(
 
     Returns:
         float64, index "backbone", columns (method, figure) with the figures ours (mean over seeds), sd (over seeds,
-        n - 1; NaN with one seed), low, high (means over seeds) and published. What was not run or not published is NaN.
+        n - 1; NaN with one seed), low, high (of the mean) and published. What was not run or not published is NaN.
 
     Raises:
         InputError: a column is missing, or a score is there twice.
@@ -119,7 +126,8 @@ def format_accuracy_table(table: pd.DataFrame, baseline: str | None = None) -> p
 
 
 def metrics_table(scores: pd.DataFrame, *, part: str = "test", metrics: Sequence[str] = DECISIONS) -> pd.DataFrame:
-    """Several metrics of each cell for the eye, each as `measured` writes it, in the order of `scores`.
+    """Several metrics of each cell for the eye, each as `measured` writes it, in the order of `scores`; without those
+    that no cell has.
 
     Args:
         scores: tidy, of one or more protocols; see `accuracy_table`.
@@ -133,22 +141,24 @@ def metrics_table(scores: pd.DataFrame, *, part: str = "test", metrics: Sequence
     chosen = scores[scores["part"] == part]
     of_cells = by_cell(chosen, "protocol", "method", "backbone")
     seeds = chosen.groupby(["protocol", "method", "backbone"])["seed"].nunique()
+    had = [metric for metric in metrics if any(metric in figures for figures in of_cells.values())]
     rows = [
-        {"seeds": str(seeds[cell])} | {METRICS[metric][0]: measured(figures, metric) for metric in metrics}
+        {"seeds": str(seeds[cell])}
+        | {METRICS[metric][0]: measured(figures, metric) if metric in figures else "" for metric in had}
         for cell, figures in of_cells.items()
     ]
     return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(of_cells, names=["protocol", "method", "backbone"]))
 
 
 def by_cell(scores: pd.DataFrame, *keys: str) -> dict[tuple, dict[str, pd.DataFrame]]:
-    """{cell: {metric: its rows, one for each seed, with value, low and high}}, in the order of `scores`.
+    """{cell: {metric: its rows, one for each seed, with the columns `MEASURED`}}, in the order of `scores`.
 
     Args:
-        scores: tidy; see `accuracy_table`. Without low and high these are NaN.
+        scores: tidy; see `accuracy_table`. Of the measured columns but value, those that are missing are NaN.
         keys: the columns that tell one cell from another.
     """
-    numbers = scores.reindex(columns=[*scores.columns.union(["low", "high"], sort=False)])
-    numbers = numbers.astype(dict.fromkeys(("value", "low", "high"), float))
+    numbers = scores.reindex(columns=[*scores.columns.union(list(MEASURED), sort=False)])
+    numbers = numbers.astype(dict.fromkeys(MEASURED, float))
     return {
         cell: dict(iter(of_cell.groupby("metric", sort=False)))
         for cell, of_cell in numbers.groupby(list(keys), sort=False)
@@ -156,14 +166,21 @@ def by_cell(scores: pd.DataFrame, *keys: str) -> dict[tuple, dict[str, pd.DataFr
 
 
 def over_seeds(rows: pd.DataFrame | None, factor: float = 1) -> tuple[float, float, float, float]:
-    """(mean, standard deviation n - 1, low, high) over the seeds of one metric; the ends are means, too.
+    """(mean, standard deviation n - 1, low, high) over the seeds of one metric; the ends are those of the mean.
 
-    NaN where there is nothing, or where one seed leaves it undefined: a mean over fewer seeds is another figure.
+    NaN where there is nothing, or where one seed leaves it undefined: a mean over fewer seeds is another figure. The
+    ends are NaN, too, where the rows are not of all the seeds that the interval was made over.
     """
     if rows is None:
         return (np.nan,) * 4
-    values, low, high = (factor * rows[column] for column in ("value", "low", "high"))
-    return values.mean(skipna=False), values.std(skipna=False), low.mean(skipna=False), high.mean(skipna=False)
+    values = factor * rows["value"]
+    several = len(rows) > 1
+    low, high = (
+        factor * rows[column].iloc[0] for column in (("seeds_low", "seeds_high") if several else ("low", "high"))
+    )
+    if several and (rows["seeds"] != len(rows)).any():
+        low = high = np.nan
+    return values.mean(skipna=False), values.std(skipna=False), low, high
 
 
 def measured(

@@ -32,9 +32,11 @@ OVERALL = (
     "balanced_log_loss",
     "brier",
     "ece",
+    "ece_by_chance",
 )
 OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1")
 OF_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision")
+RANKED = ("roc_auc", "average_precision")  # of a class, these depend on the order of its probabilities alone
 
 
 def metric_names(class_names: Sequence[str], positive_class: str | None = None) -> tuple[str, ...]:
@@ -56,7 +58,9 @@ def weighted_scores(
     The calibration error has 15 bins of equal weight along the highest probability (equal mass: Nguyen & O'Connor,
     EMNLP 2015; Nixon et al., CVPR workshops 2019) and is the sum over the bins of |right - claimed| as a share of all
     weight. A row on a boundary counts on both sides by its parts, and rows of equal probability are one row with their
-    mean, so the figure depends on no order.
+    mean, so the figure depends on no order. Absolute values do not average out: chance alone, in each bin, adds to it.
+    ece_by_chance is what it adds where the probabilities are right, a sum over the bins of the mean absolute value of a
+    normal variable with the variance of right answers, rows taken for independent; an ece near it tells nothing.
 
     Args:
         labels: int (n,), 0..k-1.
@@ -87,6 +91,8 @@ def weighted_scores(
     figures |= _ranked(labels, probs, class_names, weights, positive, wanted)
     if "ece" in wanted:
         figures["ece"] = _calibration_error(labels, probs, weights)
+    if "ece_by_chance" in wanted:
+        figures["ece_by_chance"] = _calibration_error_by_chance(probs, weights)
     return {metric: figures[metric] for metric in wanted}
 
 
@@ -167,16 +173,15 @@ def _ranked(
     positive: int | None,
     wanted: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    metrics = ("roc_auc", "average_precision")
-    overall = any(metric in wanted for metric in metrics)
+    overall = any(metric in wanted for metric in RANKED)
     figures = {}
     for label, name in enumerate(class_names):
-        if overall or any(f"{metric}_{name}" in wanted for metric in metrics):
+        if overall or any(f"{metric}_{name}" in wanted for metric in RANKED):
             found = _areas(labels == label, probs[:, label], weights)
-            figures |= {f"{metric}_{name}": values for metric, values in zip(metrics, found, strict=True)}
+            figures |= {f"{metric}_{name}": values for metric, values in zip(RANKED, found, strict=True)}
     if overall:
         chosen = class_names if positive is None else [class_names[positive]]
-        figures |= {metric: np.mean([figures[f"{metric}_{name}"] for name in chosen], axis=0) for metric in metrics}
+        figures |= {metric: np.mean([figures[f"{metric}_{name}"] for name in chosen], axis=0) for metric in RANKED}
     return figures
 
 
@@ -203,12 +208,20 @@ def _calibration_error(labels: np.ndarray, probs: np.ndarray, weights: np.ndarra
     return ratio(np.abs(gaps).sum(axis=1), weights.sum(axis=1))
 
 
+def _calibration_error_by_chance(probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    top = probs.max(axis=1).astype(np.float64)
+    shares = ratio(weights, weights.sum(axis=1, keepdims=True))
+    # Bins of equal weight as above; the variance of a weighted sum has the weights squared.
+    variances = equal_mass_sums(top, shares * top * (1 - top), shares, ECE_BINS)
+    return np.sqrt(2 / np.pi * variances).sum(axis=1)
+
+
 def equal_mass_sums(position: np.ndarray, values: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
     """Sums of weight times value in bins of equal weight along `position`, the highest first; see `weighted_scores`.
 
     Args:
         position: float (n,).
-        values: float (n,).
+        values: float (n,), or (draws, n).
         weights: float (draws, n).
         bins: how many.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from tlkeras.evaluation.blocks import Block, Figure, Heading, Table, Text
 from tlkeras.evaluation.class_reports import class_reports_table
 from tlkeras.evaluation.f1 import format_f1_table
 from tlkeras.evaluation.reported_tables import format_reported_table, parts_table, reported_table
+from tlkeras.evaluation.statistics import FEW_GROUPS
 from tlkeras.evaluation.tables import (
     BASELINE,
     PROBABILITIES,
@@ -42,8 +43,8 @@ _PROTOCOLS = {
 }
 SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**"
 _ECE = (
-    "ECE is the calibration error over 15 bins of equally many images. Chance adds to it, so its interval lies high, "
-    "and need not hold the value itself. Brier is the sum over the classes (0 to 2)."
+    "ECE is the calibration error over 15 bins of equally many images. Chance alone moves it away from 0, by `ECE by "
+    "chance` where the probabilities are right, so it has no interval. Brier is the sum over the classes (0 to 2)."
 )
 MACRO_AUC = "ROC AUC is the macro average: each class against the rest, averaged over the classes."
 _TRAINING = (
@@ -56,10 +57,11 @@ _PREDICTED = (
     "the training log in the epoch that was kept. Peak memory is the process's."
 )
 _INTERVALS = (
-    "In brackets: 95 % percentile bootstrap interval (2,000 draws) over the images of the part, drawn by patient or "
-    "lesion where these are known; the mean over seeds where there are several; ± is their standard deviation. "
-    "No bracket stands where all draws give one figure, as where there was no error. `not run` and `not defined` say "
-    "so; nothing is filled in."
+    "In brackets: 95 % interval over groups (patients or lesions; an image without one counts by itself), as many as "
+    "the headings say: Student's t on the logit, from leaving out each group. Where there are several seeds the value "
+    "is their mean, ± their standard deviation, and the interval holds both what other groups and what other seeds "
+    "would have given. No bracket stands where no group changes the figure, as where there was no error, or where one "
+    "group alone holds a class. `not run` and `not defined` say so; nothing is filled in."
 )
 _BASELINE = (
     "`majority class` answers the commonest class of the training images every time; its probabilities are the shares "
@@ -70,11 +72,23 @@ _SCALED = (
     "al. 2017), of which a few tell little; it changes no decision. `before` is the network as it is, `after` with "
     "that temperature."
 )
+_THRESHOLD = (
+    "Accuracy asks where a method draws the line, ROC AUC only in which order it puts the images. `adjusted`: {how}, "
+    "fitted to the log loss of the validation images. A difference in accuracy without one in ROC AUC is one of the "
+    "line."
+)
+_TWO = "the probability of {positive} above which an image is called so is not 0.5 but the threshold beside"
+_SEVERAL = "the classes' prior probabilities are those of the validation images in place of those that training gave"
 _PAIRED = (
-    "Second minus first, in points of accuracy, on the same test images, with a 95 % bootstrap interval of the "
-    "difference; p by exchanging the two methods' predictions of whole patients or lesions (9,999 permutations), then "
-    "corrected by Holm's method over the rows of this table. All of it is said of these trained classifiers, over the "
-    "seeds named: what other seeds would have trained is not in it."
+    "Second minus first, in points of accuracy and in ROC AUC, on the same test images. p by exchanging the two "
+    "methods' answers (for ROC AUC their ranks) of whole patients or lesions (9,999 permutations), then corrected by "
+    "Holm's method over the rows of this table, each figure by itself; in brackets every difference that the "
+    "uncorrected test does not refuse at 5 %. `comes from` names what differs at a corrected p of at most .05. All of "
+    "it is said of these trained classifiers, over the seeds named: what other seeds would have trained is not in it."
+)
+_FEW = (
+    "**Few groups: the intervals of {part} are over {groups}. Below {few} such intervals hold the true figure less "
+    "often than in 95 of 100 samples, and tests find little.**"
 )
 
 
@@ -88,6 +102,7 @@ class Results:
         tables: {test part: f1_table where `experiment.shows_f1`, else accuracy_table}.
         bars: {test part: the PNG of its bar plot}.
         paired: {test part: the paired differences between cells, for the eye}; parts with a single cell have none.
+        thresholds: {test part: accuracy as it is and adjusted on validation, and ROC AUC, for the eye}.
         calibration: {test part: log loss, Brier and ECE before and after temperature scaling, for the eye}.
         rankings: {key: ranking_table} of the cells that searched a grid.
         audits: {seed: Audit} of the splits.
@@ -98,6 +113,7 @@ class Results:
     tables: Mapping[str, pd.DataFrame]
     bars: Mapping[str, Path] = field(default_factory=dict)
     paired: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    thresholds: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     calibration: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rankings: Mapping[CellKey, pd.DataFrame] = field(default_factory=dict)
     audits: Mapping[int, Audit] = field(default_factory=dict)
@@ -142,11 +158,25 @@ def _part_blocks(experiment: Experiment, protocol: str, results: Results, part: 
     blocks = blocks(experiment, protocol, part, table, scores)
     if part in results.bars:
         blocks += [Figure(results.bars[part], f"{_bars_words(table)} on {part}, as bars with intervals")]
+    groups = _groups(part, scores)
+    if groups and min(groups) < FEW_GROUPS:
+        blocks += [Text(_FEW.format(part=part, groups=_or(groups), few=FEW_GROUPS))]
     for backbone in dict.fromkeys(key.backbone for key in cells) if declared.grid else ():
         blocks += [
             Heading("Trees on pixels" if backbone == PIXELS else backbone, level=3),
             Table(grid_table(scores, declared.grid, backbone=backbone, part=part)),
         ]
+    if part in results.thresholds:
+        positive = experiment.positive_class_of(protocol)
+        names = list(next(iter(cells.values()))["facts"]["images"]["train"])
+        how = _TWO.format(positive=positive if positive in names else names[1]) if len(names) == 2 else _SEVERAL
+        blocks += [
+            Heading("Ranking and threshold", level=3),
+            Table(results.thresholds[part]),
+            Text(_THRESHOLD.format(how=how) + ("" if len(names) == 2 else f" {MACRO_AUC}")),
+        ]
+    if part in results.paired:
+        blocks += [Heading("Paired differences", level=3), Table(results.paired[part]), Text(_PAIRED)]
     blocks += [
         Heading("Every metric", level=3),
         Table(metrics_table(scores, part=part).droplevel("protocol")),
@@ -157,8 +187,6 @@ def _part_blocks(experiment: Experiment, protocol: str, results: Results, part: 
     blocks += [Text(_ECE if experiment.positive_class_of(protocol) else f"{_ECE} {MACRO_AUC}")]
     if part in results.calibration:
         blocks += [Heading("Temperature scaling", level=3), Table(results.calibration[part]), Text(_SCALED)]
-    if part in results.paired:
-        blocks += [Heading("Paired differences in accuracy", level=3), Table(results.paired[part]), Text(_PAIRED)]
     networks = {key: cell for key, cell in cells.items() if training_of(cell) is not None}
     if networks:
         trainings = _results(experiment, experiment.reported_for(protocol), networks, _of_networks(scores), part)
@@ -176,7 +204,7 @@ def _f1_blocks(
     experiment: Experiment, protocol: str, part: str, table: pd.DataFrame, scores: pd.DataFrame
 ) -> list[Block]:
     return [
-        Heading(f"F1 on {part} ({_counts(part, scores)} images)"),
+        Heading(f"F1 on {part} ({_counts(part, scores)})"),
         Table(format_f1_table(table)),
         Text(
             f"The document's network is {' and '.join(experiment.default_backbones)}; `A for B` is network A standing "
@@ -193,7 +221,7 @@ def _accuracy_blocks(
     for method in declared.methods:
         has_recipe = [(method, backbone) in declared.cells or backbone == BASELINE[0] for backbone in shown.index]
         shown[method] = shown[method].where(has_recipe, "–")
-    return [Heading(f"Accuracy on {part} ({_counts(part, scores)} images), per cent"), Table(shown)]
+    return [Heading(f"Accuracy on {part} ({_counts(part, scores)}), per cent"), Table(shown)]
 
 
 def _bars_words(table: pd.DataFrame) -> str:
@@ -227,8 +255,19 @@ def _reported_blocks(experiment: Experiment, protocol: str, scores: pd.DataFrame
 
 
 def _counts(part: str, scores: pd.DataFrame) -> str:
-    counts = scores.loc[(scores["part"] == part) & (scores["metric"] == "n"), "value"]
-    return " or ".join(sorted({f"{count:,.0f}" for count in counts}))
+    """ "624 images in 428 groups", each seed's where they differ."""
+    images = scores.loc[(scores["part"] == part) & (scores["metric"] == "n"), "value"]
+    groups = _groups(part, scores)
+    return f"{_or(images)} images" + (f" in {_or(groups)} groups" if groups else "")
+
+
+def _groups(part: str, scores: pd.DataFrame) -> list[float]:
+    of_part = scores[(scores["part"] == part) & (scores["metric"] == "accuracy")]
+    return sorted(set(of_part["groups"].dropna()))
+
+
+def _or(counts: Iterable[float]) -> str:
+    return " or ".join(f"{count:,.0f}" for count in sorted(set(counts)))
 
 
 def _results(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tlkeras.auditing import read_audits
 from tlkeras.evaluation.blocks import page_as_markdown
-from tlkeras.evaluation.comparison_tables import calibration_table, format_paired_table
+from tlkeras.evaluation.comparison_tables import calibration_table, paired_figures_table, threshold_table
 from tlkeras.evaluation.f1 import f1_table
 from tlkeras.evaluation.report import report_html
 from tlkeras.evaluation.tables import BASELINE, accuracy_table, test_parts
@@ -69,7 +69,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
             (folder.root / f"paired{suffix}.csv").unlink(missing_ok=True)
         else:
             write_csv(pairs, folder.root / f"paired{suffix}.csv")
-            paired[part] = format_paired_table(pairs).droplevel("figure")
+            paired[part] = paired_figures_table(pairs)
     write_class_counts(folder, cells)
     drawn = write_histories(folder, keys, experiment.compared)
     embedded = {key: experiment.embedded[key.method] for key in keys if key.method in experiment.embedded}
@@ -79,12 +79,14 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         write_errors(folder, key, parts, experiment.positive_class_of(protocol))
     _write_environments(folder, cells)
     calibration = {part: calibration_table(scores, part=part) for part in tables}
+    thresholds = {part: threshold_table(scores, part=part) for part in tables}
     results = Results(
         cells=cells,
         scores=scores,
         tables=tables,
         bars=bars,
         paired=paired,
+        thresholds={part: table for part, table in thresholds.items() if table is not None},
         calibration={part: table for part, table in calibration.items() if table is not None},
         rankings=rankings,
         audits=read_audits(folder),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.calibration import at_temperature, fit_temperature
+from tlkeras.evaluation.calibration import at_offsets, at_temperature, fit_offsets, fit_temperature, threshold
 from tlkeras.evaluation.metrics import confusion_table
-from tlkeras.evaluation.statistics import baseline, bootstrap, holm, paired
-from tlkeras.evaluation.tables import AFTER_SCALING, BASELINE, SCALED, SCORES
+from tlkeras.evaluation.statistics import baseline, holm, paired, seed_intervals
+from tlkeras.evaluation.tables import ADJUSTED, AFTER_SCALING, BASELINE, MEASURED, SCALED, SCORES
 from tlkeras.experiment import PIXELS
 from tlkeras.schema import NOT_TESTS, InputError
 from tlkeras.settings import training_of
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tlkeras.schema import Predictions
 
 Predicted = Mapping["CellKey", Mapping[str, "Predictions"]]  # {cell: {part: its predictions}}
+PAIRED = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")
+AT_THRESHOLD = ("accuracy", "balanced_accuracy")
 FEW_CELLS = 6  # with more, every two would be too many: Holm's correction asks more of each
 
 
@@ -40,47 +42,82 @@ def score_cells(
 
     Returns:
         Columns `tables.SCORES`. Part "model" holds seconds, peak_mb and parameters, part "train" the training log in
-        the epoch that was kept, part "val" the temperature fitted there, the test parts what it changes.
+        the epoch that was kept, part "val" the temperature and, of two classes, the threshold fitted there, the test
+        parts what they change.
     """
     positive = experiment.positive_class_of(protocol)
     rows: list[tuple] = []
-    for key, cell in cells.items():
-        figures = _training_figures(folder, key, cell)
-        for part, predictions in predicted[key].items():
-            found = _measured(predictions, positive)
-            counts = _confused(predictions, [metric for _, of, metric in experiment.reported if of == part])
-            # Of training images, what was predicted stands before what the log of the training says.
-            figures[part] = figures.get(part, {}) | found | _values(counts)
-        for part, found in _scaled(predicted[key]).items():
-            figures[part] |= found
-        rows += _rows(protocol, (key.method, key.backbone), key.seed, figures)
+    for cell, of_seeds in _by_cell(predicted).items():
+        keys = {key.seed: key for key in cells if (key.method, key.backbone) == cell}
+        figures = {seed: _training_figures(folder, key, cells[key]) for seed, key in keys.items()}
+        for part, of_part in _by_part(of_seeds).items():
+            counts = [metric for _, of, metric in experiment.reported if of == part]
+            for seed, found in _measured(of_part, positive).items():
+                found |= _values(_confused(of_part[seed], counts))
+                # Of training images, what was predicted stands before what the log of the training says.
+                figures[seed][part] = figures[seed].get(part, {}) | found
+        for seed, parts in _after_validation(of_seeds, positive).items():
+            for part, found in parts.items():
+                figures[seed][part] |= found
+        for seed in of_seeds:
+            rows += _rows(protocol, cell, seed, figures[seed])
     seeds = {key.seed: key for key in reversed(cells)}
+    commonest: dict[str, dict[int, Predictions]] = {}
     for seed, key in sorted(seeds.items()):
         counts = cells[key]["facts"]["images"]["train"]
-        tests = {part: of_part for part, of_part in predicted[key].items() if part not in NOT_TESTS}
-        figures = {part: _measured(baseline(counts, of_part), positive) for part, of_part in tests.items()}
-        rows += _rows(protocol, BASELINE, seed, figures)
+        for part, of_part in predicted[key].items():
+            if part not in NOT_TESTS:
+                commonest.setdefault(part, {})[seed] = baseline(counts, of_part)
+    for part, of_part in commonest.items():
+        for seed, found in _measured(of_part, positive).items():
+            rows += _rows(protocol, BASELINE, seed, {part: found})
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
+def _by_cell(predicted: Predicted) -> dict[tuple[str, str], dict[int, Mapping[str, Predictions]]]:
+    """{(method, backbone): {seed: {part: predictions}}}, in the order given."""
+    found: dict[tuple[str, str], dict[int, Mapping[str, Predictions]]] = {}
+    for key, parts in predicted.items():
+        found.setdefault((key.method, key.backbone), {})[key.seed] = parts
+    return found
+
+
+def _by_part(of_seeds: Mapping[int, Mapping[str, Predictions]]) -> dict[str, dict[int, Predictions]]:
+    """{part: {seed: predictions}}."""
+    found: dict[str, dict[int, Predictions]] = {}
+    for seed, parts in of_seeds.items():
+        for part, predictions in parts.items():
+            found.setdefault(part, {})[seed] = predictions
+    return found
+
+
 def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
-    """The paired differences in accuracy between cells on one part, Holm's correction over them; see `pair_up`.
+    """The paired differences between cells on one part in the figures `PAIRED`, Holm's correction over the pairs of
+    each; see `pair_up`.
 
     Compared are every two of up to `FEW_CELLS` cells; of more, the methods of each backbone, the backbones of each
     method, and methods on pixels with all others. None where there is nothing to compare.
     """
-    cells: dict[tuple[str, str], dict[int, Predictions]] = {}
-    for key, parts in predicted.items():
-        if part in parts:
-            cells.setdefault((key.backbone, key.method), {})[key.seed] = parts[part]
+    cells = {cell: of_seeds for cell, of_seeds in _by_cell(predicted).items() if part in _by_part(of_seeds)}
+    as_they_are = {cell: _by_part(of_seeds)[part] for cell, of_seeds in cells.items()}
+    adjusted = {cell: _adjusted(of_seeds, part) for cell, of_seeds in cells.items()}
     few = len(cells) <= FEW_CELLS
-    rows = [
-        pair_up(*((f"{method}, {backbone}", cells[backbone, method]) for backbone, method in pair), ("accuracy",))
-        for pair in combinations(cells, 2)
-        if few or pair[0][0] == pair[1][0] or pair[0][1] == pair[1][1] or PIXELS in (pair[0][0], pair[1][0])
-    ]
-    rows = [table for table in rows if table is not None]
-    return holm(pd.concat(rows, ignore_index=True)) if rows else None
+    rows = []
+    for pair in combinations(cells, 2):
+        (first_method, first), (second_method, second) = pair
+        if not (few or first == second or first_method == second_method or PIXELS in (first, second)):
+            continue
+        names = [", ".join(cell) for cell in pair]
+        for metric in PAIRED:
+            base = metric.removesuffix(ADJUSTED)
+            chosen = adjusted if base != metric else as_they_are
+            table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,))
+            if table is not None:
+                rows.append(table.assign(metric=metric))
+    if not rows:
+        return None
+    table = pd.concat(rows, ignore_index=True)
+    return pd.concat([holm(of_metric) for _, of_metric in table.groupby("metric", sort=False)]).sort_index()
 
 
 def pair_up(
@@ -108,35 +145,79 @@ def pair_up(
 
 def _rows(protocol: str, cell: tuple[str, str], seed: int, figures: Mapping[str, Mapping[str, tuple]]) -> list[tuple]:
     return [
-        (protocol, *cell, part, seed, metric, *(*found, None, None)[:3])
+        (protocol, *cell, part, seed, metric, *(*found, *[None] * len(MEASURED))[: len(MEASURED)])
         for part, of_part in figures.items()
         for metric, found in of_part.items()
     ]
 
 
-def _measured(predictions: Predictions, positive_class: str | None) -> dict[str, tuple]:
-    """{metric: (value, low, high)}."""
-    names = predictions.samples.class_names
+def _measured(
+    of_seeds: Mapping[int, Predictions],
+    positive_class: str | None,
+    metrics: Sequence[str] | None = None,
+    behind: str = "",
+) -> dict[int, dict[str, tuple]]:
+    """{seed: {metric: what the columns `tables.MEASURED` hold}}, with `behind` behind the metrics' names."""
+    names = next(iter(of_seeds.values())).samples.class_names
     # The data set may be one of the user's own, with other classes.
     positive = positive_class if positive_class in names and len(names) == 2 else None
-    table = bootstrap(predictions, positive_class=positive)
-    return {"n": (float(len(predictions)),)} | {row[0]: row[1:] for row in table.itertuples(name=None)}
+    *each, together = seed_intervals(list(of_seeds.values()), positive_class=positive, metrics=metrics)
+    n_seeds = len(of_seeds)
+    found: dict[int, dict[str, tuple]] = {}
+    for (seed, predictions), table in zip(of_seeds.items(), each, strict=True):
+        found[seed] = {"n": (float(len(predictions)),)} if metrics is None else {}
+        for metric, *figures in table.itertuples(name=None):
+            of_mean = (n_seeds, *together.loc[metric, ["low", "high"]]) if n_seeds > 1 else ()
+            found[seed][f"{metric}{behind}"] = (*figures, *of_mean)
+    return found
 
 
-def _scaled(parts: Mapping[str, Predictions]) -> dict[str, dict[str, tuple]]:
-    """What a temperature fitted to the validation images makes of the test parts; nothing without such images."""
-    tests = [part for part in parts if part not in NOT_TESTS]
-    if "val" not in parts:
-        return {}
-    temperature = fit_temperature(parts["val"])
-    figures = {"val": {"temperature": (temperature,)}}
-    for part in tests:
-        if np.isfinite(temperature):
-            table = bootstrap(at_temperature(parts[part], temperature), metrics=SCALED)
-        else:
-            table = pd.DataFrame(np.nan, index=SCALED, columns=["value", "low", "high"])
-        figures[part] = {f"{row[0]}{AFTER_SCALING}": row[1:] for row in table.itertuples(name=None)}
+def _after_validation(
+    of_seeds: Mapping[int, Mapping[str, Predictions]], positive_class: str | None
+) -> dict[int, dict[str, dict[str, tuple]]]:
+    """{seed: {part: {metric: ...}}}: what a temperature, and offsets of the classes, both fitted to the validation
+    images, make of the test parts; nothing for seeds without such images."""
+    figures: dict[int, dict[str, dict[str, tuple]]] = {}
+    scaled: dict[str, dict[int, Predictions]] = {}
+    for seed, parts in of_seeds.items():
+        if "val" not in parts:
+            continue
+        temperature, offsets = fit_temperature(parts["val"]), fit_offsets(parts["val"])
+        on_val = {"temperature": (temperature,)}
+        names = parts["val"].samples.class_names
+        if len(names) == 2:
+            label = names.index(positive_class) if positive_class in names else 1
+            on_val["threshold"] = (threshold(offsets, label),)
+        figures[seed] = {"val": on_val}
+        for part in _tests(parts):
+            undefined = dict.fromkeys([f"{metric}{AFTER_SCALING}" for metric in SCALED], (np.nan,))
+            undefined |= dict.fromkeys([f"{metric}{ADJUSTED}" for metric in AT_THRESHOLD], (np.nan,))
+            figures[seed][part] = undefined
+            if np.isfinite(temperature):
+                scaled.setdefault(part, {})[seed] = at_temperature(parts[part], temperature)
+    for part, of_part in scaled.items():
+        for seed, found in _measured(of_part, None, SCALED, AFTER_SCALING).items():
+            figures[seed][part] |= found
+    for part in dict.fromkeys(part for of_seed in figures.values() for part in _tests(of_seed)):
+        adjusted = _adjusted(of_seeds, part)
+        for seed, found in _measured(adjusted, None, AT_THRESHOLD, ADJUSTED).items() if adjusted else ():
+            figures[seed][part] |= found
     return figures
+
+
+def _tests(parts: Iterable[str]) -> list[str]:
+    return [part for part in parts if part not in NOT_TESTS]
+
+
+def _adjusted(of_seeds: Mapping[int, Mapping[str, Predictions]], part: str) -> dict[int, Predictions]:
+    """{seed: its predictions of a part at the offsets fitted to its validation images}, of seeds that have both."""
+    found = {}
+    for seed, parts in of_seeds.items():
+        if "val" in parts and part in parts:
+            offsets = fit_offsets(parts["val"])
+            if np.isfinite(offsets).all():
+                found[seed] = at_offsets(parts[part], offsets)
+    return found
 
 
 def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, int]:
