@@ -3,7 +3,7 @@
     python tests/claims.py           every figure that differs, is gone, or has no claim
     python tests/claims.py --mend    writes what the files say into the documents
 
-A claim is a fragment of a document, with a placeholder in place of each figure, and expressions over files (evidence.py):
+A claim is a fragment of a document with a placeholder for each figure, and expressions over files (see evidence.py):
 
     document = "README.md"                # from the root of the repository; of all claims of the file
 
@@ -16,17 +16,17 @@ A claim is a fragment of a document, with a placeholder in place of each figure,
     because = "setting"
     says = ["at a rate of 1e-4", "2 cores"]
 
-A fragment stands once in its document, wherever its lines break. Placeholders are those of Python's `format`; besides,
-`{}` is a cell of a page as it is printed, `{:.3p}` leaves out the zero before the point (.619), `{:w}` is a number word.
-In the document a figure may be written as `?` for --mend to fill in.
+A fragment stands once in its document, wherever its lines break. Placeholders are those of Python's `format`, and
+`{}` for a cell of a page as it is printed, `{:.3p}` for .619 without the zero before the point, `{:w}` for a word.
+Digits of the fragment itself prove nothing. In the document, `?` stands for a figure that --mend is to fill in.
 """
 
 import argparse
+import contextlib
 import re
 import string
 import sys
 import tomllib
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,24 +34,27 @@ from pathlib import Path
 import numpy as np
 from evidence import NUMBER, REPOSITORY, EvidenceError, evaluate
 
+from tlkeras.files import write_text
+
 WORDS = (
-    "none one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+    *("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 FIGURE = rf"(?:{NUMBER}|\?)"
 PRINTED = rf"{FIGURE}(?: ± {FIGURE})?(?: \[{FIGURE}, {FIGURE}\])?|< 0\.001|not run|not defined"
-WORD = rf"{'|'.join(WORDS)}|{FIGURE}"
-CELL = r"[^|\n]*?"
+WORD = rf"(?:{'|'.join(WORDS)})(?!\w)|{FIGURE}"
+CELL = r"(?:[^|\s](?:[^|\n]*[^|\s])?)?"
 
-TOKEN = re.compile(r"(?<![\w.,])\.?\d(?:[\d,.]*\d)?(?:e-?\d+)?(?!\w)")
+TOKEN = re.compile(r"(?<![\w.,])\.?\d(?:[\d,.]*\d)?(?:e-?\d+)?")
 # Numbers that are no results wherever they stand.
 RULES = {
     "block of code": r"^```[^`]*^```|(?<=\n\n)(?: {4}.*\n)+",
-    "inline code": r"`[^`]+`",
+    "inline code": r"`(?:[^`\n]|\n(?!\n))+`",
     "target of a link": r"\]\([^)\s]+\)",
+    "licence": r"\bCC\s+BY(?:-NC)?\s+4\.0",
     "size": r"\b\d+x\d+\b",
-    "name": r"\b[A-Za-z]+-\d+\b(?!\.\d)",
-    "year of a citation": r"(?:et al\.|\(|, |of )\s?20\d\d(?=[);,:.]|\s|$)",
-    "number in a list": r"^\s*\d+\. ",
+    "name": r"\b[A-Za-z]+-\d+K?\b(?!\.\d)",
+    "year of a citation": r"\bal\.\s+20\d\d\b|\((?:[^()\d]*, )?20\d\d\)|report of 20\d\d\b",
 }
 # Pages that scripts write: they are where figures come from. {file name: what writes it}
 GENERATED = {
@@ -116,24 +119,27 @@ class Claim:
         return "".join(parts)
 
     def figures(self):
-        """What the sources say, as the document has to print it."""
-        values = [value for source in self.sources for value in _each(evaluate(source, self.file.parent))]
+        """What the sources say, as the document has to print it: [(figure, its source)]."""
+        values = [(value, source) for source in self.sources for value in _each(evaluate(source, self.file.parent))]
         specs = [spec for _, spec in self.placeholders if spec is not None]
         if len(values) != len(specs):
             raise ClaimError(f"{self.says!r} has room for {len(specs)} figures, its sources give {len(values)}")
-        return [printed(value, spec) for value, spec in zip(values, specs, strict=True)]
+        return [(printed(value, spec), source) for (value, source), spec in zip(values, specs, strict=True)]
 
     def check(self, text):
         """Every figure of the fragment that is not what the sources say, in words."""
-        place, figures = self.find(text), self.figures()
-        where = f"{self.file}: {'; '.join(self.sources)}"
-        for group, figure in enumerate(figures, start=1):
+        place = self.find(text)
+        for group, (figure, source) in enumerate(self.figures(), start=1):
             if place[group] != figure:
-                line = _line(text, place.start(group))
-                yield f"{self.document}:{line}: {place[group]} stands in {self.says!r}, {figure} in {where}"
+                line = text.splitlines()[_line(text, place.start(group)) - 1].strip()
+                yield (
+                    f"{self.document}:{_line(text, place.start(group))}: {place[group]} stands in: {line}\n"
+                    f"    {figure} says {self.file}: {source}"
+                )
         for condition in self.holds:
             if not evaluate(condition, self.file.parent):
-                yield f"{self.document}:{_line(text, place.start())}: {self.says!r}, but not so: {condition}"
+                line = _line(text, place.start())
+                yield f"{self.document}:{line}: {self.says!r} does not hold, says {self.file}: {condition}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ class Exemption:
 
     def spans(self, text):
         """Wherever the text says this."""
-        return [place.span() for place in re.finditer(rf"(?<![\w.,]){_spelled(self.says)}(?!,?\d|\.\d)", text)]
+        return [place.span() for place in re.finditer(rf"(?<![\d.,]){_spelled(self.says)}(?!,?\d|\.\d)", text)]
 
 
 FORMATTER = string.Formatter()
@@ -179,33 +185,31 @@ def documents(root=REPOSITORY):
 def problems(root=REPOSITORY):
     """What is wrong between the documents and the files, in words, in the order of the documents."""
     claims, exemptions = read_claims(root)
-    for document in documents(root):
+    for document in dict.fromkeys([*documents(root), *(each.document for each in (*claims, *exemptions))]):
+        if not (root / document).is_file():
+            yield f"there is no document {document}, which a claims.toml names"
+            continue
         text = (root / document).read_text()
-        yield from _unproven(document, text, claims, exemptions)
-    for document in {claim.document for claim in claims}:
-        text = (root / document).read_text()
-        for claim in claims:
-            if claim.document == document:
-                try:
-                    yield from claim.check(text)
-                except (ClaimError, EvidenceError) as error:
-                    yield str(error)
-    for exemption in exemptions:
-        if not exemption.spans((root / exemption.document).read_text()):
-            yield f"{exemption.document} no longer says {exemption.says!r}: remove the exemption"
+        of_document = [claim for claim in claims if claim.document == document]
+        exempt = [exemption for exemption in exemptions if exemption.document == document]
+        for claim in of_document:
+            try:
+                yield from claim.check(text)
+            except (ClaimError, EvidenceError) as error:
+                yield str(error)
+        yield from _unproven(document, text, of_document, exempt)
+        for exemption in exempt:
+            if not exemption.spans(text):
+                yield f"{document} no longer says {exemption.says!r}: remove the exemption"
 
 
 def _unproven(document, text, claims, exemptions):
     """Every number of the document that is no figure of a claim, of no exemption and no rule's."""
     covered = [place.span() for place in re.finditer("|".join(RULES.values()), text, re.M)]
-    covered += [span for exemption in exemptions if exemption.document == document for span in exemption.spans(text)]
+    covered += [span for exemption in exemptions for span in exemption.spans(text)]
     for claim in claims:
-        if claim.document == document:
-            try:
-                place = claim.find(text)
-            except ClaimError:
-                continue  # said elsewhere
-            covered += [place.span(group) for group in range(1, len(place.groups()) + 1)]
+        with contextlib.suppress(ClaimError):  # said by its check
+            covered += claim.find(text).regs[1:]
     unproven = {}
     for token in TOKEN.finditer(text):
         if not any(start <= token.start() and token.end() <= end for start, end in covered):
@@ -224,7 +228,7 @@ def mend(text, claims):
         except (ClaimError, EvidenceError) as error:
             refused.append(str(error))
             continue
-        for group, figure in reversed([*enumerate(figures, start=1)]):
+        for group, (figure, _) in reversed([*enumerate(figures, start=1)]):
             text = text[: place.start(group)] + figure + text[place.end(group) :]
     return text, refused
 
@@ -267,23 +271,23 @@ def _line(text, position):
 
 
 def main():
-    """Prints what is wrong; with --mend, what was mended."""
+    """Prints what is wrong; with --mend, what was mended first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mend", action="store_true", help="write what the files say into the documents")
-    if parser.parse_args().mend:
-        for document in sorted({claim.document for claim in read_claims()[0]}):
-            path = REPOSITORY / document
-            before = path.read_text()
-            after, _ = mend(before, [claim for claim in read_claims()[0] if claim.document == document])
+    asked = parser.parse_args()
+    claims, exemptions = read_claims()
+    if asked.mend:
+        for document in sorted({claim.document for claim in claims}):
+            before = (REPOSITORY / document).read_text()
+            after, _ = mend(before, [claim for claim in claims if claim.document == document])
             for number, (old, new) in enumerate(zip(before.splitlines(), after.splitlines(), strict=True), start=1):
                 if old != new:
                     print(f"{document}:{number}\n  - {old.strip()}\n  + {new.strip()}")
-            path.write_text(after)
+            write_text(REPOSITORY / document, after)
     wrong = [*problems()]
     print(*wrong, sep="\n")
-    claims, exemptions = read_claims()
-    figures = sum(len(claim.placeholders) for claim in claims)
-    print(f"{len(claims)} claims, {len(wrong)} problems; exempt:", dict(Counter(e.because for e in exemptions)))
+    figures = sum(len(claim.figures()) for claim in claims) if not wrong else "?"
+    print(f"{len(claims)} claims with {figures} figures, {len(exemptions)} exemptions, {len(wrong)} problems")
     sys.exit(bool(wrong))
 
 

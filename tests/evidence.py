@@ -1,4 +1,4 @@
-"""What an expression of a claim may say: named functions over committed files, arithmetic and comparisons; no other Python.
+"""What an expression of a claim may say: functions over committed files, arithmetic and comparisons; no other Python.
 
 Files are named from the folder of the claims. A list in place of one name gives one value for each of its entries.
 """
@@ -38,12 +38,12 @@ class EvidenceError(Exception):
 def evaluate(expression, folder):
     """The value of an expression: a number, a text, a truth value, or several of them."""
     try:
-        tree = ast.parse(expression, mode="eval").body
+        tree = ast.parse(f"({expression})", mode="eval").body
     except SyntaxError as error:
         raise EvidenceError(f"{expression!r} is no expression: {error.msg}") from error
     try:
         return _value(tree, Path(folder))
-    except EvidenceError as error:
+    except (EvidenceError, TypeError, ValueError, LookupError) as error:
         raise EvidenceError(f"{error}, in {expression}") from error
 
 
@@ -70,28 +70,49 @@ def _value(node, folder):
     raise EvidenceError(f"{ast.unparse(node)} is more than a claim may say")
 
 
-def read_csv(folder, files, column, **where):
+def read_csv(folder, files, columns, **where):
     """The values of a column in the rows where the other columns have the values asked for, as numbers if all are."""
     values = []
     for file in _listed(files):
         rows = _rows(folder / file)
-        if missing := {column, *where} - set(rows[0]):
+        if missing := {*_listed(columns), *where} - set(rows[0]):
             raise EvidenceError(f"{file} has no column {', '.join(sorted(missing))}")
         for wanted in itertools.product(*map(_listed, where.values())):
             chosen = [row for row in rows if all(row[k] == str(v) for k, v in zip(where, wanted, strict=True))]
             if not chosen:
                 raise EvidenceError(f"{file} has no row with {dict(zip(where, wanted, strict=True))}")
-            values += [row[column] for row in chosen]
+            values += [row[column] for row in chosen for column in _listed(columns)]
     try:
         return np.array([float(value) for value in values])
     except ValueError:
         return values
 
 
+def read_score(folder, protocols, metric, part="test", **where):
+    """What scores.csv says of a metric, for each cell and seed; of the majority class only where it is the method."""
+    values = []
+    for file in (f"{protocol}/scores.csv" for protocol in _listed(protocols)):
+        methods = dict.fromkeys(row["method"] for row in _rows(folder / file) if row["method"] != "majority class")
+        values += [*read_csv(folder, file, "value", **{"method": [*methods], "metric": metric, "part": part} | where)]
+    return np.array(values)
+
+
+def read_paired(folder, protocol, column, first, second):
+    """A column of the paired tests of the accuracy, for two methods on the same backbone, each backbone there is."""
+    found = []
+    for row in _rows(folder / f"{protocol}/paired.csv"):
+        (method_a, backbone_a), (method_b, backbone_b) = (row[f"{n}_method"].split(", ") for n in ("first", "second"))
+        if (method_a, method_b, row["metric"]) == (first, second, "accuracy") and backbone_a == backbone_b:
+            found.append(float(row[column]))
+    if not found:
+        raise EvidenceError(f"{protocol}/paired.csv has no pair of {first} and {second}")
+    return np.array(found)
+
+
 def read_page(folder, file, columns, *keys, under=""):
     """The cell of a generated page, as it is printed: in this column, in the row some cells of which are the keys.
 
-    The row may stand in several tables of the page as long as it says the same in all; `under` is a part of the heading.
+    The row may stand in several tables as long as it says the same in all; `under` is a part of the heading above it.
     """
     found = []
     for *wanted, column in itertools.product(*map(_listed, (*keys, columns))):
@@ -127,9 +148,23 @@ def read_json(folder, file, *keys):
     return np.array(value) if isinstance(value, list) else value
 
 
+def read_audit(folder, protocols, figure, part=None, seed=0):
+    """A figure of the audit of a split; with a part, how many images it has, or how many are known in another part."""
+    values = []
+    for protocol in _listed(protocols):
+        audit = read_json(folder, f"{protocol}/audit.json", str(seed), "audit")
+        if part is not None:
+            known = [dict(zip(audit["known"]["columns"], row, strict=True)) for row in audit["known"]["rows"]]
+            audit = {"images": audit["sizes"][part]} | next((row for row in known if row["part"] == part), {})
+        values.append(audit[figure])
+    return np.array(values)
+
+
 def read_reported(_, script, method, backbone, part, metrics, experiment="EXPERIMENT"):
-    """The document's own figures, as the script of the experiment declares them."""
+    """The document's own figures, as the script of the experiment declares them; "*" is every backbone it prints."""
     declared = getattr(_script(script), experiment).reported
+    if backbone == "*":
+        backbone = [*dict.fromkeys(cell[1] for cell, *_ in declared)]
     keys = [((m, b), p, k) for m, b, p, k in itertools.product(*map(_listed, (method, backbone, part, metrics)))]
     if missing := [key for key in keys if key not in declared]:
         raise EvidenceError(f"{script} declares no figure {missing[0]}")
@@ -148,15 +183,22 @@ def numbers(texts):
 
 READERS = {
     "csv": read_csv,
+    "score": read_score,
+    "paired": read_paired,
     "page": read_page,
     "said": read_said,
     "json": read_json,
+    "audit": read_audit,
     "reported": read_reported,
     "published_grid": read_published_grid,
 }
 FUNCTIONS = {
     "numbers": numbers,
     "first": lambda texts: np.array([numbers(text)[0] for text in _listed(texts)]),
+    "overlap": lambda one, other: (
+        min(numbers(one)[-1], numbers(other)[-1]) >= max(numbers(one)[-2], numbers(other)[-2])
+    ),
+    "last": lambda values: values[-1],
     "mean": np.mean,
     "median": np.median,
     "sd": lambda values: np.std(values, ddof=1),
@@ -164,9 +206,11 @@ FUNCTIONS = {
     "min": np.min,
     "max": np.max,
     "abs": np.abs,
+    "round": np.round,
     "all": np.all,
     "any": np.any,
     "count": len,
+    "at_largest": lambda by, *values: np.array([each[np.argmax(by)] for each in values]),
     "join": lambda *values: np.concatenate([np.atleast_1d(value) for value in values]),
 }
 
