@@ -111,11 +111,10 @@ class Claim:
             behind = self.placeholders[position + 1][0] if position + 1 < len(self.placeholders) else ""
             if not spec:
                 whole_cell = words.endswith("| ") and behind.startswith(" |")
-                parts.append(f"({CELL if whole_cell else PRINTED})")
+                figure = CELL if whole_cell else PRINTED
             else:
-                parts.append(f"({WORD if spec == 'w' else FIGURE})")
-            # 2.4 is not found in 12.4, nor 24 in 24.5.
-            parts[-1] = rf"(?<![\w.]){parts[-1]}(?!,?\d|\.\d)"
+                figure = WORD if spec == "w" else FIGURE
+            parts.append(rf"(?<![\w.])({figure})")  # 2.4 is not found in 12.4
         return "".join(parts)
 
     def figures(self):

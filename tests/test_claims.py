@@ -95,6 +95,14 @@ def test_a_document_that_says_what_the_files_say_has_no_problem(study):
         ("README.md", "3 seeds", "13 seeds", ["README.md:4: neither claim nor exemption for 13 in: 80.1"]),
         ("README.md", "96x96", "128x128", ["README.md no longer says 'the frozen network, mobilenetv2_035 at 96x96"]),
         ("README.md", "Two of two lose", "Two lose 5.5 %, 1e-4, 16x", ["README.md:11: neither", "for 5.5 1e-4 16 in"]),
+        ("README.md", "Two of two lose", "A ` in 5.5 %.\n\nA ` more", ["README.md:11: neither", "for 5.5 in"]),
+        ("README.md", "rate of 1e-3 the", "rate of 1e-3, not 1e-30, the", ["README.md:3: neither", "for 1e-30 in"]),
+        (
+            "assets/study/claims.toml",
+            '"rate of 1e-3", "3 seeds"',
+            '"rate of 1e-3"',
+            ["README.md:4: neither", "for 3 in"],
+        ),
         ("README.md", "| tuned |", "| extra | 71.2 |\n| tuned |", ["no longer says '| frozen |", "exemption for 71.2"]),
         (
             "README.md",
@@ -113,6 +121,24 @@ def test_what_does_not_agree_is_said(study, file, old, new, words):
     said = "\n".join(problems(study))
     for each in words:
         assert each in said
+
+
+def test_digits_of_a_fragment_prove_nothing(study):
+    change(study / "assets/study/claims.toml", '{:.1f}] %"', '{:.1f}] %, on 3 seeds"')
+    change(study / "assets/study/claims.toml", ', "3 seeds"', "")
+    assert [*problems(study)] == [
+        "README.md:4: neither claim nor exemption for 3 in: 80.1 [75.2, 84.9] %, on 3 seeds; `n = 12`."
+    ]
+
+
+def test_a_row_that_a_page_has_twice_has_to_say_the_same(tmp_path):
+    table = "| method | accuracy |\n|---|---|\n| tuned | 85.4 |\n"
+    (tmp_path / "same.md").write_text(f"# Once\n\n{table}\n# Again\n\n{table}")
+    (tmp_path / "other.md").write_text(f"# Once\n\n{table}\n# Again\n\n{table.replace('85', '86')}")
+    assert evaluate('page("same.md", "accuracy", "tuned")', tmp_path) == "85.4"
+    with pytest.raises(EvidenceError, match="rows that differ with 'tuned'"):
+        evaluate('page("other.md", "accuracy", "tuned")', tmp_path)
+    assert evaluate('page("other.md", "accuracy", "tuned", under="Again")', tmp_path) == "86.4"
 
 
 def test_a_page_that_no_script_writes_needs_claims_too(study):
