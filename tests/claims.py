@@ -16,9 +16,10 @@ A claim is a fragment of a document with a placeholder for each figure, and expr
     because = "setting"
     says = ["at a rate of 1e-4", "2 cores"]
 
-A fragment stands once in its document, wherever its lines break. Placeholders are those of Python's `format`, and
-`{}` for a cell of a page as it is printed, `{:.3p}` for .619 without the zero before the point, `{:w}` for a word.
-Digits of the fragment itself prove nothing. In the document, `?` stands for a figure that --mend is to fill in.
+A fragment stands once in its document, wherever its lines break and its links lead (`[table]()`). Its placeholders are
+those of Python's `format`, `{}` for a cell of a page as it is printed, `{:.3p}` for .619 without the zero before the
+point and `{:w}` for a number word; its own digits prove nothing. In the document, `?` stands for a figure that --mend
+is to fill in.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from evidence import NUMBER, REPOSITORY, EvidenceError, evaluate
+from evidence import NUMBER, READERS, REPOSITORY, EvidenceError, evaluate
 
 from tlkeras.files import write_text
 
@@ -119,6 +120,8 @@ class Claim:
 
     def figures(self):
         """What the sources say, as the document has to print it: [(figure, its source)]."""
+        if idle := [source for source in self.sources if not any(f"{reader}(" in source for reader in READERS)]:
+            raise ClaimError(f"{self.says!r} has a source that reads no file: {idle[0]}")
         values = [(value, source) for source in self.sources for value in _each(evaluate(source, self.file.parent))]
         specs = [spec for _, spec in self.placeholders if spec is not None]
         if len(values) != len(specs):
@@ -258,10 +261,15 @@ def _each(value):
 
 
 def _spelled(words):
-    """These words as a pattern: lines may break elsewhere, and cells of a table be filled with more or fewer spaces."""
+    """These words as a pattern: lines may break elsewhere, cells be filled with spaces, links lead to other places."""
     pattern = ""
-    for part in re.split(r"( *\| *|\s+)", words):
-        pattern += r" *\| *" if part.strip() == "|" else r"\s+" if part.isspace() else re.escape(part)
+    for part in re.split(r"( *\| *|\s+|\]\([^)\s]*\))", words):
+        if part.strip() == "|":
+            pattern += r" *\| *"
+        elif part.startswith("]("):
+            pattern += r"\]\([^)\s]*\)"
+        else:
+            pattern += r"\s+" if part.isspace() else re.escape(part)
     return pattern
 
 
