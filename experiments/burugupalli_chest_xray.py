@@ -173,7 +173,7 @@ EXPERIMENT = tl.Experiment(
         "causes: the last weights are kept",
         "5 epochs per phase",
         "batches of 64",
-        "Adam, rate 1e-4 for the head (at 1e-3 its training loss did not fall), 1e-5 for fine-tuning",
+        "Adam, rate 1e-4 for the head, 1e-5 for fine-tuning (choices of ours)",
         "one hidden layer of 128 units, dropout 0.5",
         "rotation 15 degrees, shear 10 degrees, shifts and zoom 10 %, horizontal flip",
         "fine-tuning goes on from the head trained with augmentation",

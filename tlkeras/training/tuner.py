@@ -192,7 +192,6 @@ class Tuner:
     weights: str | None = "imagenet"
     image_size: tuple[int, int] | None = None
     head: Head = Head()
-    # At 1e-3 a head on 32,000 flattened features stayed at the commonest class (chest X-ray at 150 pixels, 3 epochs).
     phases: tuple[Phase, ...] = (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
     augmentation: Augmentation | None = None
     augment_val: bool = False
