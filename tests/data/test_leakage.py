@@ -391,6 +391,15 @@ def test_the_two_identical_pairs_of_ham10000_are_found(ham10000):
 
 
 @pytest.mark.real
+def test_ham10000_is_as_published_or_a_smaller_copy_and_measured_as_it_is_decoded(ham10000):
+    samples, prints = ham10000
+    ((height, width),) = {(int(height), int(width)) for height, width in prints.sizes}
+    assert 4 * height == 3 * width
+    assert width <= 600
+    assert {read_pixels(path, None).shape[:2] for path in samples.images[::1000]} == {(height, width)}
+
+
+@pytest.mark.real
 def test_at_least_95_of_100_flagged_pairs_are_of_one_lesion(ham10000):
     samples, prints = ham10000
     pairs, _, _ = near_pairs(prints.hashes)
