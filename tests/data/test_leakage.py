@@ -209,12 +209,15 @@ def test_parts_made_apart_may_use_the_same_ids_and_other_sizes():
 
 
 def test_the_answer_is_the_same_with_fingerprints_made_before(tmp_path):
-    samples = files(*(save(scene(seed % 7, 40, 48), tmp_path / f"{seed}.png") for seed in range(12)))
+    samples = files(*(save(scene(seed % 7, 40 + seed % 7, 48), tmp_path / f"{seed}.png") for seed in range(12)))
     prints = fingerprint(samples, progress=False)
     for rows in (range(6), (9, 8, 1, 7, 2), (11, 0, 4)):
         rest = [row for row in range(12) if row not in rows]
         drawn = splits(samples.take(rest), test=samples.take(rows))
-        assert audit(drawn, fingerprints=prints).as_json() == audit(drawn).as_json()
+        found = audit(drawn, fingerprints=prints)
+        assert found.as_json() == audit(drawn).as_json()
+        heights = [sorted(height for height, _ in found.pixel_sizes[name].counts) for name in ("train", "test")]
+        assert heights == [sorted({40 + row % 7 for row in of_part}) for of_part in (rest, rows)]
 
 
 def test_fingerprints_of_other_samples_are_refused():
