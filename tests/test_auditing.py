@@ -6,7 +6,7 @@ import pytest
 
 import tlkeras as tl
 from tlkeras import running
-from tlkeras.auditing import FILE, audit_splits, read_audits
+from tlkeras.auditing import FILE, audit_splits, audited_seeds, read_audits
 from tlkeras.files import read_json, write_json
 from tlkeras.running import RunOptions, run_experiment
 from tlkeras.runs import RunFolder
@@ -195,7 +195,8 @@ def test_a_run_that_is_told_not_to_respect_groups_goes_on_and_says_what_crosses(
 
 def test_a_run_on_clean_data_goes_on(toy_chest_xray, tmp_path, monkeypatch):
     assert start(tl.Predefined(val=0.25), toy_chest_xray, tmp_path, monkeypatch) == (["pixels/tree/seed0"], "")
-    assert not read_audits(RunFolder(tmp_path / "corrected"))[0].crossing
+    (found,) = read_audits(RunFolder(tmp_path / "corrected")).values()
+    assert (found.crossing, sum(found.sizes.values())) == (False, sum(map(len, found.pixel_sizes.values())))
 
 
 def test_an_audit_of_another_version_counts_as_none_and_is_made_again(samples, clean, folder):
@@ -205,3 +206,61 @@ def test_an_audit_of_another_version_counts_as_none_and_is_made_again(samples, c
     assert read_audits(folder) == {}
     audit_splits(folder, samples, {0: clean}, strict=True)
     assert read_json(folder.root / FILE) == kept
+
+
+def of_version_1(kept):
+    """What version 1 wrote in place of these audits: no pixels."""
+    old = {}
+    for seed, found in kept.items():
+        audit = {name: value for name, value in found["audit"].items() if name != "pixel_sizes"}
+        old[seed] = found | {"version": 1, "audit": audit}
+    return old
+
+
+def test_an_audit_without_pixels_is_still_told_of_and_is_made_again(samples, leaky, folder, audited):
+    audit_splits(folder, samples, {0: leaky, 1: leaky}, strict=False)
+    kept, findings = read_json(folder.root / FILE), read_audits(folder)[0].findings()
+    assert kept["0"]["audit"]["pixel_sizes"] == {"train": {"24x24": 5}, "val": {"24x24": 2}, "test": {"24x24": 5}}
+    write_json(folder.root / FILE, of_version_1({"0": kept["0"]}) | {"1": kept["1"]})
+    old = read_audits(folder)[0]
+    assert (old.pixel_sizes, old.findings((99, 99))) == ({}, findings)
+    assert audited_seeds(folder) == {1}
+    del audited[:]
+    audit_splits(folder, samples, {0: leaky, 1: leaky}, strict=False)
+    assert audited == ["images", leaky]  # of seed 0 alone
+    assert read_json(folder.root / FILE) == kept
+    assert audited_seeds(folder) == {0, 1}
+
+
+def test_a_finished_run_whose_audit_has_no_pixels_is_audited_again(toy_chest_xray, tmp_path, monkeypatch):
+    given = (tl.Predefined(val=0.25), toy_chest_xray, tmp_path, monkeypatch)
+    start(*given)
+    file = tmp_path / "corrected" / FILE
+    kept = read_json(file)
+    write_json(file, of_version_1(kept))
+    monkeypatch.setattr(RunFolder, "is_finished", lambda *given: True)
+    assert start(*given) == ([], "")
+    assert read_json(file) == kept
+    written = file.stat().st_mtime_ns
+    assert start(*given) == ([], "")
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_run_is_told_how_many_images_its_resize_enlarges(samples, clean, folder, capsys):
+    audit_splits(folder, samples, {0: clean}, strict=True, image_sizes=[(24, 24), (24, 32), (99, 24)])
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(" and are ")[0] for line in said[-2:]] == [
+        "audit, seed 0: 12 of 12 images (100.0%) are lower or narrower than 32x24",
+        "audit, seed 0: 12 of 12 images (100.0%) are lower or narrower than 24x99",
+    ]
+
+
+def test_the_image_sizes_of_the_chosen_cells_are_those_that_are_asked_about(doubled, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running, "SMOKE_SIDE", 42)  # the images are 44x40
+    start(tl.Predefined(val=0.25, respect_groups=False), doubled, tmp_path, monkeypatch)
+    (found,) = read_audits(RunFolder(tmp_path / "corrected")).values()
+    n = sum(found.sizes.values())
+    assert [line for line in capsys.readouterr().out.splitlines() if "lower or narrower" in line] == [
+        f"audit, seed 0: {n} of {n} images (100.0%) are lower or narrower than 42x42 and are enlarged to it: 44x40 "
+        "(width x height)."
+    ]

@@ -17,6 +17,7 @@ from tlkeras.auditing import read_audits
 from tlkeras.cli import main
 from tlkeras.files import read_json
 from tlkeras.runs import CellKey, RunFolder
+from tlkeras.settings import image_size_of
 
 pytestmark = pytest.mark.slow
 
@@ -92,10 +93,26 @@ def test_the_page_holds_what_a_reader_has_to_know(reported):
 
 
 def test_the_page_holds_the_audit_of_its_splits(reported):
-    audits, words = read_audits(RunFolder(reported[1])), words_of(reported[1])
-    assert set(audits) == {key.seed for key in RunFolder(reported[1]).finished()}
+    run, words = RunFolder(reported[1]), words_of(reported[1])
+    audits = read_audits(run)
+    assert set(audits) == {key.seed for key in run.finished()}
+    used = {tuple(image_size_of(run.settings_of(key)["recipe"])) for key in run.finished()}
     for audit in audits.values():
-        assert all(" ".join(finding.split()) in words for finding in audit.findings())
+        assert all(" ".join(finding.split()) in words for finding in audit.findings(*used))
+
+
+COPIES = {
+    "burugupalli_chest_xray": ("A resized copy: published in varying sizes, here all 224x224", "224x224"),
+    "subnets2022_ham10000": ("A smaller copy: published at 600x450, here 200x150", "200x150"),
+}
+
+
+def test_the_page_says_how_large_the_images_on_the_disk_are(reported):
+    (said, size), words = COPIES[reported[0]], words_of(reported[1])
+    assert f"{said} (width x height)." in words
+    (table,) = re.findall(r"pixels \(width x height\), seed 0 all train val test (.*?) used, ", words)
+    lines = [f"on disk, {which} {size} {size} {size} {size}" for which in ("smallest", "median", "largest")]
+    assert table == " ".join(lines)
 
 
 def test_every_published_figure_of_the_table_is_on_the_page(reported):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tlkeras.files import read_json, write_json
@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from tlkeras.schema import Samples, Splits
 
 FILE = "audit.json"
-VERSION = 1  # raise it when the fields of an Audit change: what was kept is then audited again
+VERSION = 2  # raise it when the fields of an Audit change: what was kept is then audited again
+READABLE = (1, VERSION)  # what pages still tell of; of 1 no pixels were measured
 
 
-def audit_splits(folder: RunFolder, samples: Samples, splits: Mapping[int, Splits], *, strict: bool) -> None:
+def audit_splits(
+    folder: RunFolder,
+    samples: Samples,
+    splits: Mapping[int, Splits],
+    *,
+    strict: bool,
+    image_sizes: Collection[tuple[int, int]] = (),
+) -> None:
     """Audits the splits that have no audit yet, tells what was found, and adds it to audit.json. Where the images of a
     split are others than those that were audited, it is audited anew.
 
@@ -25,6 +33,7 @@ def audit_splits(folder: RunFolder, samples: Samples, splits: Mapping[int, Split
         samples: what the splits are of; their images are read once for all splits.
         splits: {seed: splits}.
         strict: refuse splits with groups or identical images on two sides.
+        image_sizes: (height, width) each that the images will be resized to: how many that enlarges is told.
 
     Raises:
         InputError: what crosses, where `strict`; audit.json is written before.
@@ -39,7 +48,8 @@ def audit_splits(folder: RunFolder, samples: Samples, splits: Mapping[int, Split
         seed: {part: listing_digest(of_part) for part, of_part in split.parts().items()}
         for seed, split in splits.items()
     }
-    missing = [seed for seed in splits if kept.get(str(seed), {}).get("parts") != digests[seed]]
+    done = audited_seeds(folder)
+    missing = [seed for seed in splits if seed not in done or kept[str(seed)]["parts"] != digests[seed]]
     if missing:
         print(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}", flush=True)
         fingerprints = fingerprint(samples)
@@ -50,7 +60,7 @@ def audit_splits(folder: RunFolder, samples: Samples, splits: Mapping[int, Split
     told: dict[str, list[int]] = {}
     audits = {seed: Audit.from_json(kept[str(seed)]["audit"]) for seed in splits}
     for seed, found in audits.items():
-        for finding in found.findings():
+        for finding in found.findings(*image_sizes):
             told.setdefault(finding, []).append(seed)
     for finding, seeds in told.items():
         print(f"audit, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {finding}")
@@ -65,8 +75,13 @@ def read_audits(folder: RunFolder) -> dict[int, Audit]:
     return {int(seed): Audit.from_json(found["audit"]) for seed, found in _read(folder).items()}
 
 
+def audited_seeds(folder: RunFolder) -> set[int]:
+    """The seeds whose splits need no audit any more: this version made theirs."""
+    return {int(seed) for seed, found in _read(folder).items() if found["version"] == VERSION}
+
+
 def _read(folder: RunFolder) -> dict[str, dict]:
     """What audit.json holds; nothing of an audit that another version wrote in another shape."""
     file = folder.root / FILE
     kept = read_json(file) if file.is_file() else {}
-    return {seed: found for seed, found in kept.items() if found.get("version") == VERSION}
+    return {seed: found for seed, found in kept.items() if found.get("version") in READABLE}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.auditing import audit_splits, read_audits
+from tlkeras.auditing import audit_splits, audited_seeds
 from tlkeras.carried import carried_weights
 from tlkeras.data.datasets import DATASETS
 from tlkeras.data.digests import listing_digest
@@ -93,11 +93,13 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         write_json(folder.root / "config.json", _config(experiment, options))
         if len(todo) < len(plan):
             print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
-        if todo or not set(options.seeds) <= set(read_audits(folder)):
+        if todo or not set(options.seeds) <= audited_seeds(folder):
             samples = _readable(samples, options, folder)
             splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
-            audit_splits(folder, samples, splits, strict=getattr(protocol.split, "respect_groups", True))
+            strict = getattr(protocol.split, "respect_groups", True)
+            image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
+            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
             _run_cells(folder, todo, experiment, splits, options)
     return folder
 

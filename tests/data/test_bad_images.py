@@ -69,9 +69,16 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("place") / "image.jpg"
 
 
-def any_bytes(place, contents):
+# What `check_images` says of a file whose bytes were read.
+REASONS = ("empty file", "not an image", "truncated", "absurd dimensions", "of a kind that is not read")
+
+
+def any_bytes(place, contents) -> str:
+    """The reason why these bytes are no image, one of `REASONS`; "" where every reader gets the same pixels."""
     place.write_bytes(contents)
-    read_or_refuse(place)
+    reason = read_or_refuse(place)
+    assert reason == "" or reason.startswith(REASONS)
+    return reason
 
 
 STARTS = st.sampled_from(sorted({contents[:n] for contents, _, _ in FILES.values() for n in (4, 16, 40)}))
@@ -80,14 +87,17 @@ STARTS = st.sampled_from(sorted({contents[:n] for contents, _, _ in FILES.values
 @given(start=STARTS, rest=st.binary(max_size=200))
 @ANY
 def test_any_bytes_are_pixels_or_a_reason(place, start, rest):
-    any_bytes(place, start + rest)
+    reason = any_bytes(place, start + rest)
+    assert (reason == "empty file") == (start + rest == b"")
 
 
 @given(kind=st.sampled_from(KINDS), cut=st.floats(0, 1, exclude_max=True))
 @ANY
 def test_a_file_cut_anywhere_is_pixels_or_a_reason(place, kind, cut):
     contents = FILES[kind][0]
-    any_bytes(place, contents[: int(cut * len(contents))])
+    cut = int(cut * len(contents))
+    reason = any_bytes(place, contents[:cut])
+    assert (reason == "empty file") == (cut == 0)
 
 
 @given(kind=st.sampled_from(KINDS), where=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
@@ -95,7 +105,8 @@ def test_a_file_cut_anywhere_is_pixels_or_a_reason(place, kind, cut):
 def test_a_file_with_one_other_byte_is_pixels_or_a_reason(place, kind, where, byte):
     contents = bytearray(FILES[kind][0])
     contents[int(where * len(contents))] = byte
-    any_bytes(place, bytes(contents))
+    reason = any_bytes(place, bytes(contents))
+    assert reason == "" or bytes(contents) != FILES[kind][0]
 
 
 @pytest.mark.slow
@@ -105,7 +116,10 @@ def test_a_file_cut_and_changed_at_its_beginning_is_pixels_or_a_reason(place, ki
     contents = bytearray(FILES[kind][0])
     start = int(where * len(contents))
     contents[start : start + len(others)] = others
-    any_bytes(place, bytes(contents[: int(cut * len(contents))]))
+    contents = bytes(contents[: int(cut * len(contents))])
+    reason = any_bytes(place, contents)
+    assert (reason == "empty file") == (contents == b"")
+    assert reason == "" or contents != FILES[kind][0]
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])

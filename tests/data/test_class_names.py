@@ -31,7 +31,11 @@ def test_classes_that_are_none_or_only_look_different(names, said):
 
 
 def test_emoji_and_other_scripts_are_names():
-    check_class_names(["🫁", "肺炎", "Ñandú", "a\nb"], "table")
+    names = ["🫁", "肺炎", "Ñandú", "a\nb"]
+    check_class_names(names, "table")
+    labels, ordered = label_numbers(names, None, "table")
+    assert ordered == ("a\nb", "Ñandú", "肺炎", "🫁")  # by code point
+    assert [ordered[label] for label in labels] == names
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), np.nan, "", "  ", "NaN", "<NA>", np.datetime64("NaT")])

@@ -4,14 +4,18 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from test_perceptual_hash import scene
 
+from tlkeras.data import digests
 from tlkeras.data.datasets import load_dataset
+from tlkeras.data.file_bytes import Unreadable, read_bytes
 from tlkeras.data.fingerprints import fingerprint
+from tlkeras.data.images import read_pixels
 from tlkeras.data.leakage import audit
 from tlkeras.data.leakage_findings import Audit
 from tlkeras.data.perceptual_hash import near_pairs
+from tlkeras.data.python_decoder import upright_size
 from tlkeras.data.splits import Holdout, Predefined
 from tlkeras.schema import InputError, Samples, Splits
 
@@ -205,12 +209,15 @@ def test_parts_made_apart_may_use_the_same_ids_and_other_sizes():
 
 
 def test_the_answer_is_the_same_with_fingerprints_made_before(tmp_path):
-    samples = files(*(save(scene(seed % 7, 40, 48), tmp_path / f"{seed}.png") for seed in range(12)))
+    samples = files(*(save(scene(seed % 7, 40 + seed % 7, 48), tmp_path / f"{seed}.png") for seed in range(12)))
     prints = fingerprint(samples, progress=False)
     for rows in (range(6), (9, 8, 1, 7, 2), (11, 0, 4)):
         rest = [row for row in range(12) if row not in rows]
         drawn = splits(samples.take(rest), test=samples.take(rows))
-        assert audit(drawn, fingerprints=prints).as_json() == audit(drawn).as_json()
+        found = audit(drawn, fingerprints=prints)
+        assert found.as_json() == audit(drawn).as_json()
+        heights = [sorted(height for height, _ in found.pixel_sizes[name].counts) for name in ("train", "test")]
+        assert heights == [sorted({40 + row % 7 for row in of_part}) for of_part in (rest, rows)]
 
 
 def test_fingerprints_of_other_samples_are_refused():
@@ -233,6 +240,91 @@ def test_what_crosses_is_refused_by_name_and_with_what_to_do():
     audit(separate).require_separate()
 
 
+def mixed_sizes(tmp_path):
+    """In train 200x150 twice, one file lying on its side; in val 600x450; in test 30x40, 40x30 and 300x224."""
+    turned = Image.Exif()
+    turned[274] = 6  # shown turned by 90 degrees to the right
+    train = files(
+        save(scene(0, 150, 200), tmp_path / "0.png"), save(scene(1, 200, 150), tmp_path / "1.jpeg", exif=turned)
+    )
+    test = files(
+        save(scene(2, 40, 30), tmp_path / "2.bmp"),
+        save(scene(3, 30, 40), tmp_path / "3.tif"),
+        save(scene(4, 224, 300), tmp_path / "4.webp"),
+    )
+    return splits(train, files(save(scene(5, 450, 600), tmp_path / "5.jpg")), test=test)
+
+
+def test_how_large_the_images_of_every_part_are_as_they_are_shown(tmp_path):
+    found = audit(mixed_sizes(tmp_path))
+    assert {part: sizes.as_json() for part, sizes in found.pixel_sizes.items()} == {
+        "train": {"200x150": 2},
+        "val": {"600x450": 1},
+        "test": {"40x30": 1, "30x40": 1, "300x224": 1},
+    }
+    shown = {path: read_pixels(path, None).shape[:2] for path in ("0.png", "1.jpeg") for path in [str(tmp_path / path)]}
+    assert set(shown.values()) == {(150, 200)}
+
+
+def test_images_that_a_resize_enlarges_are_a_finding(tmp_path):
+    found = audit(mixed_sizes(tmp_path))
+    at_224 = (
+        "4 of 6 images (66.7%) are lower or narrower than 224x224 and are enlarged to it: smallest 40x30, "
+        "median 30x40, largest 200x150 (width x height)."
+    )
+    assert found.findings((224, 224)) == (*found.findings(), at_224)
+    wide = (
+        "5 of 6 images (83.3%) are lower or narrower than 500x100 and are enlarged to it: smallest 40x30, "
+        "median 200x150, largest 300x224 (width x height)."
+    )
+    assert found.findings((224, 224), (30, 30), (100, 500))[-2:] == (at_224, wide)  # 30x30 enlarges none
+    with pytest.raises(InputError, match=r"image_size: received \(224,\)"):
+        found.findings((224,))
+
+
+def test_arrays_have_the_size_of_their_rows():
+    found = audit(splits(part([0, 1]), test=Samples(np.stack([scene(7, 32, 64)]), None, ("a", "b"))))
+    assert {part: sizes.counts for part, sizes in found.pixel_sizes.items()} == {
+        "train": {(40, 48): 2},
+        "test": {(32, 64): 1},
+    }
+    assert found.findings((40, 48))[-1].startswith("1 of 3 images (33.3%) are lower or narrower than 48x40 ")
+    assert found.findings((32, 49))[-1].startswith("2 of 3 images (66.7%) are lower or narrower than 49x32 ")
+    assert found.findings((32, 48)) == found.findings()
+
+
+def test_a_part_without_images_has_no_sizes():
+    none = Samples(np.empty((0, 8, 8, 3), np.uint8), np.empty(0, np.int64), ("a", "b"))
+    found = audit(splits(part([0]), none, test=part([1])))
+    assert found.pixel_sizes["val"].counts == {}
+    assert found.findings((41, 8))[-1].startswith("2 of 2 images (100.0%)")
+
+
+def test_a_header_that_only_tensorflow_forgives_is_measured_by_decoding(tmp_path):
+    path = save(scene(0, 40, 48), tmp_path / "0.png", pnginfo=comment("taken on Monday"))
+    contents = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(contents.replace(b"Monday", b"Sunday"))  # the comment's checksum is wrong
+    with pytest.raises(Unreadable):
+        upright_size((tmp_path / "0.png").read_bytes())
+    assert fingerprint(files(path), progress=False).sizes.tolist() == [[40, 48]]
+
+
+def test_sizes_and_digests_come_of_one_reading_of_the_files(tmp_path, monkeypatch):
+    samples, read = files(*(save(scene(seed), tmp_path / f"{seed}.jpeg") for seed in range(3))), []
+    monkeypatch.setattr(digests, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
+    prints = fingerprint(samples, progress=False)
+    assert sorted(read) == sorted(samples.images)
+    monkeypatch.undo()
+    assert list(prints.digests) == digests.source_digests(samples)
+    assert prints.sizes.tolist() == [[*read_pixels(path, None).shape[:2]] for path in samples.images]
+
+
+def comment(text):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", text)
+    return info
+
+
 def test_groups_that_are_known_in_part():
     found = audit(splits(part([0, 1], groups=["x", "y"]), test=part([2, 3], groups=["x", None])))
     assert found.without_group == 1
@@ -253,6 +345,9 @@ def test_json_brings_back_the_findings_and_the_head_of_the_tables(monkeypatch):
     assert again.crossing
     pd.testing.assert_frame_equal(again.groups, found.groups.head(3), check_dtype=False)
     pd.testing.assert_frame_equal(again.class_shares, found.class_shares)
+    assert value["pixel_sizes"] == {"train": {"48x40": n}, "test": {"48x40": n}}
+    assert again.pixel_sizes == found.pixel_sizes
+    assert again.findings((50, 50)) == found.findings((50, 50)) != found.findings()
     with pytest.raises(InputError, match="8 groups"):
         again.require_separate()
     empty = audit(splits(part([0]), test=part([1])))
@@ -296,6 +391,15 @@ def test_the_two_identical_pairs_of_ham10000_are_found(ham10000):
             ("ISIC_0024366", "ISIC_0029861"),
             ("ISIC_0024777", "ISIC_0029938"),
         ]
+
+
+@pytest.mark.real
+def test_ham10000_is_as_published_or_a_smaller_copy_and_measured_as_it_is_decoded(ham10000):
+    samples, prints = ham10000
+    ((height, width),) = {(int(height), int(width)) for height, width in prints.sizes}
+    assert 4 * height == 3 * width
+    assert width <= 600
+    assert {read_pixels(path, None).shape[:2] for path in samples.images[::1000]} == {(height, width)}
 
 
 @pytest.mark.real

@@ -224,13 +224,18 @@ def test_a_group_in_train_and_own_val_is_no_crossing_once_val_is_drawn_anew():
     groups[61] = "g3"
     with pytest.raises(InputError, match="g3"):
         Predefined().split(own_parts(groups))
-    Predefined(val=0.25).split(own_parts(groups))
+    splits = Predefined(val=0.25).split(own_parts(groups))
+    assert sum((part.groups == "g3").sum() for part in (splits.train, splits.val)) == 2
+    assert not set(splits.train.groups) & set(splits.val.groups)
 
 
 def test_a_group_in_two_test_parts_is_no_crossing():
     groups = [f"g{i}" for i in range(100)]
     groups[70] = groups[90] = "twice"
-    Predefined().split(own_parts(groups))
+    splits = Predefined().split(own_parts(groups))
+    assert ["twice" in splits.tests[part].groups for part in ("test1", "test2")] == [True, True]
+    assert "twice" not in {*splits.train.groups, *splits.val.groups}
+    assert splits.notes == ()
 
 
 def test_shares_of_own_parts_that_differ_are_said():

@@ -219,11 +219,12 @@ def test_and_that_of_a_function_given_to_keras_own_layers():
     assert identity_of(two) != identity_of(three)
 
 
-def test_a_layer_whose_source_is_not_at_hand_is_no_error():
-    """A class typed into a notebook or at the prompt: Python finds no source for it."""
+def test_a_layer_whose_source_is_not_at_hand_is_never_the_same_twice():
+    """A class typed into a notebook or at the prompt: Python finds no source for it, and another may have its name."""
     names = {"__name__": "__main__", "Layer": layers.Layer}
     exec("class Typed(Layer):\n    def call(self, x):\n        return 2 * x\n", names)
-    identity_of(a_layer(names["Typed"]()))
+    model = a_layer(names["Typed"]())
+    assert identity_of(model) != identity_of(model)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -23,7 +23,7 @@ CLASSIFIER = {
 # NORMAL: 3 of 4 found; PNEUMONIA: 2 of 4, and one NORMAL called so.
 TEST = answers([0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.9, 0.8, 0.4, 0.2])
 NOTE = "628 of 2,003 test images (31.4%) are of a group (patient, lesion) that is also in train."
-AUDITS = {0: SimpleNamespace(findings=lambda: (NOTE,))}
+AUDITS = {0: SimpleNamespace(findings=lambda *image_sizes: (NOTE, f"resized to {image_sizes}"))}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_card_of_a_model_says_what_it_is_and_what_it_learnt_from(folder):
     assert f"{row.title}, {row.licence}. {row.citation}" in card
     assert "It learnt from 4,000 images: 3,000 NORMAL, 1,000 PNEUMONIA." in card
     assert "one probability for each of NORMAL, PNEUMONIA" in card
-    assert f"The audit of its split:\n\n- {NOTE}\n" in card
+    assert f"The audit of its split:\n\n- {NOTE}\n- resized to ([150, 150],)\n" in card
     assert "- It answers with one of its classes for every image" in card
 
 

@@ -6,6 +6,7 @@ from cells import KEY, TOY, network, right_in, write_cell
 
 import tlkeras as tl
 from tlkeras.data.leakage_findings import Audit
+from tlkeras.data.pixel_sizes import PixelSizes
 from tlkeras.evaluation.blocks import Bullets, Code, Heading, Table, Text
 from tlkeras.reporting.provenance import data_blocks, provenance_blocks, seeded
 from tlkeras.runs import CellKey
@@ -68,21 +69,138 @@ def test_data_that_stand_in_are_said_to(cell):
 
 
 def test_the_documents_table_about_the_data_has_ours_beside_it(cell):
-    experiment = dataclasses.replace(TOY, summary={"data set": "X-rays", "classes, used": "2", "images, used": "5,863"})
+    experiment = dataclasses.replace(
+        TOY, summary={"data set": "X-rays", "images, used": "5,863", "pixels, original": "512x512"}
+    )
     images = {"train": {"NORMAL": 1000, "PNEUMONIA": 2000}, "test": {"NORMAL": 300, "PNEUMONIA": 45}}
     cells = {KEY: cell(KEY, facts={"images": images}), TREE: cell(TREE, facts={"images": images})}
-    frame = tables(data_blocks(experiment, "corrected", cells, {}))["the data"]
+    frame = tables(data_blocks(experiment, "corrected", cells, {0: measured(train=MIXED, test=ONE)}))["the data"]
     assert frame["ours"].to_dict() == {
         "data set": XRAY.title,
         "images, original": "5,856",
         "images, used": "3,345",
         "classes, original": "2",
         "classes, used": "NORMAL, PNEUMONIA",
-        "pixels, original": "varying",
+        "pixels, original": "smallest 64x100, median 200x150, largest 600x450",
         "pixels, used": "150x150 / 64x64",
     }
     assert frame.loc["images, used", "document"] == "5,863"
+    assert frame.loc["pixels, original", "document"] == "512x512"
     assert frame.loc["pixels, used", "document"] == ""
+    unknown = tables(data_blocks(experiment, "corrected", cells, {}))["the data"]
+    assert unknown.loc["pixels, original"].tolist() == ["512x512", "not measured"]
+
+
+# ---- Pixels
+
+# {(height, width): images}, by area.
+MIXED = {(100, 64): 1, (150, 200): 3, (450, 600): 2}
+ONE = {(150, 200): 2}
+
+
+def measured(**parts):
+    """The audit of two images, as if other sizes had been measured: {part: {(height, width): images}}."""
+    samples = tl.from_arrays(np.zeros((2, 16, 16, 3), np.uint8), [0, 1])
+    audit = tl.audit(tl.Splits(samples.take([0]), None, {"test": samples.take([1])}), progress=False)
+    return dataclasses.replace(audit, pixel_sizes={part: PixelSizes(sizes) for part, sizes in parts.items()})
+
+
+def test_pixels_on_the_disk_and_the_share_that_is_enlarged_stand_part_by_part(cell):
+    cells = {KEY: cell(KEY), TREE: cell(TREE)}  # 150x150 and 64x64
+    blocks = data_blocks(TOY, "corrected", cells, {0: measured(train=MIXED, val={}, test=ONE)})
+    assert tables(blocks)["pixels (width x height), seed 0"].to_dict() == {
+        "all": {
+            "on disk, smallest": "64x100",
+            "on disk, median": "200x150",
+            "on disk, largest": "600x450",
+            "used, 150x150: enlarged": "1 (12.5%)",
+            "used, 64x64: enlarged": "0 (0.0%)",
+        },
+        "train": {
+            "on disk, smallest": "64x100",
+            "on disk, median": "200x150",
+            "on disk, largest": "600x450",
+            "used, 150x150: enlarged": "1 (16.7%)",
+            "used, 64x64: enlarged": "0 (0.0%)",
+        },
+        "val": {
+            "on disk, smallest": "",
+            "on disk, median": "",
+            "on disk, largest": "",
+            "used, 150x150: enlarged": "0 (0.0%)",
+            "used, 64x64: enlarged": "0 (0.0%)",
+        },
+        "test": {
+            "on disk, smallest": "200x150",
+            "on disk, median": "200x150",
+            "on disk, largest": "200x150",
+            "used, 150x150: enlarged": "0 (0.0%)",
+            "used, 64x64: enlarged": "0 (0.0%)",
+        },
+    }
+
+
+def test_sizes_are_width_by_height_also_where_they_differ(cell):
+    wide = cell(KEY, recipe=network("vgg16").resized((100, 201)))
+    blocks = data_blocks(TOY, "corrected", {KEY: wide}, {0: measured(train=ONE)})
+    assert tables(blocks)["pixels (width x height), seed 0"].loc["used, 201x100: enlarged", "all"] == "2 (100.0%)"
+    assert under(blocks, "The split and its audit").items[-1] == (
+        "2 of 2 images (100.0%) are lower or narrower than 201x100 and are enlarged to it: 200x150 (width x height)."
+    )
+
+
+def test_each_seed_is_told_of_the_image_sizes_of_its_own_cells(cell):
+    second = dataclasses.replace(TREE, seed=1)
+    cells = {KEY: cell(KEY), second: cell(second)}  # 150x150 of seed 0, 64x64 of seed 1
+    found = under(
+        data_blocks(TOY, "corrected", cells, dict.fromkeys((0, 1), measured(train={(32, 200): 1}))),
+        "The split and its audit",
+    ).items
+    assert [line.split(" (100.0%) ")[0] for line in found[-2:]] == ["seed 0: 1 of 1 images", "seed 1: 1 of 1 images"]
+    assert ["150x150" in line for line in found[-2:]] == ["64x64" not in line for line in found[-2:]] == [True, False]
+
+
+def copied(blocks):
+    return [block.text for block in blocks if isinstance(block, Text) and " copy: " in block.text]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sizes", "said"),
+    [
+        ("ham10000", {(450, 600): 9}, []),
+        ("ham10000", ONE, ["**A smaller copy: published at 600x450, here 200x150 (width x height).**"]),
+        (
+            "ham10000",
+            MIXED,
+            [
+                "**A resized copy: published at 600x450, here smallest 64x100, median 200x150, largest 600x450 "
+                "(width x height).**"
+            ],
+        ),
+        ("chest_xray", MIXED, []),
+        ("chest_xray", {(224, 224): 1}, []),  # of one image nothing can be told
+        (
+            "chest_xray",
+            {(224, 224): 2},
+            ["**A resized copy: published in varying sizes, here all 224x224 (width x height).**"],
+        ),
+        ("tumor", ONE, []),
+    ],
+)
+def test_a_copy_of_another_size_than_was_published_is_said_to_be_one(cell, dataset, sizes, said):
+    experiment = dataclasses.replace(TOY, dataset=dataset)
+    assert copied(data_blocks(experiment, "corrected", {KEY: cell(KEY)}, {0: measured(train=sizes)})) == said
+
+
+def test_an_audit_that_did_not_measure_pixels_says_what_does(cell):
+    cells = {dataclasses.replace(KEY, seed=seed): cell(KEY) for seed in range(3)}
+    blocks = data_blocks(TOY, "corrected", cells, {0: measured(), 1: measured(), 2: measured(train=MIXED)})
+    lacking = "pixels were not measured; the same command measures them, and keeps the finished cells"
+    assert under(blocks, "The split and its audit").items[-1] == f"seeds 0, 1: {lacking}"
+    assert tables(blocks)["pixels (width x height), seed 2"].loc["on disk, largest", "train"] == "600x450"
+    blocks = data_blocks(TOY, "corrected", cells, dict.fromkeys(range(3), measured()))
+    assert under(blocks, "The split and its audit").items[-1] == lacking
+    assert not [name for name in tables(blocks) if name.startswith("pixels")]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +208,7 @@ def audits():
     """{seed: audit}: of 0 and 2 alike with a group on two sides, of 1 without."""
     rng = np.random.default_rng(0)
     samples = tl.from_arrays(
-        rng.integers(0, 256, (8, 16, 16, 3)).astype(np.uint8), np.arange(8) % 2, groups=list("aabbccdd")
+        rng.integers(0, 256, (8, 150, 150, 3)).astype(np.uint8), np.arange(8) % 2, groups=list("aabbccdd")
     )
 
     def audit(train, test):

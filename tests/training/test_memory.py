@@ -72,6 +72,9 @@ def test_layers_that_do_not_learn_hold_nothing(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 100)
     monkeypatch.setattr(memory, "anonymous_memory_mb", lambda: None)
     check(model, keras.optimizers.SGD(1e-3), 10**9)
+    model.trainable = model.layers[-1].trainable = True
+    with pytest.raises(tl.InputError, match="at least 20 GB "):  # of 10**9 images the 5 numbers that it is given
+        check(model, keras.optimizers.SGD(1e-3), 10**9)
 
 
 def test_a_batch_larger_than_the_set_counts_as_the_set(toy_pixels, monkeypatch):

@@ -86,9 +86,11 @@ def test_a_model_that_answers_otherwise_is_said_with_both_versions(folder):
     assert caught[0].filename == __file__
 
 
-def test_another_version_that_answers_alike_is_not_worth_a_word(folder):
+def test_another_version_that_answers_alike_is_not_worth_a_word(folder, saved, toy_pixels):
     write_card(folder, versions={"tlkeras": "0", "keras": "3.99.0"})
-    tl.load(folder)  # where warnings are errors
+    loaded = tl.load(folder)  # where warnings are errors
+    assert loaded.class_names == ("dark", "bright")
+    np.testing.assert_array_equal(loaded.predict_pixels(toy_pixels[0]), tl.load(saved).predict_pixels(toy_pixels[0]))
 
 
 def test_a_fingerprint_that_is_no_number_is_said(folder):

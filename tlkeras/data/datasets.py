@@ -34,7 +34,8 @@ class DatasetRow:
         licence: the terms of use.
         citation: what to cite.
         source: where to get it; empty for a layout of one's own images.
-        pixels: width x height of the published images, "varying" where they differ or are one's own.
+        published_pixels: width x height of the images as published, "varying" where they differ, empty where none are
+            published. A copy on the disk may have others: `tl.audit` measures them.
         entries: what lies at the top of its folder, "*" for any text.
         n_classes: how many classes it has as published.
         counts: images per class, "train/NORMAL" or "NORMAL" where the set has no parts of its own; empty where the
@@ -50,7 +51,7 @@ class DatasetRow:
     licence: str
     citation: str
     source: str
-    pixels: str
+    published_pixels: str
     entries: tuple[str, ...]
     n_classes: int
     counts: dict[str, int]
@@ -148,7 +149,7 @@ DATASETS: dict[str, DatasetRow] = {
                 "Image-Based Deep Learning. Cell 172(5):1122-1131, 2018. doi:10.1016/j.cell.2018.02.010"
             ),
             source="Kaggle, https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia",
-            pixels="varying",
+            published_pixels="varying",
             entries=("train", "val", "test"),
             n_classes=2,
             counts={
@@ -178,7 +179,7 @@ DATASETS: dict[str, DatasetRow] = {
                 "doi:10.1038/sdata.2018.161"
             ),
             source="Harvard Dataverse, https://doi.org/10.7910/DVN/DBW86T",
-            pixels="600x450",
+            published_pixels="600x450",
             entries=(METADATA, *IMAGE_FOLDERS),
             n_classes=7,
             counts=DIAGNOSES,
@@ -206,7 +207,7 @@ DATASETS: dict[str, DatasetRow] = {
                 "tissue. Zenodo, 2018. doi:10.5281/zenodo.1214456"
             ),
             source="Zenodo, https://doi.org/10.5281/zenodo.1214456 (NCT-CRC-HE-100K.zip)",
-            pixels="224x224",
+            published_pixels="224x224",
             entries=tuple(NCT_TISSUES),
             n_classes=9,  # habel2023 writes eight
             counts=NCT_TISSUES,
@@ -233,7 +234,7 @@ DATASETS: dict[str, DatasetRow] = {
                 "doi:10.1038/s41379-021-00859-x"
             ),
             source="Zenodo, https://doi.org/10.5281/zenodo.4789576",
-            pixels="300x300",  # as habel2023 prints it
+            published_pixels="300x300",  # as habel2023 prints it
             entries=(*PROSTATE_TISSUES, *map(str.lower, PROSTATE_TISSUES), f"*{PROSTATE_ARCHIVES}"),
             n_classes=3,
             counts={},  # habel2023 writes 120,000 in all; the record's own numbers could not be looked up
@@ -260,7 +261,7 @@ DATASETS: dict[str, DatasetRow] = {
                 "Kaggle, https://www.kaggle.com/datasets/andrewmvd/animal-faces, or "
                 "https://github.com/clovaai/stargan-v2 (afhq-dataset)"
             ),
-            pixels="512x512",
+            published_pixels="512x512",
             entries=("train", "val"),
             n_classes=3,
             counts=AFHQ_ANIMALS,
@@ -280,7 +281,7 @@ DATASETS: dict[str, DatasetRow] = {
             licence="terms of their owner",
             citation="The course data of liang2024 were not published; nothing can be downloaded.",
             source="",
-            pixels="varying",
+            published_pixels="",
             entries=("train", "test1", "test2"),
             n_classes=2,
             counts={},

@@ -23,7 +23,7 @@ def source_digests(samples: Samples) -> list[bytes]:
     if isinstance(samples.images, np.ndarray):
         return pixel_digests(samples.images)
     with ThreadPoolExecutor(n_cores()) as pool:
-        return list(pool.map(_file_digest, samples.images, chunksize=64))
+        return list(pool.map(lambda path: file_digest(path, bytes_or_none(path)), samples.images))
 
 
 def pixel_digests(images: np.ndarray) -> list[bytes]:
@@ -56,11 +56,19 @@ def digest(*pieces: bytes | memoryview) -> bytes:
     return state.digest()
 
 
-def _file_digest(path: str) -> bytes:
-    try:
-        return digest(b"file", read_bytes(path))
-    except Unreadable:
+def file_digest(path: str, contents: bytes | None) -> bytes:
+    """That of `source_digests`, of a file whose bytes were read; None of one that cannot be."""
+    if contents is None:
         return digest(b"unreadable", path.encode("utf-8", "surrogateescape"))
+    return digest(b"file", contents)
+
+
+def bytes_or_none(path: str) -> bytes | None:
+    """The bytes of a file, None where it cannot be read."""
+    try:
+        return read_bytes(path)
+    except Unreadable:
+        return None
 
 
 def _size(path: str) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.data.digests import pixel_digests, source_digests
+from tlkeras.data.digests import bytes_or_none, file_digest, pixel_digests, source_digests
+from tlkeras.data.file_bytes import Unreadable
 from tlkeras.data.perceptual_hash import IMAGE_SIZE, STRUCTURED, near_pairs, perceptual_hashes
+from tlkeras.data.python_decoder import upright_size
+from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples
 
 NEAR_LIMIT = 10**6  # pairs that look alike; frames of films can have billions
@@ -23,6 +27,7 @@ class Fingerprints:
     Attributes:
         sample_ids: object (n,) of str.
         digests: n digests of the bytes of the files, or of the rows of the array.
+        sizes: int64 (n, 2), height and width in pixels, of a file as it is shown upright.
         hashes: bool (n, 255), of `perceptual_hashes`.
         files: int64 (n,); equal numbers mean equal bytes.
         pictures: int64 (n,); equal numbers mean equal pixels at native size.
@@ -33,6 +38,7 @@ class Fingerprints:
 
     sample_ids: np.ndarray
     digests: tuple[bytes, ...]
+    sizes: np.ndarray
     hashes: np.ndarray
     files: np.ndarray
     pictures: np.ndarray
@@ -83,7 +89,8 @@ def fingerprint(samples: Samples, *, progress: bool = True) -> Fingerprints:
 
 def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Fingerprints:
     """`fingerprint` of several sets, one behind the other: files, and arrays of any size."""
-    digests = [digest for part in parts for digest in source_digests(part)]
+    seen = [each for part in parts for each in _digests_and_sizes(part)]
+    digests = tuple(digest for digest, _ in seen)
     hashes = np.concatenate([_hashes(part, progress) for part in parts])
     _, first, files = np.unique(np.array(digests, dtype=object), return_index=True, return_inverse=True)
     near, distances, complete = near_pairs(hashes[first], limit=NEAR_LIMIT)
@@ -94,13 +101,14 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
     doubtful[near] = True
     doubtful |= (hashes[first].sum(axis=1) < STRUCTURED) | (not complete)
     images = list(itertools.chain.from_iterable(part.images for part in parts))
-    picture_of, seen = np.arange(len(first)), {}
+    picture_of, known = np.arange(len(first)), {}
     for file in np.flatnonzero(doubtful):
-        picture_of[file] = seen.setdefault(_digest_in_full(images[first[file]]), file)
+        picture_of[file] = known.setdefault(_digest_in_full(images[first[file]]), file)
     near, distances = _between_pictures(picture_of[near], distances)
     return Fingerprints(
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
-        digests=tuple(digests),
+        digests=digests,
+        sizes=np.array([size for _, size in seen], dtype=np.int64).reshape(-1, 2),
         hashes=hashes,
         files=files,
         pictures=picture_of[files],
@@ -108,6 +116,32 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
         distances=distances,
         complete=complete,
     )
+
+
+def _digests_and_sizes(samples: Samples) -> list[tuple[bytes, tuple[int, int]]]:
+    """The digest (of `source_digests`) and the (height, width) of each image, for which a file is read once."""
+    if isinstance(samples.images, np.ndarray):
+        return [(digest, samples.images.shape[1:3]) for digest in pixel_digests(samples.images)]
+    with ThreadPoolExecutor(n_cores()) as pool:
+        return list(pool.map(_digest_and_size, samples.images))
+
+
+def _digest_and_size(path: str) -> tuple[bytes, tuple[int, int]]:
+    contents = bytes_or_none(path)
+    return file_digest(path, contents), (0, 0) if contents is None else _size(path, contents)
+
+
+def _size(path: str, contents: bytes) -> tuple[int, int]:
+    """(height, width); (0, 0) of what cannot be read: decoding it names it, with the reason."""
+    try:
+        return upright_size(contents)
+    except Unreadable:
+        from tlkeras.data.images import read_pixels
+
+        try:  # TensorFlow forgives a PNG a damaged comment, Pillow does not
+            return read_pixels(path, None).shape[:2]
+        except InputError:
+            return 0, 0
 
 
 def _hashes(samples: Samples, progress: bool) -> np.ndarray:

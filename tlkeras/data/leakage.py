@@ -10,13 +10,15 @@ import pandas as pd
 
 from tlkeras.data.fingerprints import Fingerprints, fingerprint_all
 from tlkeras.data.leakage_findings import Audit
+from tlkeras.data.pixel_sizes import PixelSizes
 from tlkeras.schema import NOT_TESTS, InputError, Samples, Splits
 
 _SET = ["set", "same_bytes", "sample_id", "part", "class_name", "group"]
 
 
 def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress: bool = True) -> Audit:
-    """Looks for what a split lets leak. Every image is read and decoded once; nothing is trained.
+    """Looks for what a split lets leak, and how large its images are. Every image is read and decoded once; nothing
+    is trained.
 
     Args:
         splits: the parts.
@@ -37,6 +39,8 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         rows = np.arange(len(fingerprints))
     else:
         rows = np.concatenate([fingerprints.rows_of(samples) for samples in parts.values()])
+    ends = np.cumsum([len(samples) for samples in parts.values()])[:-1]
+    pixel_sizes = map(PixelSizes.of, np.split(fingerprints.sizes[rows], ends))
     images = pd.concat([_images(part, samples) for part, samples in parts.items()], ignore_index=True)
     images = images.assign(file=fingerprints.files[rows], picture=fingerprints.pictures[rows])
 
@@ -58,6 +62,7 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         crossing_near=len(near[["a", "b"]].drop_duplicates()),
         near_within=near_within,
         near_complete=fingerprints.complete,
+        pixel_sizes=dict(zip(parts, pixel_sizes, strict=True)),
         known=_known(images),
         groups=groups,
         identical=sets.loc[crossing, _SET].reset_index(drop=True),

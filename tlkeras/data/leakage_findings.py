@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import pandas as pd
 
+from tlkeras.data.pixel_sizes import PixelSizes, size_words
 from tlkeras.schema import InputError
 
 SHARE_DRIFT = 0.05  # a class share this far from the training part's is said
@@ -30,6 +31,8 @@ class Audit:
         crossing_near: pairs of images on two sides that look alike and are not identical: candidates, to be looked at.
         near_within: such pairs on one side.
         near_complete: whether all images that look alike were counted; beyond a million pairs they are not.
+        pixel_sizes: {part: PixelSizes}, how large its images are before any resize; empty where an earlier version kept
+            the audit, which did not measure them.
         known: one row for val and for each test part: part, images; group_in_train, group_in_val, the images of whose
             group train or val holds another; image_in_train, image_in_val, those that are there themselves.
         groups: one row per crossing group: group, parts ("train, test"), images.
@@ -51,6 +54,7 @@ class Audit:
     crossing_near: int
     near_within: int
     near_complete: bool
+    pixel_sizes: Mapping[str, PixelSizes]
     known: pd.DataFrame
     groups: pd.DataFrame
     identical: pd.DataFrame
@@ -73,8 +77,16 @@ class Audit:
         """(part, class name) of every class that has no image in a part."""
         return tuple((part, name) for part, counts in self.class_counts.items() for name, n in counts.items() if not n)
 
-    def findings(self) -> tuple[str, ...]:
-        """What a reader of results on this split has to know, one sentence each, what crosses first."""
+    def findings(self, *image_sizes: tuple[int, int]) -> tuple[str, ...]:
+        """What a reader of results on this split has to know, one sentence each, what crosses first.
+
+        Args:
+            image_sizes: (height, width) each that networks or trees are shown the images at: where that enlarges
+                images, a sentence says how many and of what size. None asks for no such sentence.
+
+        Raises:
+            InputError: no such image size.
+        """
         return (
             *self._separate(),
             *self._known(),
@@ -83,6 +95,7 @@ class Audit:
             *(f"{part} is empty." for part, n in self.sizes.items() if not n),
             *(f"{part} has no image of class {name}." for part, name in self.missing_classes if self.sizes[part]),
             *self._drift(),
+            *self._enlarged(image_sizes),
         )
 
     def require_separate(self) -> None:
@@ -109,13 +122,16 @@ class Audit:
             table = getattr(self, name)
             cut = table.head(LISTED).to_dict("split", index=False)
             tables[name] = {"total": len(table), "columns": cut["columns"], "rows": cut["data"]}
-        return plain | tables
+        sizes = {part: sizes.as_json() for part, sizes in self.pixel_sizes.items()}
+        return plain | {"pixel_sizes": sizes} | tables
 
     @classmethod
     def from_json(cls, value: Mapping) -> Audit:
         """The audit that `as_json` told of, its tables as long as they were kept: it has the same findings."""
         tables = {name: pd.DataFrame(value[name]["rows"], columns=value[name]["columns"]) for name in _TABLES}
-        return cls(**({field.name: value[field.name] for field in fields(cls) if field.name not in _TABLES} | tables))
+        sizes = {part: PixelSizes.from_json(sizes) for part, sizes in value.get("pixel_sizes", {}).items()}
+        plain = {field.name: value[field.name] for field in fields(cls) if field.name not in (*_TABLES, "pixel_sizes")}
+        return cls(**plain, **tables, pixel_sizes=sizes)
 
     def _separate(self) -> list[str]:
         n = sum(self.sizes.values())
@@ -184,6 +200,17 @@ class Audit:
                 said.append(
                     f"Class shares differ: {name} is {shares.loc[part, name]:.1%} of {part}, "
                     f"{shares.loc['train', name]:.1%} of train."
+                )
+        return said
+
+    def _enlarged(self, image_sizes: Iterable[tuple[int, int]]) -> list[str]:
+        everything = PixelSizes.together(self.pixel_sizes.values())
+        said = []
+        for image_size in image_sizes:
+            if n := len(enlarged := everything.enlarged_to(image_size)):
+                said.append(
+                    f"{n:,} of {len(everything):,} images ({n / len(everything):.1%}) are lower or narrower than "
+                    f"{size_words(image_size)} and are enlarged to it: {enlarged.words()} (width x height)."
                 )
         return said
 

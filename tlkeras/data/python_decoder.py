@@ -14,7 +14,11 @@ MAX_PIXELS = 8192 * 8192  # 64 megapixels; a larger header is a mistake or a dec
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
+_WIDTH, _HEIGHT = 256, 257
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap the sides
+# Where a PNG's orientation can stand, before or behind its pixels.
+_TURNED_PNG = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
 _KINDS = "8 or 16 bits per channel are, as unsigned whole numbers; floating point has no known range"
 
 
@@ -39,6 +43,25 @@ def decode_slowly(contents: bytes) -> np.ndarray:
         raise
     except Exception as error:  # on damaged files Pillow raises nearly anything: OSError, SyntaxError, struct.error ...
         raise _damage(error) from error
+
+
+def upright_size(contents: bytes) -> tuple[int, int]:
+    """(height, width) of what `decode_slowly` returns, from the header, without decoding.
+
+    Raises:
+        Unreadable: no such header; that the pixels behind it are whole is not asked.
+    """
+    try:
+        image = _open(contents)
+        # Pillow has swapped a TIFF's sides itself, and decodes a PNG to look for what stands behind its pixels.
+        width, height = (image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]) if image.format == "TIFF" else image.size
+        may_be_turned = image.format != "PNG" or any(mark in contents for mark in _TURNED_PNG)
+        turned = may_be_turned and image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise _damage(error) from error
+    return (width, height) if turned else (height, width)
 
 
 def decode_or_nothing(contents: np.ndarray) -> np.ndarray:
@@ -125,7 +148,7 @@ def _lay_on_white(levels: np.ndarray) -> np.ndarray:
 
 def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Undoes the EXIF orientation: 2 to 4 mirror and turn in place, 5 to 8 swap the sides as well."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]

@@ -11,6 +11,7 @@ from tlkeras.evaluation.model_card import MODEL_CARD, model_card
 from tlkeras.files import read_json, write_text
 from tlkeras.reporting.page import SMOKE
 from tlkeras.schema import NOT_TESTS
+from tlkeras.settings import image_size_of
 
 if TYPE_CHECKING:
     from tlkeras.data.leakage_findings import Audit
@@ -42,7 +43,8 @@ def write_model_cards(
         place = folder.cell(key)
         if not ((place / "model.keras").is_file() and (place / "classifier.json").is_file()):
             continue
-        findings = audits[key.seed].findings() if key.seed in audits else ()
+        used = image_size_of(cell["settings"]["recipe"])
+        findings = audits[key.seed].findings(used) if key.seed in audits else ()
         learnt = cell["facts"]["images"]["train"]
         counts = ", ".join(f"{count:,} {name}" for name, count in learnt.items())
         card = model_card(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
+from tlkeras.data.pixel_sizes import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.experiment import PIXELS
 from tlkeras.settings import image_size_of, network_of, settings_table, split_in_words
@@ -29,7 +31,8 @@ _SEEDED = {
 def data_blocks(
     experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]
 ) -> list[Block]:
-    """The data, their licence, the document's table about them with ours beside it, and the audit of the splits."""
+    """The data, their licence, the document's table about them with ours beside it, how large the images are, and the
+    audit of the splits."""
     row = DATASETS[experiment.dataset_of(protocol)]
     blocks = [Heading("The data"), Text(f"{row.title}, {row.licence}. {row.citation}")]
     if experiment.protocols[protocol].dataset is not None:
@@ -37,9 +40,17 @@ def data_blocks(
         blocks.append(
             Text(f"**{row.title} stands in for {own}: the document's figures are of other data, and not shown.**")
         )
+    measured = {key.seed: audits[key.seed] for key in cells if key.seed in audits and audits[key.seed].pixel_sizes}
+    parts = next(iter(measured.values())).pixel_sizes if measured else {}
+    sizes = PixelSizes.together(parts.values())
+    if copied := _copy_words(row, sizes):
+        blocks.append(Text(f"**{copied}**"))
     if experiment.summary:
-        blocks.append(Table(_summary_table(experiment, row, cells)))
+        blocks.append(Table(_summary_table(experiment, row, cells, sizes)))
     blocks.append(Table(_parts_table(cells)))
+    if measured:
+        table = _pixels_table({"all": sizes, **parts}, _image_sizes(cells))
+        blocks.append(Table(table.rename_axis(f"pixels (width x height), seed {next(iter(measured))}")))
     return blocks + bullets("The split and its audit", _split_words(cells, audits))
 
 
@@ -48,7 +59,8 @@ def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> 
     seeds = sorted({key.seed for key in cells})
     told: dict[str, dict[int, None]] = {}
     for seed in seeds:
-        for finding in audits[seed].findings() if seed in audits else ():
+        used = _image_sizes({key: cell for key, cell in cells.items() if key.seed == seed})
+        for finding in audits[seed].findings(*used) if seed in audits else ():
             told.setdefault(finding, {})[seed] = None
     for key, cell in cells.items():
         for note in cell["facts"]["split_notes"]:
@@ -56,11 +68,15 @@ def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> 
                 told.setdefault(note, {})[key.seed] = None
     words = [split_in_words(next(iter(cells.values()))["settings"]["split"])]
     words += [f"{_seeds_words([*of_seeds], seeds)}{finding}" for finding, of_seeds in told.items()]
-    missing = [seed for seed in seeds if seed not in audits]
-    if missing:
-        words.append(
-            f"{_seeds_words(missing, seeds)}not audited; the same command audits it, and keeps the finished cells"
-        )
+    for lacking, does in (
+        ([seed for seed in seeds if seed not in audits], "not audited; the same command audits it"),
+        (
+            [seed for seed in seeds if seed in audits and not audits[seed].pixel_sizes],
+            "pixels were not measured; the same command measures them",
+        ),
+    ):
+        if lacking:
+            words.append(f"{_seeds_words(lacking, seeds)}{does}, and keeps the finished cells")
     return words
 
 
@@ -75,11 +91,44 @@ def _parts_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"part, seed {key.seed}")
 
 
+def _pixels_table(sizes: Mapping[str, PixelSizes], image_sizes: Iterable[tuple[int, int]]) -> pd.DataFrame:
+    """A column for each of `sizes`: its images on the disk, and how many of them each image size used enlarges."""
+    columns = {}
+    for name, of_part in sizes.items():
+        rows = {f"on disk, {which}": "" for which in ("smallest", "median", "largest")}
+        if len(of_part):
+            rows = {line: size_words(getattr(of_part, line.rsplit()[-1])) for line in rows}
+        for image_size in image_sizes:
+            n = len(of_part.enlarged_to(image_size))
+            rows[f"used, {size_words(image_size)}: enlarged"] = f"{n:,} ({n / max(len(of_part), 1):.1%})"
+        columns[name] = rows
+    return pd.DataFrame(columns)
+
+
+def _copy_words(row: DatasetRow, sizes: PixelSizes) -> str:
+    """That the images on the disk are not those that were published, where their sizes show it."""
+    published = row.published_pixels
+    if published == "varying" and len(sizes) > 1 == len(sizes.counts):
+        return f"A resized copy: published in varying sizes, here all {sizes.words()} (width x height)."
+    if published in ("", "varying") or set(sizes.as_json()) <= {published}:
+        return ""
+    area = math.prod(map(int, published.split("x")))
+    kind = "smaller" if math.prod(sizes.largest) < area else "resized"
+    return f"A {kind} copy: published at {published}, here {sizes.words()} (width x height)."
+
+
+def _image_sizes(cells: Mapping[CellKey, dict]) -> list[tuple[int, int]]:
+    """The (height, width) that cells use, each once, in their order."""
+    return list(dict.fromkeys(tuple(image_size_of(cell["settings"]["recipe"])) for cell in cells.values()))
+
+
 def _seeds_words(seeds: list[int], all_seeds: list[int]) -> str:
     return "" if len(seeds) == len(all_seeds) else f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: "
 
 
-def _summary_table(experiment: Experiment, row: DatasetRow, cells: Mapping[CellKey, dict]) -> pd.DataFrame:
+def _summary_table(
+    experiment: Experiment, row: DatasetRow, cells: Mapping[CellKey, dict], sizes: PixelSizes
+) -> pd.DataFrame:
     images = next(iter(cells.values()))["facts"]["images"]
     ours = {
         "data set": row.title,
@@ -87,15 +136,11 @@ def _summary_table(experiment: Experiment, row: DatasetRow, cells: Mapping[CellK
         "images, used": f"{sum(sum(of_part.values()) for of_part in images.values()):,}",
         "classes, original": "not known" if row.n_classes is None else str(row.n_classes),
         "classes, used": ", ".join(next(iter(images.values()))),
-        "pixels, original": row.pixels,
-        "pixels, used": " / ".join(dict.fromkeys(_size_words(cell) for cell in cells.values())),
+        "pixels, original": sizes.words() if len(sizes) else "not measured",
+        "pixels, used": " / ".join(map(size_words, _image_sizes(cells))),
     }
     rows = [(experiment.summary.get(line, ""), words) for line, words in ours.items()]
     return pd.DataFrame(rows, index=pd.Index(list(ours), name="the data"), columns=["document", "ours"])
-
-
-def _size_words(cell: dict) -> str:
-    return "x".join(map(str, image_size_of(cell["settings"]["recipe"])))
 
 
 def provenance_blocks(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[Block]:
