@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ CONTRAST, GAIN = 48.0, 6.0  # the deviation a tile is brought to, in grey levels
 
 BACKBONE = "mobilenet_025"
 METHODS = ("frozen", "fine_tuned")
+SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -154,47 +156,43 @@ def target_recipe(weights: str | None, method: str, size: Size) -> tl.Tuner:
     )
 
 
-def run(out: Path, weights_folder: Path | None, seed: int, size: Size) -> None:
+def run(out: Path, weights_folder: Path | None, seeds: Sequence[int], size: Size) -> None:
     """Source, target, table, figures."""
-    import pandas as pd
-
-    from tlkeras.files import locked, write_csv, write_json
+    from tlkeras.files import locked, write_json
     from tlkeras.runs import environment
 
     with locked(out):
-        source, target = source_and_target(size, seed)
+        source, target = source_and_target(size, seeds[0])
         print(f"source: {source.train}\ntarget: {target.train}", flush=True)
-        audit = tl.audit(target, progress=False)
-        audit.require_separate()
-        learnt = source_recipe(size).fit(source.train, source.val, seed=seed)
-        source_scores, _ = score_and_keep(learnt, source, out / "source", ("random", "source", seed))
+        learnt = source_recipe(size).fit(source.train, source.val, seed=seeds[0])
+        predicted = {("random", "source"): {seeds[0]: predict_and_keep(learnt, source, out / "source")}}
         starts = {"random": None, "transferred": str(out / "source")}
         imagenet = tl.BACKBONES[BACKBONE].weights[0].file
         if weights_folder is not None and (weights_folder / imagenet).is_file():
             starts["imagenet"] = str(weights_folder / imagenet)
-        scores, tested = [source_scores], {}
-        for name, start in starts.items():
-            for method in METHODS:
-                print(f"target: {name} weights, {method}", end="", flush=True)
-                fitted = target_recipe(start, method, size).fit(target.train, target.val, seed=seed, progress=False)
-                cell = (name, method, seed)
-                rows, predictions = score_and_keep(fitted, target, out / name / method / f"seed{seed}", cell)
-                scores.append(rows)
-                tested[name, method] = predictions
-                print(f": {predictions.correct.sum()} of {len(predictions)} test tiles right", flush=True)
-                if (name, method) == ("transferred", "fine_tuned"):
-                    draw_explanation(fitted, predictions, size, seed, out / "explanation.png")
-        write_csv(pd.concat(scores, ignore_index=True), out / "scores.csv")
+        targets = {seed: source_and_target(size, seed)[1] for seed in seeds}
+        for seed, splits in targets.items():
+            tl.audit(splits, progress=False).require_separate()
+            for name, start in starts.items():
+                for method in METHODS:
+                    print(f"seed {seed}: {name} weights, {method}", end="", flush=True)
+                    fitted = target_recipe(start, method, size).fit(splits.train, splits.val, seed=seed, progress=False)
+                    parts = predict_and_keep(fitted, splits, out / name / method / f"seed{seed}")
+                    predicted.setdefault((name, method), {})[seed] = parts
+                    print(f": {parts['test'].correct.sum()} of {len(parts['test'])} test tiles right", flush=True)
+                    if (name, method, seed) == ("transferred", "frozen", seeds[0]):
+                        draw_explanation(fitted, parts["test"], size, seed, out / "explanation.png")
+        write_scores(predicted, out / "scores.csv")
         draw_tiles((source.train, target.train), out / "tiles.png")
         write_json(out / "environment.json", environment())
-        print(f"\n{report(out, source, target, tested, seed, audit)}\ntable, scores and figures are in {out}")
+        page = report(out, source, targets, predicted)
+        print(f"\n{page}\ntable, scores and figures are in {out}")
 
 
-def score_and_keep(classifier, splits: tl.Splits, folder: Path, cell: tuple[str, str, int]):
-    """Writes model, history, predictions; returns the tidy scores of val and test, and the test predictions."""
+def predict_and_keep(classifier, splits: tl.Splits, folder: Path) -> dict[str, tl.Predictions]:
+    """Writes model, history and predictions; returns the predictions {part: them} of val and test."""
     import pandas as pd
 
-    from tlkeras.evaluation.statistics import bootstrap
     from tlkeras.files import write_csv
 
     parts = {"val": classifier.predict(splits.val), "test": classifier.predict(splits.test)}
@@ -203,16 +201,30 @@ def score_and_keep(classifier, splits: tl.Splits, folder: Path, cell: tuple[str,
     write_csv(
         pd.concat([predictions.to_frame(part) for part, predictions in parts.items()]), folder / "predictions.csv"
     )
+    return parts
+
+
+def write_scores(predicted: dict, path: Path) -> None:
+    """Tidy scores of {(weights, method): {seed: {part: predictions}}}: intervals of each seed, and of their mean."""
+    import pandas as pd
+
+    from tlkeras.evaluation.statistics import seed_intervals
+    from tlkeras.evaluation.tables import MEASURED
+    from tlkeras.files import write_csv
+
     rows = []
-    for part, predictions in parts.items():
-        rows += [(*cell, part, *figures) for figures in bootstrap(predictions).itertuples(name=None)]
-    columns = ["weights", "method", "seed", "part", "metric", "value", "low", "high"]
-    return pd.DataFrame(rows, columns=columns), parts["test"]
+    for cell, of_seeds in predicted.items():
+        for part in ("val", "test"):
+            *each, together = seed_intervals([parts[part] for parts in of_seeds.values()])
+            for seed, table in zip(of_seeds, each, strict=True):
+                for metric, *figures in table.itertuples(name=None):
+                    of_mean = (len(of_seeds), *together.loc[metric, ["low", "high"]])
+                    rows.append((*cell, seed, part, metric, *figures, *of_mean))
+    write_csv(pd.DataFrame(rows, columns=["weights", "method", "seed", "part", "metric", *MEASURED]), path)
 
 
-def report(out: Path, source: tl.Splits, target: tl.Splits, tested: dict, seed: int, audit: tl.Audit) -> str:
-    """Writes table.md and accuracy_bars.png from scores.csv and the test predictions {(weights, method): them};
-    returns the page."""
+def report(out: Path, source: tl.Splits, targets: dict[int, tl.Splits], predicted: dict) -> str:
+    """Writes table.md and accuracy_bars.png from scores.csv and the predictions; returns the page."""
     import pandas as pd
 
     from tlkeras.evaluation.comparison_tables import format_paired_table
@@ -220,31 +232,45 @@ def report(out: Path, source: tl.Splits, target: tl.Splits, tested: dict, seed: 
     from tlkeras.evaluation.tables import accuracy_table, format_accuracy_table, to_markdown
     from tlkeras.files import write_text
 
-    weights = list(dict.fromkeys(name for name, _ in tested))
+    weights = list(dict.fromkeys(name for name, method in predicted if method != "source"))
     scores = pd.read_csv(out / "scores.csv").rename(columns={"weights": "backbone"}).assign(protocol="quickstart")
     table = accuracy_table(scores, {}, protocol="quickstart", methods=METHODS, backbones=weights).rename_axis("weights")
     on_source = accuracy_table(scores, {}, protocol="quickstart", methods=["source"], backbones=["random"])
     figure, ax = new_figure(6.0, 4.2)
     draw_accuracy_bars(table, ax).set_xlabel("weights the network started from")
     save_figure(figure, out / "accuracy_bars.png")
-    commonest = tl.baseline(target.train.class_counts(), next(iter(tested.values())))
-    _, low, high = 100 * tl.bootstrap(commonest, metrics=("accuracy",)).loc["accuracy"]
-    others = [start for start in weights if start != "transferred"]
+    tested = {
+        f"{name}, {method}": [parts["test"] for parts in of_seeds.values()]
+        for (name, method), of_seeds in predicted.items()
+        if method != "source"
+    }
+    commonest = [
+        tl.baseline(splits.train.class_counts(), of_seed)
+        for splits, of_seed in zip(targets.values(), next(iter(tested.values())), strict=True)
+    ]
+    value, low, high, groups = tl.intervals(commonest, metrics=("accuracy",)).loc["accuracy"]
     pairs = tl.paired_table(
-        {f"{name}, {method}": predictions for (name, method), predictions in tested.items()},
-        pairs=[(f"{start}, {method}", f"transferred, {method}") for start in others for method in METHODS],
+        tested,
+        pairs=[
+            (f"{start}, {method}", f"transferred, {method}")
+            for start in weights
+            if start != "transferred"
+            for method in METHODS
+        ],
     )
+    first = next(iter(targets.values()))
     lines = [
         "# Quickstart: three ways to start on few target tiles",
         "",
-        f"Accuracy on {len(target.test)} test tiles of {len(TARGET)} target classes, per cent:",
+        f"Accuracy on {len(first.test)} test tiles of {len(TARGET)} target classes, per cent, mean over the seeds "
+        f"{', '.join(map(str, targets))}:",
         "",
-        to_markdown(format_accuracy_table(table, f"{100 * commonest.correct.mean():.1f} [{low:.1f}, {high:.1f}]")),
-        f"In brackets: 95 % bootstrap interval over the test tiles, drawn by block. Seed {seed}.",
-        f"{len(target.train)} tiles to learn from; the epoch was chosen on {len(target.val)} validation tiles.",
-        f"The {len(SOURCE)} source classes, learnt from {len(source.train)} tiles, on {len(source.test)} test tiles: "
-        f"{format_accuracy_table(on_source).iloc[0, 0]}.",
-        f"The target's split: {' '.join(audit.findings())}",
+        to_markdown(format_accuracy_table(table, f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]")),
+        f"±: standard deviation over the seeds, each with its own split. In brackets: 95 % interval over the "
+        f"{groups:.0f} blocks that the tiles were cut from, and over the seeds.",
+        f"{len(first.train)} tiles to learn from; the epoch was chosen on {len(first.val)} validation tiles.",
+        f"The {len(SOURCE)} source classes, learnt once from {len(source.train)} tiles, on {len(source.test)} test "
+        f"tiles: {format_accuracy_table(on_source).iloc[0, 0]}.",
         "",
         "Accuracy of one start against another on the same tiles, in points, p by permutation of blocks:",
         "",
@@ -295,10 +321,11 @@ def main(arguments: list[str] | None = None) -> None:
     add, weights = parser.add_argument, os.environ.get("TLKERAS_WEIGHTS")
     add("--out", type=Path, default=Path("runs/quickstart"), help="run folder (default: %(default)s)")
     add("--weights", type=Path, default=weights, help="folder with the ImageNet file (default: TLKERAS_WEIGHTS)")
-    add("--seed", type=int, default=0, help="of split, weights and order (default: %(default)s)")
+    add("--seeds", type=int, nargs="+", default=SEEDS, help="of split, weights and order (default: %(default)s)")
     add("--smoke", action="store_true", help="a few tiles, one epoch: does everything run?")
     given = parser.parse_args(arguments)
-    run_guarded(lambda: run(given.out, given.weights, given.seed, SMOKE if given.smoke else Size()))
+    size = SMOKE if given.smoke else Size()
+    run_guarded(lambda: run(given.out, given.weights, tuple(dict.fromkeys(given.seeds)), size))
 
 
 if __name__ == "__main__":
