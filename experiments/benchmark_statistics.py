@@ -1,8 +1,8 @@
 """How long intervals and paired tests take.
 
-2,000 images of seven classes in 1,500 groups, probabilities drawn at random: bootstrap intervals (2,000 draws of whole
-groups) of ten metrics and of all there are, and paired tests (9,999 permutations) of accuracy, macro F1 and ROC AUC.
-Medians of three runs.
+2,000 images of seven classes in 1,500 groups, probabilities drawn at random: intervals (each group left out in turn) of
+ten metrics and of all there are, and paired tests (9,999 permutations) of accuracy, macro F1 and ROC AUC. Medians of
+three runs. What they are worth: benchmark_coverage.py.
 
     python experiments/benchmark_statistics.py --out assets/benchmark
 
@@ -40,15 +40,15 @@ def main():
 
     import pandas as pd
 
-    from tlkeras.evaluation.statistics import bootstrap, paired
+    from tlkeras.evaluation.statistics import intervals, paired
     from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_json, write_text
     from tlkeras.runs import environment
 
     first, second = random_predictions(seed=0), random_predictions(seed=1)
     jobs = {
-        "intervals of ten metrics": lambda: bootstrap(first, metrics=TEN),
-        "intervals of all metrics": lambda: bootstrap(first),
+        "intervals of ten metrics": lambda: intervals(first, metrics=TEN),
+        "intervals of all metrics": lambda: intervals(first),
         "paired test, accuracy": lambda: paired(first, second),
         "paired test, macro F1": lambda: paired(first, second, metrics=("macro_f1",)),
         "paired test, ROC AUC": lambda: paired(first, second, metrics=("roc_auc",)),

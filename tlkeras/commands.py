@@ -93,9 +93,7 @@ def _compare(given: argparse.Namespace) -> None:
 
     table = compare_runs(given.first, given.second, given.metrics or COMPARED)
     print(f"first: {given.first}\nsecond: {given.second}\n\n{to_markdown(format_paired_table(table))}")
-    print(
-        "difference: second minus first, with its 95 % bootstrap interval; p: permutation of whole patients or lesions,"
-    )
+    print("difference: second minus first, with its 95 % interval; p: permutation of whole patients or lesions,")
     print("then corrected by Holm's method over the rows")
 
 

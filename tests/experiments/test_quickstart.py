@@ -104,7 +104,7 @@ except SystemExit:
 def test_smoke_run_writes_table_scores_and_figures(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "TLKERAS_WEIGHTS"}
     out = tmp_path / "run"
-    command = [sys.executable, str(SCRIPT), "--smoke", "--out", str(out), "--seed", "3"]
+    command = [sys.executable, str(SCRIPT), "--smoke", "--out", str(out), "--seeds", "3", "4"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     page = (out / "table.md").read_text(encoding="utf-8")
@@ -113,15 +113,18 @@ def test_smoke_run_writes_table_scores_and_figures(tmp_path):
     for name in ("accuracy_bars.png", "explanation.png", "tiles.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     scores = pd.read_csv(out / "scores.csv")
-    assert list(scores.columns) == ["weights", "method", "seed", "part", "metric", "value", "low", "high"]
-    assert set(scores["seed"]) == {3}
-    tested = scores[(scores["part"] == "test") & (scores["metric"] == "accuracy")].set_index(["weights", "method"])[
-        "value"
-    ]
+    assert list(scores.columns)[:7] == ["weights", "method", "seed", "part", "metric", "value", "low"]
+    assert set(scores["seed"]) == {3, 4}
+    tested = scores[(scores["part"] == "test") & (scores["metric"] == "accuracy")]
+    tested = tested.set_index(["weights", "method", "seed"])["value"]
     cells = [(weights, method) for weights in ("random", "transferred") for method in ("frozen", "fine_tuned")]
-    assert sorted(tested.index) == sorted([("random", "source"), *cells])
-    for weights, method in cells:  # every number shown comes from a predictions file
-        predictions = pd.read_csv(out / weights / method / "seed3" / "predictions.csv")
-        right = predictions[predictions["part"] == "test"].eval("label == predicted").mean()
-        assert tested[weights, method] == pytest.approx(right)
-        assert f"| {100 * right:.1f} [" in page
+    assert sorted(tested.index) == sorted(
+        [("random", "source", 3), *((*cell, seed) for cell in cells for seed in (3, 4))]
+    )
+    for cell in cells:  # every number shown comes from predictions files
+        rights = []
+        for seed in (3, 4):
+            predictions = pd.read_csv(out.joinpath(*cell, f"seed{seed}", "predictions.csv"))
+            rights.append(predictions[predictions["part"] == "test"].eval("label == predicted").mean())
+            assert tested[*cell, seed] == pytest.approx(rights[-1])
+        assert f"| {100 * np.mean(rights):.1f} ± {100 * np.std(rights, ddof=1):.1f}" in page

@@ -71,7 +71,7 @@ def ranking_blocks(
             Table(format_ranking_table(ranking, published.get(key.method))),
             Text(
                 f"Accuracy on held-out folds, mean and standard deviation over {folds} folds of the training images, "
-                "and a 95 % bootstrap interval over these images, by patient or lesion. The best setting is fitted "
+                "and a 95 % interval over the patients or lesions of these images. The best setting is fitted "
                 "again on all of them. Settings whose means are equal share a rank; the fewest epochs, then the lower "
                 f"rate, go first. The grid took {found['seconds']:,.0f} s{kept}."
             ),
