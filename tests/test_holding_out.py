@@ -53,7 +53,7 @@ def of_search(recipe, setting, monkeypatch):
 
     def noting(cell):
         cells.append(cell)
-        return dict.fromkeys(cell.answers, cell.test.labels.tolist()), 0.0
+        return dict.fromkeys(cell.answers, np.eye(2, dtype=np.float32)[cell.test.labels]), 0.0
 
     monkeypatch.setattr(grid, "run_cell", noting)
     tl.Search(recipe, setting, tl.KFold(4)).fit(SAMPLES, seed=0, store=False, progress=False)
