@@ -217,6 +217,9 @@ def test_what_a_grid_varies_stands_in_place_of_the_recipes_own_value():
     assert ours["epochs per phase"] == "3 or 5, by cross-validation"
     assert ours["head.dropout"] == "0 or 0.5, by cross-validation"
     assert ours["folds"] == "5, image by image"
+    assert "ranked by" not in ours  # accuracy goes without saying
+    balanced = dataclasses.replace(SEARCH, recipe=dataclasses.replace(SEARCH.recipe, imbalance="oversample"))
+    assert settings_table([describe(balanced)], {})["ours"]["ranked by"] == "balanced_accuracy"
     assert ours["batch size"] == "32"
     assert settings_table([describe(SEARCH)], {}).index.is_unique
 
