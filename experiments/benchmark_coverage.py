@@ -27,19 +27,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 import tlkeras as tl
-from tlkeras.evaluation.resampling import leave_out
-from tlkeras.evaluation.statistics import ends, paired
-from tlkeras.evaluation.tables import to_markdown
-from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.files import write_json, write_text
 from tlkeras.runs import environment
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAMES = ("NORMAL", "DISEASE")
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss")
@@ -62,6 +61,9 @@ def main():
     parser.add_argument("--share", type=float, default=1.0, help="of the samples, to see whether it runs")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     given = parser.parse_args()
+
+    import pandas as pd
+
     start = time.perf_counter()
     samples = {n_groups: max(4, int(n * given.share)) for n_groups, n in GROUPS.items()}
     parallel = joblib.Parallel(n_jobs=given.jobs)
@@ -129,6 +131,8 @@ def as_predictions(labels, group, probs) -> tl.Predictions:
 
 def true_figures(*sharpness: float) -> dict[str, float]:
     """The figures of one million images, the mean over methods of these sharpnesses."""
+    from tlkeras.evaluation.weighted_scores import weighted_scores
+
     rng = np.random.default_rng(2026)
     labels, group, hard = draw_samples(rng, 10**5)
     found = [
@@ -143,6 +147,8 @@ def true_figures(*sharpness: float) -> dict[str, float]:
 
 def figures_of_draws(predictions: tl.Predictions, group: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The figures where group g is there times[:, g] times: (figures, draws)."""
+    from tlkeras.evaluation.weighted_scores import weighted_scores
+
     labels = predictions.samples.labels
     return np.stack(list(weighted_scores(labels, predictions.probs, NAMES, times[:, group], None, FIGURES).values()))
 
@@ -154,6 +160,8 @@ def draw_times(rng: np.random.Generator, n: int, draws: int = DRAWS) -> np.ndarr
 
 def simulate_one(seeds: np.ndarray, n_groups: int, true: dict[str, float]) -> list[dict]:
     """One row per sample and figure: whether each method's interval holds the true figure, and how wide it is."""
+    from tlkeras.evaluation.resampling import leave_out
+
     rows = []
     for seed in seeds:
         rng = np.random.default_rng((1, n_groups, seed))
@@ -210,6 +218,9 @@ def studentised(predictions: tl.Predictions, group: np.ndarray, figure: str, rng
 
 def simulate_seeds(seeds: np.ndarray, n_groups: int, n_seeds: int, true: dict[str, float]) -> list[dict]:
     """As `simulate_one`, for the mean over trainings whose sharpness differs by chance, on the same images."""
+    from tlkeras.evaluation.resampling import leave_out
+    from tlkeras.evaluation.statistics import ends
+
     rows = []
     for seed in seeds:
         rng = np.random.default_rng((2, n_groups, n_seeds, seed))
@@ -245,6 +256,8 @@ def held(of_sample: dict, intervals: dict[str, tuple[float, float]], true: float
 
 def covered(rows: pd.DataFrame, keys: list[str], methods: list[str]) -> pd.DataFrame:
     """The share of intervals that hold the true figure, in %, and their mean width."""
+    import pandas as pd
+
     table = {}
     for key, of_key in rows.groupby(keys, sort=False):
         of_methods = of_key.groupby("method")
@@ -270,10 +283,10 @@ def simulate_pair(seeds: np.ndarray, n_groups: int, better: float, true: dict[st
         )
         if len(set(labels)) < len(NAMES):
             continue
-        table = paired(first, second, metrics=("accuracy", "macro_f1", "roc_auc", "log_loss"), permutations=DRAWS)
+        table = tl.paired(first, second, metrics=("accuracy", "macro_f1", "roc_auc", "log_loss"), permutations=DRAWS)
         found = {figure: (row["p"], row["low"], row["high"], true[figure]) for figure, row in table.iterrows()}
         cooled = tl.at_temperature(first, TEMPERATURE)
-        row = paired(cooled, second, metrics=("roc_auc",), permutations=DRAWS).loc["roc_auc"]
+        row = tl.paired(cooled, second, metrics=("roc_auc",), permutations=DRAWS).loc["roc_auc"]
         found[f"roc_auc, T = {TEMPERATURE:g}"] = (row["p"], row["low"], row["high"], true["roc_auc"])
         for name, one in (("", first), (f", T = {TEMPERATURE:g}", cooled)):
             p = probabilities_exchanged(one, second, group, rng)
@@ -288,6 +301,8 @@ def simulate_pair(seeds: np.ndarray, n_groups: int, better: float, true: dict[st
 
 def probabilities_exchanged(first, second, group, rng) -> float:
     """The p of ROC AUC where whole groups change places with their probabilities, not their ranks."""
+    from tlkeras.evaluation.weighted_scores import weighted_scores
+
     labels = first.samples.labels
     changed = rng.integers(0, 2, (DRAWS, group.max() + 1)).astype(bool)
     changed[0] = False
@@ -304,6 +319,8 @@ def probabilities_exchanged(first, second, group, rng) -> float:
 
 def claimed(rows: pd.DataFrame) -> pd.DataFrame:
     """How often, in %, each test claims a difference at 5 %, and its interval holds the true one."""
+    import pandas as pd
+
     table = {}
     for key, of_key in rows.groupby(["test", "groups"], sort=False):
         table[key] = {
@@ -322,6 +339,8 @@ def claimed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def write_page(out: Path, tables: dict[str, pd.DataFrame], minutes: float) -> None:
     """coverage.md and coverage.json."""
+    from tlkeras.evaluation.tables import to_markdown
+
     found = environment()
     titles = {
         "one": "Intervals of one method: coverage in %, mean width in brackets",

@@ -178,10 +178,16 @@ def test_augmented_validation_images_do_not_differ_unsaid():
 
 def test_what_best_is_judged_by_does_not_differ_unsaid():
     by_loss, by_accuracy = (
-        dataclasses.replace(TUNER, phases=tl.Phase(10, 1e-4, monitor=monitor))
-        for monitor in ("val_loss", "val_accuracy")
+        dataclasses.replace(TUNER, phases=tl.Phase(10, 1e-4, monitor=monitor)) for monitor in (None, "val_accuracy")
     )
-    assert differing_settings(settings(by_loss), settings(by_accuracy)) != ["nothing"]
+    assert differing_settings(settings(by_loss), settings(by_accuracy)) == [
+        "weights kept: best val_loss → best val_accuracy"
+    ]
+    balanced = dataclasses.replace(by_loss, imbalance="class_weights")
+    assert differing_settings(settings(by_loss), settings(balanced)) == [
+        "weights kept: best val_loss → best val_balanced_loss",
+        "unequal classes: none → class_weights",
+    ]
 
 
 def test_phases_and_protocols_are_not_taken_for_each_other():
@@ -211,6 +217,9 @@ def test_what_a_grid_varies_stands_in_place_of_the_recipes_own_value():
     assert ours["epochs per phase"] == "3 or 5, by cross-validation"
     assert ours["head.dropout"] == "0 or 0.5, by cross-validation"
     assert ours["folds"] == "5, image by image"
+    assert "ranked by" not in ours  # accuracy goes without saying
+    balanced = dataclasses.replace(SEARCH, recipe=dataclasses.replace(SEARCH.recipe, imbalance="oversample"))
+    assert settings_table([describe(balanced)], {})["ours"]["ranked by"] == "balanced_accuracy"
     assert ours["batch size"] == "32"
     assert settings_table([describe(SEARCH)], {}).index.is_unique
 

@@ -202,7 +202,11 @@ class Splits:
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One line of a training history. Losses are means per image; without validation samples val_* are None."""
+    """One line of a training history. Losses are means per image; without validation samples val_* are None.
+
+    val_balanced_loss and those after it are the figures of `tl.score` on the validation samples that count every class
+    alike; the one that the phase's monitor names is there, the others are None.
+    """
 
     phase: int  # 1, 2, ...
     epoch: int  # 1, 2, ... within the phase
@@ -211,6 +215,10 @@ class EpochLog:
     accuracy: float
     val_loss: float | None
     val_accuracy: float | None
+    val_balanced_loss: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_macro_f1: float | None = None
+    val_roc_auc: float | None = None
     kept: bool = False  # whether the classifier has the weights of this epoch's end
 
 

@@ -17,6 +17,11 @@ def network_of(recipe: dict) -> dict | None:
     return recipe if "backbone" in recipe else None
 
 
+def ranked_by(recipe: dict) -> str:
+    """The metric that chose among the settings of a described search; runs of earlier versions knew one."""
+    return recipe.get("metric", "accuracy")
+
+
 def image_size_of(recipe: dict) -> list[int]:
     """[height, width] in pixels of a described recipe, of a search too."""
     return (recipe["recipe"] if recipe["type"] == "Search" else recipe)["image_size"]
@@ -87,7 +92,12 @@ def training_words(recipe: dict) -> dict[str, str]:
 
 
 # What goes without saying; runs of earlier versions knew nothing else.
-_USUAL = {"precision": "float32", "features kept in": "float32", "augmentation of validation images": "no"}
+_USUAL = {
+    "precision": "float32",
+    "features kept in": "float32",
+    "augmentation of validation images": "no",
+    "ranked by": "accuracy",
+}
 
 
 def _shown(recipe: dict) -> dict[str, str]:
@@ -143,6 +153,7 @@ def _search_words(recipe: dict) -> dict[str, str]:
     grid = {name: " or ".join(map(_word, values)) for name, values in recipe["grid"].items()}
     told = {"learning_rate": "learning rate", "epochs": "epochs per phase", "batch_size": "batch size"}
     return {told.get(name, name): f"{words}, by cross-validation" for name, words in grid.items()} | {
+        "ranked by": ranked_by(recipe),
         "folds": str(recipe["folds"]["n_folds"]) + ("" if recipe["folds"]["respect_groups"] else ", image by image"),
     }
 

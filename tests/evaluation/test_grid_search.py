@@ -75,3 +75,68 @@ def test_what_it_returns_is_ranked():
     ranking = ranking_table(fold_results(out_of_fold(), SETTINGS), fields=["epochs"])
     assert ranking["epochs"].tolist() == [3, 5]
     assert ranking["mean"].tolist() == pytest.approx([(3 / 4 + 2 / 3) / 2, 1 / 4])
+
+
+def with_probabilities():
+    """Six images in two folds: what one setting gave the class dog, and the other nothing in fold 1."""
+    given = np.array([0.1, 0.6, 0.7, 0.2, 0.9, 0.4], np.float32)
+    half = np.where([True] * 3 + [False] * 3, given, np.nan)
+    return pd.DataFrame(
+        {
+            "sample_id": list("abcdef"),
+            "group": ["P1", "P1", "", "", "P2", ""],
+            "fold": [0, 0, 0, 1, 1, 1],
+            "label": ["cat", "cat", "dog", "cat", "dog", "dog"],
+            "setting_0": ["cat", "dog", "dog", "cat", "dog", "cat"],
+            "setting_0_prob_cat": 1 - given,
+            "setting_0_prob_dog": given,
+            "setting_1": ["cat", "dog", "dog", "", "", ""],
+            "setting_1_prob_cat": 1 - half,
+            "setting_1_prob_dog": half,
+        }
+    )
+
+
+LOSSES = -np.log([0.9, 0.4, 0.7, 0.8, 0.9, 0.4])  # of what each image's class was given
+WORST = -np.log(1e-7)
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("accuracy", [2 / 3, 2 / 3, 2 / 3, 0]),
+        ("balanced_accuracy", [(1 / 2 + 1) / 2, (1 + 1 / 2) / 2, (1 / 2 + 1) / 2, 0]),
+        ("macro_f1", [2 / 3, 2 / 3, 2 / 3, 0]),  # 2 of one class's 3 images and claims, of the other's too
+        ("roc_auc", [1, 1, 1, 0]),
+        ("log_loss", [LOSSES[:3].mean(), LOSSES[3:].mean(), LOSSES[:3].mean(), WORST]),
+        (
+            "balanced_log_loss",
+            [
+                (LOSSES[:2].mean() + LOSSES[2]) / 2,
+                (LOSSES[3] + LOSSES[4:].mean()) / 2,
+                (LOSSES[:2].mean() + LOSSES[2]) / 2,
+                WORST,
+            ],
+        ),
+    ],
+)
+def test_every_metric_by_hand_and_no_answer_is_a_sure_wrong_one(metric, expected, tmp_path):
+    table = fold_results(with_probabilities(), SETTINGS, metric)
+    assert list(table.columns) == ["epochs", "fold", "n", metric, f"{metric}_low", f"{metric}_high"]
+    assert table[metric].tolist() == pytest.approx(expected, rel=1e-6)
+    assert ranking_table(table, ["epochs"], metric)["epochs"].tolist() == [3, 5]
+    with_probabilities().to_csv(tmp_path / "out_of_fold.csv", index=False)
+    for options in ({}, {"keep_default_na": False}):
+        read = pd.read_csv(tmp_path / "out_of_fold.csv", **options)
+        pd.testing.assert_frame_equal(fold_results(read, SETTINGS, metric), table)
+
+
+def test_a_fold_without_a_class_leaves_a_mean_over_the_classes_undefined():
+    table = with_probabilities().assign(fold=[0, 0, 0, 0, 1, 1])
+    assert fold_results(table, SETTINGS[:1], "balanced_accuracy")["balanced_accuracy"].isna().tolist() == [False, True]
+    assert fold_results(table, SETTINGS[:1], "log_loss")["log_loss"].notna().all()
+
+
+def test_a_metric_of_probabilities_is_refused_where_none_were_kept():
+    with pytest.raises(InputError, match="there is no column setting_0_prob_cat; run the search again"):
+        fold_results(out_of_fold(), SETTINGS, "roc_auc")

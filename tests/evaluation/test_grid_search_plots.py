@@ -103,3 +103,18 @@ def test_a_third_field_and_a_field_that_is_not_there_are_refused():
         draw_grid(table, new_figure(5, 4)[1])
     with pytest.raises(InputError, match="y: received 'rate'"):
         draw_grid(table, new_figure(5, 4)[1], y="rate")
+
+
+def test_losses_are_no_per_cent_and_the_least_is_the_brightest():
+    rows = [(0.1, 3, 0, 0.25), (0.1, 5, 0, 1.5)]
+    table = pd.DataFrame(rows, columns=["learning_rate", "epochs", "fold", "log_loss"])
+    ranked = ranking_table(table, ["learning_rate", "epochs"], "log_loss")
+    ax = draw_grid(ranked, new_figure(4, 2)[1], metric="log_loss")
+    assert written(ax) == {(0, 0): "0.250", (1, 0): "1.500"}
+    assert ax.get_legend().get_title().get_text() == "mean log loss\nover folds,\n± its deviation"
+    bright, dark = (sum(ax.images[0].to_rgba(loss)[:3]) for loss in (0.25, 1.5))
+    assert bright > dark
+    (frame,) = ax.patches
+    assert round(frame.get_x() + 0.47) == 0
+    alone = ranking_table(table[:1], ["learning_rate", "epochs"], "log_loss")
+    assert draw_grid(alone, new_figure(4, 2)[1], metric="log_loss").images[0].get_clim() == (0.25, 0.27)

@@ -140,3 +140,23 @@ def test_results_that_cannot_be_ranked_are_refused(change, fields, words):
     rows = results({(0.1, 3): [0.5, 0.7], (0.01, 3): [0.9, 0.8]})
     with pytest.raises(InputError, match=words):
         ranking_table(change(rows), fields)
+
+
+def test_the_least_loss_is_the_best_and_equals_share_its_rank():
+    losses = {(0.1, 3): [0.7, 0.9], (0.01, 3): [0.3, 0.3], (0.01, 5): [0.3, 0.3 + 1e-10], (0.1, 5): [0.3, None]}
+    rows = results(losses).rename(columns={"accuracy": "log_loss"})
+    table = ranking_table(rows, FIELDS, "log_loss")
+    assert order(table) == [(0.01, 3), (0.01, 5), (0.1, 3), (0.1, 5)]
+    assert table["rank"].tolist() == [1, 1, 3, 4]
+    assert table["best"].tolist() == [True, False, False, False]
+    assert "mean log loss over folds" in format_ranking_table(table, metric="log_loss")
+    with pytest.raises(InputError, match=r"results: log_loss holds -1\.\..* losses from 0 on"):
+        ranking_table(rows.assign(log_loss=-1.0), FIELDS, "log_loss")
+
+
+def test_half_an_image_is_no_step_of_any_figure_but_accuracy():
+    """A mean over the classes moves by less where the class is large."""
+    rows = results({(0.1, 3): [0.501], (0.01, 3): [0.5]})
+    assert ranking_table(rows, FIELDS)["rank"].tolist() == [1, 1]
+    balanced = rows.rename(columns={"accuracy": "balanced_accuracy"})
+    assert ranking_table(balanced, FIELDS, "balanced_accuracy")["rank"].tolist() == [1, 2]

@@ -139,6 +139,12 @@ def test_training_curves_mark_the_phases_and_the_epoch_that_was_kept():
     np.testing.assert_allclose(lines[1].get_xydata(), [(2, 60)])  # the ring
     starts = [line.get_xdata()[0] for line in lines if line.get_xdata()[0] == line.get_xdata()[-1]]
     assert {0.5, 2.5} <= set(starts)
+    judged = curves.assign(val_balanced_loss=[2.5, 1.5, np.nan])
+    accuracy, loss = plots.draw_training_curves(judged, plots.new_grid(1, 2)[1][0])
+    legend = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert legend == ["training", "validation", "validation, balanced loss", "kept"]
+    (balanced,) = (line for line in loss.get_lines() if line.get_label() == "validation, balanced loss")
+    np.testing.assert_allclose(balanced.get_xydata(), [(1, 2.5), (2, 1.5), (3, np.nan)])
     curves[["val_accuracy", "val_loss"]] = np.nan
     accuracy, _ = plots.draw_training_curves(curves, plots.new_grid(1, 2)[1][0])
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["training", "kept"]

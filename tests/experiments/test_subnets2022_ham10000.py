@@ -3,6 +3,7 @@ import pytest
 from scripts import load_script
 
 from tlkeras.cli import main
+from tlkeras.runs import describe
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
@@ -51,10 +52,28 @@ def test_the_answers_to_imbalance_differ_in_nothing_else(cell):
         "class_weights": "class_weights",
         "oversample": "oversample",
     }
-    assert cell("imbalance", "class_weights") == cell("corrected")
+    assert cell("imbalance", "none").phases == answers["oversample"].phases
+    corrected = describe(cell("corrected")), describe(cell("imbalance", "class_weights"))
+    differ = [name for name in corrected[0] if corrected[0][name] != corrected[1][name]]
+    assert differ == ["phases"]  # in the monitor alone, see below
     augmented = cell("imbalance", "class_weights_augmented")
     assert (augmented.imbalance, augmented.augmentation is None) == ("class_weights", False)
     assert len({(answer.head, answer.phases) for answer in (*answers.values(), augmented)}) == 1
+
+
+def test_answers_are_judged_as_they_are_trained_and_what_the_document_states_stays(script):
+    monitors = {
+        name: {
+            method: {phase["monitor"] for phase in describe(recipe)["phases"]}
+            for (method, _), recipe in protocol.cells.items()
+        }
+        for name, protocol in script.EXPERIMENT.protocols.items()
+    }
+    imbalance = monitors.pop("imbalance")
+    assert imbalance.pop("none") == {"val_loss"}
+    assert list(imbalance.values()) == [{"val_balanced_loss"}] * 3
+    # "the weights of the least loss over both phases"
+    assert all(found == {"val_loss"} for of_cells in monitors.values() for found in of_cells.values())
 
 
 def test_table_2_is_as_printed(script):

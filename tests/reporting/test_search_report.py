@@ -14,14 +14,14 @@ LABELS = ["no", "yes", "no", "yes"]
 ANSWERS = (LABELS, ["no", "yes", "yes", "no"], ["", "", "", ""], LABELS)
 
 
-def searched(folder, grid, answers=ANSWERS, ids=("a", "b", "c", "d"), recipe=None):
+def searched(folder, grid, answers=ANSWERS, ids=("a", "b", "c", "d"), recipe=None, metric=None):
     """{key: cell} of one finished search, its out_of_fold.csv written by hand."""
     recipe = recipe or tl.Tuner("vgg16", phases=tl.Phase(1, 1e-3, keep="last"))
     table = pd.DataFrame({"sample_id": ids, "group": "", "fold": [0, 0, 1, 1], "label": LABELS})
     for number, answer in enumerate(answers):
         table[f"setting_{number}"] = answer
     write_csv(table, folder.cell(KEY) / "out_of_fold.csv")
-    described = describe(tl.Search(recipe, grid, tl.KFold(2)))
+    described = describe(tl.Search(recipe, grid, tl.KFold(2), metric))
     return {KEY: {"settings": {"recipe": described}, "facts": {"search": {"seconds": 1234.4}}}}
 
 
@@ -59,6 +59,16 @@ def test_the_section_has_the_documents_figures_beside_ours(folder):
     assert lines[-1][3] == "not run"
     assert "over 2 folds" in page
     assert "took 1,234 s" in page
+
+
+def test_the_metric_that_ranked_is_named_and_the_documents_accuracies_stand_beside_no_other(folder):
+    cells = searched(folder, RATES, metric="balanced_accuracy")
+    (ranking,) = write_rankings(folder, cells).values()
+    assert ranking["mean"].tolist() == [1, 1, 0.5, 0]
+    page = page_as_markdown(ranking_blocks({"best": {(1e-3, 3): 0.996}}, cells, {KEY: ranking}), folder.root)
+    assert "mean balanced accuracy over folds" in page
+    assert "\nBalanced accuracy on held-out folds, mean" in page
+    assert "0.996" not in page
 
 
 def test_without_published_figures_there_is_no_column_of_them(folder):

@@ -145,6 +145,22 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(parts, tmp_path):
         recipe.fit(train, val, seed=0, progress=False, checkpoint=path)
 
 
+def test_a_checkpoint_of_a_version_that_knew_two_monitors_is_gone_on_from(parts, tmp_path, monkeypatch):
+    (train, val), path, recipe = parts, tmp_path / "c.npz", RECIPES["features"]
+    unbroken = recipe.fit(train, val, seed=0, progress=False)
+    with monkeypatch.context() as patch:
+        killed_before(patch, 2, 2)
+        with pytest.raises(Killed):
+            recipe.fit(train, val, seed=0, progress=False, checkpoint=path)
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    state = json.loads(arrays.pop("state").tobytes())
+    known = ("phase", "epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy", "kept")
+    state["history"] = [{name: log[name] for name in known} for log in state["history"]]
+    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
+    same(recipe.fit(train, val, seed=0, progress=False, checkpoint=path), unbroken)
+
+
 def test_a_precision_chosen_by_the_clock_is_not_chosen_again(parts, tmp_path, monkeypatch):
     (train, val), file, recipe = parts, tmp_path / "c.npz", tiny_tuner(precision="auto")
     with monkeypatch.context() as patch:

@@ -1,5 +1,6 @@
 """A classifier of scikit-learn on features: that it is scikit-learn's own, and what is refused."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -226,7 +227,7 @@ def test_two_images_of_each_class_are_enough(name, fit):
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name != "naive_bayes"])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in ("naive_bayes", "svm")])
 def test_images_that_are_all_the_same_teach_nothing_and_warn_of_nothing(name, fit):
     same = tl.from_arrays(np.full((12, 16, 16, 3), 9, np.uint8), np.arange(12) % 3, class_names=NAMES)
     for scaling in ("standard", "none"):
@@ -247,6 +248,7 @@ def test_naive_bayes_refuses_features_without_variance(fit):
         ("knn", {"k": 5}, "received k; accepted of scikit-learn's KNeighborsClassifier: .*n_neighbors"),
         ("naive_bayes", {"n_jobs": 2, 3: 4}, "received n_jobs, 3; accepted of scikit-learn's GaussianNB"),
         ("svm", {"probability": True}, "received probability; accepted of scikit-learn's SVC: C, "),
+        ("random_forest", {"oob_score": True}, "received oob_score, which holds out image by image"),
         ("svm", {"decision_function_shape": "ovo"}, "received decision_function_shape; accepted"),
         ("knn", {"n_neighbors": 49}, "n_neighbors=49, and there are 48 training images"),
         ("knn", {"n_neighbors": 0}, r"received {'n_neighbors': 0}, with which .*n_neighbors.* in the range \[1"),
@@ -262,8 +264,14 @@ def test_arguments_that_scikit_learn_does_not_take_are_refused_in_words(name, ar
 
 def test_fewer_images_than_neighbours_or_folds_are_refused_before_anything_is_computed(fit, computed):
     alone = TRAIN.take([*np.flatnonzero(TRAIN.labels == 0)[:4], *(TRAIN.labels.tolist().index(i) for i in (1, 2))])
-    with pytest.raises(tl.InputError, match=r"svm needs two training images of each class .*'nv': 4, 'akiec': 1"):
+    with pytest.raises(tl.InputError, match=r"train: .* svm holds out whole groups .*'nv': 4, 'akiec': 1, 'mel': 1}"):
         fit("svm", alone, weights=None)
+    patients = np.where(TRAIN.labels == 0, "one", np.arange(48).astype(str))  # all of class nv are one patient's
+    with pytest.raises(tl.InputError, match=r"train: .* svm holds out whole groups .*'nv': 1, 'akiec': 16"):
+        fit("svm", replace(TRAIN, groups=patients), weights=None)
+    every_class = np.arange(48) // 3 % 2  # two patients with images of all classes: one is held out, one learnt from
+    assert fit("svm", replace(TRAIN, groups=every_class)).predict(TEST).probs.shape == (60, 3)
+    computed.clear()
     with pytest.raises(tl.InputError, match="n_neighbors=3, and there are 2 training images"):
         fit("knn", clouds(2, 0, NAMES[:2]), weights=None)
     assert computed == []

@@ -65,6 +65,10 @@ def same(first, second):
     return True
 
 
+def certain(labels, n_classes=2):
+    return np.eye(n_classes, dtype=np.float32)[labels]
+
+
 def answering(monkeypatch, n_right):
     """Puts in place of training what gives `n_right(setting)` right answers in every fold."""
 
@@ -73,7 +77,7 @@ def answering(monkeypatch, n_right):
         answers = {}
         for number, epochs in cell.answers.items():
             right = np.arange(len(labels)) < n_right(cell.recipe, epochs, len(labels))
-            answers[number] = np.where(right, labels, 1 - labels).tolist()
+            answers[number] = certain(np.where(right, labels, 1 - labels))
         return answers, 0.0
 
     monkeypatch.setattr(grid, "run_cell", run_cell)
@@ -235,7 +239,8 @@ def test_a_training_that_diverges_counts_as_wrong_and_stops_nothing(samples, bat
 
 
 def test_where_all_diverge_it_is_said_after_the_grid(samples, monkeypatch):
-    monkeypatch.setattr(grid, "run_cell", lambda cell: (dict.fromkeys(cell.answers, [-1] * len(cell.test)), 0.0))
+    none = np.full((18, 2), np.nan, np.float32)  # of the half that is held out
+    monkeypatch.setattr(grid, "run_cell", lambda cell: (dict.fromkeys(cell.answers, none), 0.0))
     search = tl.Search(tuner(tl.Phase(1, 1e30)), {"epochs": (1, 2)}, tl.KFold(2))
     with pytest.raises(DivergedError, match="of every setting is no longer a number, in every fold"):
         search.fit(samples, seed=0, progress=False)
@@ -257,7 +262,7 @@ def test_a_grid_that_was_killed_goes_on_with_what_is_left(samples, tmp_path, mon
             TREES.fit(samples, seed=0, folder=folder, progress=False)
     kept = sorted(folder.iterdir())
     assert kept == sorted(cell.file for cell in begun[:4])
-    assert all(len(json.loads(path.read_text())) == 1 for path in kept)  # whole, one setting each
+    assert {np.load(path).shape for path in kept} == {(1, 12, 2)}  # whole, one setting each
     before = {path: path.stat().st_mtime_ns for path in kept}
     ran = []
     monkeypatch.setattr(grid, "run_cell", lambda cell: ran.append(cell) or run_cell(cell))
@@ -305,7 +310,7 @@ def files_of(search, samples, monkeypatch, folder, seed=0):
     def noting(cell):
         files.append(cell.file)
         assert replace(cell, seed=cell.seed + 1).file != cell.file  # with the same images
-        return {number: cell.test.labels.tolist() for number in cell.answers}, 0.0
+        return {number: certain(cell.test.labels) for number in cell.answers}, 0.0
 
     with monkeypatch.context() as patch:
         patch.setattr(grid, "run_cell", noting)
@@ -403,7 +408,7 @@ def elsewhere(samples, weights, folder, backend):
         there = search.fit(samples, **options, folder=folder / "there")
     assert same(here, there)
     first, second = (
-        {path.name: path.read_text() for path in (folder / place).iterdir()} for place in ("here", "there")
+        {path.name: path.read_bytes() for path in (folder / place).iterdir()} for place in ("here", "there")
     )
     assert len(first) == 4
     assert first == second
@@ -428,3 +433,50 @@ def test_ray_finds_what_one_process_finds(samples, weights, tmp_path, monkeypatc
         elsewhere(samples, weights, tmp_path, "ray")
     finally:
         ray.shutdown()
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "balanced_log_loss"])
+def test_settings_are_ranked_by_what_tl_score_gives_on_each_fold(metric, samples, capsys):
+    recipe = tl.PixelBaseline("random_forest", image_size=(8, 8))
+    found = tl.Search(recipe, {"n_trees": (1, 9)}, tl.KFold(2), metric).fit(samples, seed=3)
+    said = capsys.readouterr().out.splitlines()
+    for number, n_trees in enumerate((1, 9)):
+        values = []
+        for fold, splits in enumerate(tl.KFold(2).folds(samples, seed=3)):
+            alone = replace(recipe, n_trees=n_trees).fit(
+                splits.train, seed=derive_seed(3, "fold", fold), progress=False
+            )
+            values.append(tl.score(alone.predict(splits.test), metrics=[metric]).item())
+            assert any(f"fold {fold + 1}, " in line and f"n_trees {n_trees}: {values[-1]:.3f}" in line for line in said)
+        mean = found.ranking.set_index("n_trees").loc[n_trees, "mean"]
+        assert mean == pytest.approx(np.mean(values), rel=1e-6)
+        kept = f"setting_{number}_prob_tumour" in found.out_of_fold
+        assert kept == (metric in ("roc_auc", "log_loss", "balanced_log_loss"))
+    means = found.ranking["mean"].tolist()
+    assert means[0] == (min if metric.endswith("loss") else max)(means)
+    assert len(set(means)) == 2
+    assert found.best == {"n_trees": found.ranking["n_trees"].iloc[0]}
+
+
+def test_a_fold_that_holds_out_no_image_of_a_class_is_said_before_anything_is_trained(samples, cells_run):
+    two_patients = samples.take([*range(0, 2), *range(4, 6), *np.flatnonzero(samples.labels == 1)])
+    search = tl.Search(FOREST, {"n_trees": (1, 2)}, tl.KFold(3))
+    for metric in ("balanced_accuracy", "roc_auc"):
+        with pytest.raises(
+            tl.InputError, match=rf"fold \d of 3 holds out no image of normal, .*Search\.metric='{metric}'"
+        ):
+            replace(search, metric=metric).fit(two_patients, seed=0, progress=False)
+    assert cells_run == []
+    replace(search, metric="log_loss").fit(two_patients, seed=0, progress=False)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file[:50], lambda file: b"", lambda file: file[:-1], None])
+def test_a_kept_cell_that_is_damaged_or_anothers_is_named_with_the_remedy(damage, samples, tmp_path):
+    TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
+    path = sorted(tmp_path.iterdir())[3]
+    if damage is None:
+        np.save(path, np.zeros((1, 12, 3), np.float32))
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(tl.InputError, match=rf"{path.name} is .*; remove it, and its training is run again"):
+        TREES.fit(samples, seed=0, folder=tmp_path, progress=False)

@@ -155,3 +155,28 @@ def test_what_a_search_was_given_can_change_without_changing_it():
     values.append(3)
     grid["batch_size"] = [1]
     assert search.grid == {"epochs": (1, 2)}
+
+
+def test_settings_are_ranked_as_the_recipes_train_unless_a_metric_is_named():
+    balanced = replace(ONE_PHASE, imbalance="class_weights")
+    assert tl.Search(ONE_PHASE, {"epochs": (1, 2)}).ranked_by == "accuracy"
+    assert tl.Search(balanced, {"epochs": (1, 2)}).ranked_by == "balanced_accuracy"
+    assert tl.Search(ONE_PHASE, {"imbalance": (None, "oversample")}).ranked_by == "balanced_accuracy"
+    assert tl.Search(balanced, {"imbalance": (None,)}).ranked_by == "accuracy"
+    assert tl.Search(FOREST, {"n_trees": (1, 2)}).ranked_by == "accuracy"
+    named = tl.Search(balanced, {"epochs": (1, 2)}, metric="roc_auc")
+    assert named.ranked_by == named.for_smoke(16).ranked_by == named.resized((48, 40)).ranked_by == "roc_auc"
+    rates = {"head.dropout": (0.1, 0.2), "learning_rate": (1e-3, 1e-2, 1e-1)}
+    assert tl.Search(balanced, rates).for_smoke(16).ranked_by == "balanced_accuracy"
+    with pytest.raises(
+        tl.InputError, match=r"Search\.metric: received 'val_loss'; accepted: 'accuracy', 'balanced_acc"
+    ):
+        tl.Search(ONE_PHASE, {"epochs": (1, 2)}, metric="val_loss")
+
+
+def test_a_search_by_accuracy_is_described_as_before_there_was_a_choice():
+    grid = {"epochs": (1, 2)}
+    by_default, named = tl.Search(ONE_PHASE, grid), tl.Search(ONE_PHASE, grid, metric="accuracy")
+    assert describe(by_default) == describe(named)
+    assert list(describe(named)) == ["type", "recipe", "grid", "folds"]
+    assert describe(tl.Search(ONE_PHASE, grid, metric="log_loss"))["metric"] == "log_loss"

@@ -136,18 +136,36 @@ class KFold:
         """
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
-        held_out = {str(fold): 1 / self.n_folds for fold in range(self.n_folds)}
-        fold_of = _assign(samples.labels, units, held_out, derive_seed(seed, "folds"))
+        fold_of = held_out_in(samples.labels, units, self.n_folds, seed)
         shares = {"train": 1 - 1 / self.n_folds - self.val, "val": self.val, "test": 1 / self.n_folds}
         folds = []
-        for fold in held_out:
+        for fold in range(self.n_folds):
             parts = np.where(fold_of == fold, "test", "train").astype(object)
             if self.val:
                 rest = np.flatnonzero(parts == "train")
                 inner = {part: shares[part] for part in ("train", "val")}
-                parts[rest] = _assign(samples.labels[rest], units[rest], inner, derive_seed(seed, "folds", fold))
+                parts[rest] = _assign(samples.labels[rest], units[rest], inner, derive_seed(seed, "folds", str(fold)))
             folds.append(_splits(samples, parts, groups, notes, shares))
         return folds
+
+
+def held_out_in(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """The fold that holds each image out, as `KFold` draws it: stratified by class, whole groups.
+
+    Args:
+        labels: int (n,).
+        groups: (n,), what stays together: `joined_groups` of the samples.
+        n_folds: 2 or more.
+        seed: the same one gives the same folds.
+
+    Returns:
+        int64 (n,), 0..n_folds-1, each of them at least once.
+
+    Raises:
+        InputError: there are fewer groups than folds.
+    """
+    shares = {str(fold): 1 / n_folds for fold in range(n_folds)}
+    return _assign(labels, groups, shares, derive_seed(seed, "folds")).astype(np.int64)
 
 
 def identical_images(samples: Samples) -> list[np.ndarray]:

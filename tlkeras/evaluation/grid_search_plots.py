@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from tlkeras.evaluation.grid_search_tables import field_in_words, value_in_words
+from tlkeras.evaluation.grid_search_tables import field_in_words, lower_is_better, metric_in_words, value_in_words
 from tlkeras.evaluation.plots import GREY
 from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN
 from tlkeras.schema import InputError
@@ -15,11 +15,13 @@ from tlkeras.schema import InputError
 MAP = "cividis"  # made for colour-vision deficiency; its lightness rises all the way
 FRAME = {"fill": False, "linewidth": 2.2, "edgecolor": "black"}
 TIED = (0, (2, 1.5))
-NARROWEST = 2  # per cent between dark and bright: less is not made to look like more
+NARROWEST = 0.02  # between dark and bright: less is not made to look like more
 
 
-def draw_grid(ranking: pd.DataFrame, ax: Axes, x: str = "epochs", y: str = "learning_rate") -> Axes:
-    """The mean accuracy of each pair of settings in per cent, ± its sd over folds; the brighter, the better.
+def draw_grid(
+    ranking: pd.DataFrame, ax: Axes, x: str = "epochs", y: str = "learning_rate", metric: str = "accuracy"
+) -> Axes:
+    """The mean of each pair of settings, scores in per cent, ± its sd over folds; the brighter, the better.
 
     The pair that was chosen has a solid frame; what shares its rank has a dashed one.
 
@@ -28,6 +30,7 @@ def draw_grid(ranking: pd.DataFrame, ax: Axes, x: str = "epochs", y: str = "lear
         ax: where to draw.
         x: the field along, from its lowest value; words in the order of the ranking.
         y: the field upwards, likewise.
+        metric: what it is ranked by.
 
     Raises:
         InputError: a field is not there, or a pair is there several times because a third field was varied.
@@ -43,16 +46,19 @@ def draw_grid(ranking: pd.DataFrame, ax: Axes, x: str = "epochs", y: str = "lear
     across, up = _values(ranking[x]), _values(ranking[y])
     settings = {(value_in_words(cell[y]), value_in_words(cell[x])): cell for _, cell in ranking.iterrows()}
     grid = [[settings.get((row, column)) for column in across] for row in up]
-    means = np.array([[np.nan if cell is None else 100 * cell["mean"] for cell in row] for row in grid])
-    high = np.nanmax(means, initial=0)
-    low = min(np.nanmin(means, initial=100), high - NARROWEST)
-    drawn = ax.imshow(np.ma.masked_invalid(means), cmap=MAP, vmin=low, vmax=high, origin="lower", aspect="auto")
+    factor, digits = (1, 3) if lower_is_better(metric) else (100, 1)
+    means = np.array([[np.nan if cell is None else factor * cell["mean"] for cell in row] for row in grid])
+    defined = means[np.isfinite(means)] if np.isfinite(means).any() else np.zeros(1)
+    shades = {"cmap": MAP, "vmin": min(defined.min(), defined.max() - factor * NARROWEST), "vmax": defined.max()}
+    if lower_is_better(metric):
+        shades = {"cmap": f"{MAP}_r", "vmin": defined.min(), "vmax": max(defined.max(), defined.min() + NARROWEST)}
+    drawn = ax.imshow(np.ma.masked_invalid(means), origin="lower", aspect="auto", **shades)
     for (row, column), mean in np.ndenumerate(means):
         cell = grid[row][column]
         if np.isnan(mean):
             words, ink = NOT_RUN if cell is None else NOT_DEFINED, GREY
         else:
-            words = f"{mean:.1f}" + ("" if np.isnan(cell["sd"]) else f"\n± {100 * cell['sd']:.1f}")
+            words = f"{mean:.{digits}f}" + ("" if np.isnan(cell["sd"]) else f"\n± {factor * cell['sd']:.{digits}f}")
             ink = _ink(drawn.to_rgba(mean))
         ax.text(column, row, words, ha="center", va="center", fontsize=9, color=ink)
         if cell is not None and cell["rank"] == 1 and not np.isnan(mean):
@@ -69,7 +75,7 @@ def draw_grid(ranking: pd.DataFrame, ax: Axes, x: str = "epochs", y: str = "lear
     frames = {"chosen": "-"} | ({"as good": TIED} if ((ranking["rank"] == 1) & ~ranking["best"]).any() else {})
     ax.legend(
         handles=[Rectangle((0, 0), 1, 1, **FRAME, linestyle=style, label=label) for label, style in frames.items()],
-        title="mean accuracy\nover folds, %,\n± its deviation",
+        title=f"mean {metric_in_words(metric)}\nover folds{'' if factor == 1 else ', %'},\n± its deviation",
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
         frameon=False,

@@ -25,6 +25,15 @@ BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", VERMILLION, "#000000")
 LINE_STYLES = ("-", "--", ":")
 GREY = "#666666"
+# What a phase may be judged by that counts every class alike, beside the accuracy and the loss.
+BALANCED = {
+    "accuracy": {
+        "val_balanced_accuracy": "validation, balanced",
+        "val_macro_f1": "validation, macro F1",
+        "val_roc_auc": "validation, ROC AUC",
+    },
+    "loss": {"val_balanced_loss": "validation, balanced loss"},
+}
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -167,7 +176,8 @@ def draw_training_curves(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequenc
     A dashed line stands where a phase starts, a ring on the epoch whose weights were kept.
 
     Args:
-        history: the columns phase, epoch, accuracy, loss, val_accuracy, val_loss (NaN without validation) and kept.
+        history: the columns phase, epoch, accuracy, loss, val_accuracy, val_loss (NaN without validation) and kept;
+            where phases were judged by a figure that counts every class alike, the column of that too, see `EpochLog`.
         axes: two, for accuracy and loss.
     """
     history = history.sort_values(["phase", "epoch"]).reset_index(drop=True)
@@ -177,10 +187,11 @@ def draw_training_curves(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequenc
         for column, label, color, style in (
             (metric, "training", BLUE, "-"),
             (f"val_{metric}", "validation", ORANGE, "--"),
+            *((column, label, GREEN, ":") for column, label in BALANCED[metric].items()),
         ):
-            values = factor * history[column].astype(float)
-            if values.isna().all():
+            if column not in history or history[column].isna().all():
                 continue
+            values = factor * history[column].astype(float)
             ax.plot(epochs, values, style, color=color, marker="o", ms=3, lw=1.4, label=label)
             kept = history["kept"].to_numpy(dtype=bool)
             ax.plot(epochs[kept], values[kept], "o", mfc="none", mec="black", mew=1.2, ms=9, linestyle="none")
@@ -201,7 +212,7 @@ def draw_training_curves(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequenc
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y", color="0.9", zorder=0)
         ax.spines[["top", "right"]].set_visible(False)
-    handles, _ = axes[0].get_legend_handles_labels()
+    handles = list({line.get_label(): line for ax in axes for line in ax.get_legend_handles_labels()[0]}.values())
     handles.append(Line2D([], [], marker="o", mfc="none", mec="black", mew=1.2, ms=9, linestyle="none", label="kept"))
     axes[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
     return axes

@@ -11,10 +11,11 @@ import pandas as pd
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text
 from tlkeras.evaluation.grid_search import fold_results
 from tlkeras.evaluation.grid_search_plots import draw_grid
-from tlkeras.evaluation.grid_search_tables import format_ranking_table, ranking_table
+from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_in_words, ranking_table
 from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.files import write_csv
 from tlkeras.runs import describe_in_words
+from tlkeras.settings import ranked_by
 
 if TYPE_CHECKING:
     from tlkeras.runs import CellKey, RunFolder
@@ -39,11 +40,12 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         predicted = pd.read_csv(
             folder.cell(key) / "out_of_fold.csv", dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
         )
-        rankings[key] = ranking_table(fold_results(predicted, settings), fields=fields)
+        metric = ranked_by(recipe)
+        rankings[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
         write_csv(rankings[key], folder.cell(key) / "ranking.csv")
         if len(fields) == 2:
             figure, ax = new_figure(6.4, 4.2)
-            draw_grid(rankings[key], ax, x=fields[1], y=fields[0])
+            draw_grid(rankings[key], ax, x=fields[1], y=fields[0], metric=metric)
             ax.set_title(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
             save_figure(figure, folder.cell(key) / "grid.png")
     return rankings
@@ -63,17 +65,20 @@ def ranking_blocks(
     """
     blocks = []
     for key, ranking in rankings.items():
-        folds = cells[key]["settings"]["recipe"]["folds"]["n_folds"]
+        recipe = cells[key]["settings"]["recipe"]
+        metric, folds = ranked_by(recipe), recipe["folds"]["n_folds"]
+        printed = published.get(key.method) if metric == "accuracy" else None
         found = cells[key]["facts"]["search"]
+        words = metric_in_words(metric)
         kept = f", with {found['kept']} of its trainings kept from an earlier start" if found.get("kept") else ""
         blocks += [
             Heading(f"The grid of {key}"),
-            Table(format_ranking_table(ranking, published.get(key.method))),
+            Table(format_ranking_table(ranking, printed, metric)),
             Text(
-                f"Accuracy on held-out folds, mean and standard deviation over {folds} folds of the training images, "
-                "and a 95 % interval over the patients or lesions of these images. The best setting is fitted "
-                "again on all of them. Settings whose means are equal share a rank; the fewest epochs, then the lower "
-                f"rate, go first. The grid took {found['seconds']:,.0f} s{kept}."
+                f"{words[0].upper()}{words[1:]} on held-out folds, mean and standard deviation over {folds} folds of "
+                "the training images, and a 95 % interval over the patients or lesions of these images. The best "
+                "setting is fitted again on all of them. Settings whose means are equal share a rank; the fewest "
+                f"epochs, then the lower rate, go first. The grid took {found['seconds']:,.0f} s{kept}."
             ),
         ]
     return blocks

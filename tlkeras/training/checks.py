@@ -10,6 +10,7 @@ import numpy as np
 from tlkeras.data.arrays import from_arrays
 from tlkeras.data.class_names import check_class_names
 from tlkeras.schema import InputError, Samples
+from tlkeras.training.monitor import BALANCED
 from tlkeras.training.tuner import Tuner
 
 
@@ -42,11 +43,18 @@ def check_samples(train: Samples, val: Samples | None) -> None:
         raise InputError(f"val: its classes {val.class_names} are not those of train, {train.class_names}.")
 
 
-def check_val_is_there(recipe: Tuner, val: Samples | None) -> None:
-    """Refuses a recipe that needs validation samples where there are none."""
+def check_val(recipe: Tuner, val: Samples | None) -> None:
+    """Refuses validation samples, or none, by which a resolved recipe cannot choose."""
     patient = any(phase.patience is not None for phase in recipe.phases)
     if val is None and (patient or recipe.augment_val):
         raise InputError("val: received None, but Phase.patience and Tuner.augment_val need validation samples.")
+    balanced = [phase.monitor for phase in recipe.phases if phase.chooses and phase.monitor in BALANCED]
+    missing = [] if val is None else [name for name, count in val.class_counts().items() if count == 0]
+    if balanced and missing:
+        raise InputError(
+            f"val: no validation image of {', '.join(missing)}, which leaves the monitor {balanced[0]} undefined. "
+            'Add some, draw the parts by another seed, leave the class out, or take Phase(monitor="val_loss").'
+        )
 
 
 def to_predict(samples: Samples, class_names: tuple[str, ...]) -> Samples:

@@ -16,6 +16,7 @@ from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen
+from tlkeras.training.monitor import BALANCED, balanced_figure
 from tlkeras.training.progress import BatchBar
 from tlkeras.training.tuned_classifier import PREDICT_BATCH
 from tlkeras.training.tuner import Phase, Tuner
@@ -113,6 +114,7 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
     if not all(bool(keras.ops.all(keras.ops.isfinite(weight))) for weight in stage.learner.trainable_weights):
         raise _diverged("weights are no numbers after the last step", job, phase, number, epoch)
     val_loss = val_accuracy = None
+    balanced = {}
     if stage.val is not None:
         rows = np.arange(len(job.val.samples))
         batches = stage.val.batches(epoch, rows, examples=rows, batch_size=size)
@@ -120,7 +122,11 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
         val_loss, val_accuracy = float(scores["loss"]), float(scores["accuracy"])
         if not math.isfinite(val_loss):
             raise _diverged(f"the validation loss is {val_loss}", job, phase, number, epoch)
-    return EpochLog(number, epoch, round(time.perf_counter() - start, 3), loss, accuracy, val_loss, val_accuracy)
+        if phase.chooses and phase.monitor in BALANCED:
+            probs, val = _predict(stage.judge, stage.val, epoch), job.val.samples
+            balanced = {phase.monitor: balanced_figure(phase.monitor, val.labels, probs, val.class_names)}
+    seconds = round(time.perf_counter() - start, 3)
+    return EpochLog(number, epoch, seconds, loss, accuracy, val_loss, val_accuracy, **balanced)
 
 
 def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> DivergedError:
@@ -133,10 +139,12 @@ def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> Div
 
 def predict_watched(stage: Stage, epoch: int) -> np.ndarray:
     """Probabilities of the watched samples, float32 (n, k)."""
-    rows = np.arange(len(stage.watched))
-    return stage.onlooker.predict(
-        stage.watched.batches(epoch, rows, examples=rows, batch_size=PREDICT_BATCH), verbose=0
-    )
+    return _predict(stage.onlooker, stage.watched, epoch)
+
+
+def _predict(model: keras.Model, feed: Feed, epoch: int) -> np.ndarray:
+    rows = np.arange(len(feed))
+    return model.predict(feed.batches(epoch, rows, examples=rows, batch_size=PREDICT_BATCH), verbose=0)
 
 
 def _epoch_order(job: Job, number: int, epoch: int) -> np.ndarray:

@@ -46,7 +46,8 @@ class Extractor:
         classifier: "knn" (k = 3), "svm" (RBF kernel), "logistic_regression", "random_forest", "decision_tree" or
             "naive_bayes", with scikit-learn's defaults but for those in brackets. Where votes of the SVM's pairs of
             classes tie, the farthest inside wins (scikit-learn's break_ties), so that decisions and probabilities
-            agree.
+            agree. Its probabilities come from one temperature, fitted to training images that five folds hold out,
+            whole groups as in `tl.KFold`: every class has to be learnt without any one of them.
         weights: "imagenet", None for random ones, a weights file, or an earlier run's saved classifier; in an
             Experiment's cells also a tl.EarlierRun.
         image_size: (height, width) in pixels; None takes the network's native size, also for an earlier run's weights,

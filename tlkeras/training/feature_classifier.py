@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.device import device_name
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _CALIBRATION_FOLDS = 5
 # Of a support vector machine: what makes its distances probabilities, one distance for each class.
 _OUR_OWN = ("probability", "decision_function_shape")
+# Scores on images drawn one by one, whose patients or lesions were learnt from; nothing here reads them.
+_HELD_OUT_BY_IMAGE = ("oob_score",)
 
 
 def fit_extractor(
@@ -40,7 +44,7 @@ def fit_extractor(
     check_samples(train, val)
     say, backbone = printer(progress), get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
-    estimator = _build_estimator(recipe, train, seed)
+    estimator = _build_estimator(recipe, train, seed, say)
     say(f"{backbone.name}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
@@ -153,16 +157,22 @@ def _fit(estimator: ClassifierMixin, recipe: Extractor, features: np.ndarray, la
         ) from error
 
 
-def _build_estimator(recipe: Extractor, train: Samples, seed: int) -> ClassifierMixin:
+def _build_estimator(recipe: Extractor, train: Samples, seed: int, say: Callable[[str], None]) -> ClassifierMixin:
     from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     module, name, defaults = CLASSIFIERS[recipe.classifier]
     state = derive_seed(seed, "extractor")
     classifier = getattr(import_module(module), name)()
-    accepted = [argument for argument in classifier.get_params() if argument not in _OUR_OWN]
+    ours = (*_OUR_OWN, *_HELD_OUT_BY_IMAGE)
+    accepted = [argument for argument in classifier.get_params() if argument not in ours]
+    for argument in _HELD_OUT_BY_IMAGE:
+        if argument in recipe.arguments:
+            raise InputError(
+                f"Extractor.arguments: received {argument}, which holds out image by image: others of the same patient "
+                "or lesion are learnt from. Leave it out; tl.Search and tl.KFold hold out whole groups."
+            )
     unknown = [str(argument) for argument in recipe.arguments if argument not in accepted]
     if unknown:
         raise InputError(
@@ -178,13 +188,27 @@ def _build_estimator(recipe: Extractor, train: Samples, seed: int) -> Classifier
     if hasattr(pipeline, "predict_proba"):
         return pipeline
     # A support vector machine has distances, not probabilities. One temperature, fitted to the distances of training
-    # images that were left out in turn, makes some of them and leaves every decision as it is (Guo et al., ICML 2017).
+    # images that were held out in turn, makes some of them and leaves every decision as it is (Guo et al., ICML 2017).
     # Where classes have as many votes, the larger distance decides: break_ties, which SVC has to be asked for.
-    folds = min(_CALIBRATION_FOLDS, min(train.class_counts().values()))
-    if folds < 2:
-        raise InputError(
-            f"train: {recipe.classifier} needs two training images of each class for its probabilities; received "
-            f"{train.class_counts()}."
-        )
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=state)
-    return CalibratedClassifierCV(pipeline, method="temperature", ensemble=False, cv=splitter)
+    folds = _calibration_folds(recipe, train, state, say)
+    return CalibratedClassifierCV(pipeline, method="temperature", ensemble=False, cv=folds)
+
+
+def _calibration_folds(
+    recipe: Extractor, train: Samples, seed: int, say: Callable[[str], None]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows learnt from, rows held out) of each fold: whole groups, and every class in what is learnt from."""
+    groups, classes = joined_groups(train), range(len(train.class_names))
+    n_groups = {name: len(set(groups[train.labels == label])) for label, name in enumerate(train.class_names)}
+    for n_folds in range(min(_CALIBRATION_FOLDS, *n_groups.values()), 1, -1):
+        fold_of = held_out_in(train.labels, groups, n_folds, seed)
+        folds = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
+        if all(np.isin(classes, train.labels[learnt]).all() for learnt, _ in folds):
+            if n_folds < _CALIBRATION_FOLDS:
+                say(f"{recipe.classifier}: there are few groups, so its probabilities come from {n_folds} folds")
+            return folds
+    raise InputError(
+        f"train: for its probabilities {recipe.classifier} holds out whole groups (patients, lesions, identical "
+        f"images), and has to learn every class from the others; received {n_groups} groups. Add images of other "
+        "groups, or take another classifier."
+    )

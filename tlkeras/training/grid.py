@@ -14,16 +14,22 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.data.digests import source_digests
-from tlkeras.evaluation.grid_search import SETTING_PREFIX, fold_results
-from tlkeras.evaluation.grid_search_tables import ranking_table
-from tlkeras.files import read_json
+from tlkeras.evaluation.grid_search import (
+    OF_CLASSES,
+    SETTING_PREFIX,
+    fold_results,
+    probability_column,
+    with_wrong_answers,
+)
+from tlkeras.evaluation.grid_search_tables import metric_in_words, ranking_table
+from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
 from tlkeras.runs import describe, describe_in_words
 from tlkeras.schema import DivergedError, InputError, Samples, Splits
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import as_samples, check_samples
 from tlkeras.training.feature_store import open_store
-from tlkeras.training.grid_cell import NO_ANSWER, GridCell, run_cell
+from tlkeras.training.grid_cell import GridCell, run_cell
 from tlkeras.training.progress import printer
 from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
 from tlkeras.training.searched_classifier import SearchedClassifier
@@ -50,7 +56,7 @@ def fit_search(
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
     say, start = printer(progress), time.perf_counter()
-    recipe = search.recipe
+    recipe, metric = search.recipe, search.ranked_by
     if recipe.network is not None:
         from tlkeras.models.weights import find_weights
 
@@ -60,7 +66,7 @@ def fit_search(
     opened = open_store(store)
     place = None if opened is None else (opened.folder, opened.limit)
     folds = search.folds.folds(train, seed=seed)
-    _check_folds(folds)
+    _check_folds(folds, metric)
     runs, n_folds = _shared_runs(recipe, search), len(folds)
     source_of = [] if folder is None else source_digests(train)
     shared = options
@@ -91,26 +97,25 @@ def fit_search(
         f"grid: {len(search.settings)} settings x {n_folds} folds, {len(cells)} trainings on {len(train):,} images "
         + ("(one to the most epochs answers for fewer)" if len(runs) < len(search.settings) else "")
     )
-    predicted: dict[tuple[int, int], list[int]] = {}
+    answers: dict[tuple[int, int], np.ndarray] = {}
     n_kept = 0
     for number, (cell, found, seconds) in enumerate(_finished(cells), start=1):
-        labels = train.labels[cell.held_out].tolist()
         words = []
-        for setting, of_setting in found.items():
-            predicted[setting, cell.fold] = of_setting
-            share = np.mean([given == label for given, label in zip(of_setting, labels, strict=True)])
-            words.append(f"{_words(search.settings[setting])}: {share:.3f}")
+        for setting, probs in found.items():
+            answers[setting, cell.fold] = probs
+            value = _figure(train.labels[cell.held_out], probs, train.class_names, metric)
+            words.append(f"{_words(search.settings[setting])}: {value:.3f}")
         n_kept += seconds is None
         took = "kept" if seconds is None else f"{seconds:.1f} s"
         say(f"  {number:>3}/{len(cells)}  fold {cell.fold + 1}, {took}: {'; '.join(words)}")
-    if all(label == NO_ANSWER for answers in predicted.values() for label in answers):
+    if all(np.isnan(probs).all() for probs in answers.values()):
         raise DivergedError(
             "Search.grid: the loss of every setting is no longer a number, in every fold. Lower the learning rates."
         )
     held_out = {cell.fold: cell.held_out for cell in cells}
-    out_of_fold = _out_of_fold(train, held_out, predicted, len(search.settings))
+    out_of_fold = _out_of_fold(train, held_out, answers, len(search.settings), metric)
     settings = [{name: describe_in_words(value) for name, value in setting.items()} for setting in search.settings]
-    ranking = ranking_table(fold_results(out_of_fold, settings), fields=tuple(search.grid))
+    ranking = ranking_table(fold_results(out_of_fold, settings, metric), tuple(search.grid), metric)
     chosen = tuple(ranking.iloc[0][list(search.grid)])
     best = next(
         setting for setting, plain in zip(search.settings, settings, strict=True) if tuple(plain.values()) == chosen
@@ -118,7 +123,7 @@ def fit_search(
     spent = time.perf_counter() - start
     tied = int((ranking["rank"] == ranking["rank"].iloc[0]).sum())
     say(
-        f"best: {_words(best)}, mean accuracy {ranking['mean'].iloc[0]:.4f} over {n_folds} folds"
+        f"best: {_words(best)}, mean {metric_in_words(metric)} {ranking['mean'].iloc[0]:.4f} over {n_folds} folds"
         + (f"; {tied} settings tie, the one with fewest epochs, then the lower rate, is taken" if tied > 1 else "")
         + f"; the grid took {spent:.1f} s"
     )
@@ -148,9 +153,16 @@ def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int,
     ]
 
 
-def _check_folds(folds: list[Splits]) -> None:
-    """Refuses folds whose training images lack a class, before anything is trained."""
+def _check_folds(folds: list[Splits], metric: str) -> None:
+    """Refuses folds that lack a class where it is to be learnt or judged by, before anything is trained."""
     for number, splits in enumerate(folds, start=1):
+        absent = [name for name, count in splits.test.class_counts().items() if count == 0]
+        if absent and metric not in ("accuracy", "log_loss"):
+            raise InputError(
+                f"train: fold {number} of {len(folds)} holds out no image of {', '.join(absent)}, which leaves "
+                f"Search.metric={metric!r} undefined. Take fewer folds, add images (of other groups, where groups are "
+                "respected), leave the class out, or rank by accuracy."
+            )
         missing = [name for name, count in splits.train.class_counts().items() if count == 0]
         if missing:
             raise InputError(
@@ -166,15 +178,20 @@ def _digest(samples: Samples, held_out: np.ndarray, sources: list[bytes]) -> str
     return found.hexdigest()
 
 
-def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, list[int]], float | None]]:
+def _figure(labels: np.ndarray, probs: np.ndarray, class_names: tuple[str, ...], metric: str) -> float:
+    found = weighted_scores(
+        labels, with_wrong_answers(labels, probs), class_names, np.ones(len(labels)), metrics=metric
+    )
+    return found[metric].item()
+
+
+def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.ndarray], float | None]]:
     """Each cell with its answers as it gets finished, those that were kept first (their seconds are None)."""
     todo = []
     for number, cell in enumerate(cells):
-        kept = None if cell.file is None or not cell.file.is_file() else read_json(cell.file)
+        kept = None if cell.file is None or not cell.file.is_file() else _read_answers(cell)
         if kept is None:
             todo.append(number)
-        elif len(kept) != len(cell.answers) or {len(answer) for answer in kept} != {int(cell.held_out.sum())}:
-            raise InputError(f"{cell.file} is not what a grid keeps; remove it, and its training is run again.")
         else:
             yield cell, dict(zip(cell.by_epochs(), kept, strict=True)), None
     # One cell at a time, so that each is told as soon as it is finished.
@@ -186,24 +203,45 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, list[
         yield cells[number], answers, seconds
 
 
-def _numbered(number: int, cell: GridCell) -> tuple[int, dict[int, list[int]], float]:
+def _read_answers(cell: GridCell) -> np.ndarray:
+    """float32 (settings, n, k), as `run_cell` kept them."""
+    expected = (len(cell.answers), int(cell.held_out.sum()), len(cell.samples.class_names))
+    try:
+        kept = np.load(cell.file, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{cell.file} is damaged ({error}); remove it, and its training is run again.") from error
+    if kept.shape != expected:
+        raise InputError(f"{cell.file} is not what a grid keeps; remove it, and its training is run again.")
+    return kept
+
+
+def _numbered(number: int, cell: GridCell) -> tuple[int, dict[int, np.ndarray], float]:
     return number, *run_cell(cell)
 
 
 def _out_of_fold(
-    train: Samples, held_out: dict[int, np.ndarray], predicted: dict[tuple[int, int], list[int]], n_settings: int
+    train: Samples,
+    held_out: dict[int, np.ndarray],
+    answers: dict[tuple[int, int], np.ndarray],
+    n_settings: int,
+    metric: str,
 ) -> pd.DataFrame:
+    """See `evaluation.grid_search.fold_results`; probabilities are kept where the metric needs them."""
     frames = []
     for fold, rows in held_out.items():
         test = train.take(np.flatnonzero(rows))
-        names = np.array([*test.class_names, ""], dtype=object)  # the last one stands for NO_ANSWER
+        names = np.array([*test.class_names, ""], dtype=object)  # the last one stands for no answer
         columns = {
             "sample_id": test.sample_ids,
             "group": "" if test.groups is None else test.groups,
             "fold": fold,
             "label": names[test.labels],
         }
-        columns |= {f"{SETTING_PREFIX}{n}": names[np.array(predicted[n, fold])] for n in range(n_settings)}
+        for n in range(n_settings):
+            probs = answers[n, fold]
+            columns[f"{SETTING_PREFIX}{n}"] = names[np.where(np.isnan(probs).any(axis=1), -1, probs.argmax(axis=1))]
+            if metric not in OF_CLASSES:
+                columns |= {probability_column(n, name): probs[:, k] for k, name in enumerate(test.class_names)}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkeras.data.images import DECODER
-from tlkeras.files import write_json
+from tlkeras.files import atomic_write
 from tlkeras.runs import describe
 from tlkeras.schema import DivergedError, Samples
 from tlkeras.training.feature_store import FeatureStore
@@ -24,8 +24,6 @@ from tlkeras.training.watched import Watched
 
 if TYPE_CHECKING:
     from tlkeras.training.search import Recipe
-
-NO_ANSWER = -1  # predicted by a training whose loss is no longer a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +84,15 @@ class GridCell:
             "seed": self.seed,
             "images": self.images,
         }
-        return self.folder / f"{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]}.json"
+        return self.folder / f"{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]}.npy"
 
 
-def run_cell(cell: GridCell) -> tuple[dict[int, list[int]], float]:
+def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
     """Trains one cell, and keeps its answers where it has a folder.
 
     Returns:
-        {setting number: the label predicted for each image of the fold}, and the seconds it took. A training whose loss
-        is no longer a number answers `NO_ANSWER` from there on.
+        {setting number: float32 (n, k), the probabilities of each image of the fold}, and the seconds it took. They are
+        NaN where a training's loss is no longer a number, and where what it made of an image is none.
     """
     start = time.perf_counter()
     options = dict(cell.options)
@@ -106,17 +104,18 @@ def run_cell(cell: GridCell) -> tuple[dict[int, list[int]], float]:
         classifier = cell.recipe.fit(cell.train, seed=cell.seed, progress=False, **options)
         found = classifier.predict(cell.test).probs
         probs = dict.fromkeys(cell.answers, found)
-    predicted = {setting: _labels(of_setting, int(cell.held_out.sum())) for setting, of_setting in probs.items()}
+    answers = {setting: _answers(of_setting, cell) for setting, of_setting in probs.items()}
     if cell.file is not None:  # written here, so that nothing is lost where the one that waits for it is killed
-        write_json(cell.file, [predicted[number] for number in cell.by_epochs()])
-    return predicted, time.perf_counter() - start
+        with atomic_write(cell.file) as temporary, temporary.open("wb") as file:
+            np.save(file, np.stack([answers[number] for number in cell.by_epochs()]))
+    return answers, time.perf_counter() - start
 
 
-def _labels(probs: np.ndarray | None, n: int) -> list[int]:
-    """The most probable label of each image; finite weights may still give probabilities that are no numbers."""
+def _answers(probs: np.ndarray | None, cell: GridCell) -> np.ndarray:
+    """Finite weights may still give probabilities that are no numbers."""
     if probs is None:
-        return [NO_ANSWER] * n
-    return np.where(np.isfinite(probs).all(axis=1), probs.argmax(axis=1), NO_ANSWER).tolist()
+        return np.full((int(cell.held_out.sum()), len(cell.samples.class_names)), np.nan, np.float32)
+    return np.where(np.isfinite(probs).all(axis=1, keepdims=True), probs, np.float32(np.nan))
 
 
 def _watch(cell: GridCell, options: dict[str, Any]) -> dict[int, np.ndarray | None]:

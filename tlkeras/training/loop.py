@@ -23,15 +23,16 @@ from tlkeras.schema import DivergedError, EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.sizes import parse_size
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
-from tlkeras.training.checks import as_samples, check_samples, check_val_is_there
+from tlkeras.training.checks import as_samples, check_samples, check_val
 from tlkeras.training.epoch import Job, build_stage, pixels_come_again, predict_watched, run_epoch
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Part
 from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.memory import check_memory, memory_in_words
+from tlkeras.training.monitor import BALANCED, value_of
 from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.progress import printer
-from tlkeras.training.state import TrainingState, value_of
+from tlkeras.training.state import TrainingState
 from tlkeras.training.tuned_classifier import TunedClassifier
 from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
 from tlkeras.training.watched import Watched
@@ -51,10 +52,10 @@ def fit_tuner(
     watched: Watched | None = None,
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
-    train = as_samples("train", train)
+    recipe, train = recipe.resolved, as_samples("train", train)
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
-    check_val_is_there(recipe, val)
+    check_val(recipe, val)
     store, say = open_store(store), printer(progress)
     shown = [train, val, None if watched is None else watched.samples]
     scratch = _scratch(recipe, shown, memory_budget, store)
@@ -249,4 +250,5 @@ def _line(log: EpochLog, phase: Phase) -> str:
     line = (
         f"  epoch {log.epoch:>2}/{phase.epochs}  {log.seconds:6.1f} s  loss {log.loss:.4f}  accuracy {log.accuracy:.4f}"
     )
-    return line if log.val_loss is None else f"{line}  val_loss {log.val_loss:.4f}  val_accuracy {log.val_accuracy:.4f}"
+    seen = {name: getattr(log, name) for name in ("val_loss", "val_accuracy", *BALANCED)}
+    return line + "".join(f"  {name} {value:.4f}" for name, value in seen.items() if value is not None)

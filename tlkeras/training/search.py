@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Recipe = Tuner | Extractor | PixelBaseline
 
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "balanced_log_loss")
 _SMOKE_EPOCHS = (1, 2)
 # Of a recipe: phases go by their fields; weights belong to one backbone, and are looked up once for all cells.
 _NOT_VARIED = {"phases", "backbone", "weights"}
@@ -36,7 +37,7 @@ _NOT_VARIED = {"phases", "backbone", "weights"}
 
 @dataclass(frozen=True)
 class Search:
-    """A recipe whose settings are chosen by cross-validated accuracy over a grid.
+    """A recipe whose settings are chosen by cross-validation over a grid.
 
     Args:
         recipe: a Tuner, Extractor or PixelBaseline.
@@ -46,6 +47,11 @@ class Search:
             other searches.
         folds: how the training images are cut, stratified, groups on one side. A fold has no validation part: nothing
             in it is chosen but by the grid itself.
+        metric: what ranks the settings, by its mean over the folds: "accuracy", "balanced_accuracy", "macro_f1",
+            "roc_auc" (each class against the rest, averaged), "log_loss" or "balanced_log_loss" (the mean over the
+            classes of theirs), as `tl.score` has them; of a loss the least is the best. All but accuracy and log loss
+            need an image of each class in each fold. None takes "balanced_accuracy" where a Tuner of the grid has
+            `imbalance`, "accuracy" where none has.
 
     Raises:
         InputError: names the field, what it received and what it accepts; for every setting of the grid.
@@ -59,6 +65,7 @@ class Search:
     recipe: Recipe
     grid: Mapping[str, Sequence[Any]] = field(hash=False)
     folds: KFold = KFold(5)
+    metric: str | None = None
 
     def __post_init__(self):
         if not hasattr(self.recipe, "fit_options") or isinstance(self.recipe, Search):
@@ -68,6 +75,10 @@ class Search:
             )
         if not isinstance(self.folds, KFold) or self.folds.val:
             raise InputError(f"Search.folds: received {self.folds!r}; accepted is a tl.KFold with val=0.")
+        if self.metric not in (None, *METRICS):
+            raise InputError(
+                f"Search.metric: received {self.metric!r}; accepted: {', '.join(map(repr, METRICS))}, or None."
+            )
         object.__setattr__(self, "grid", _as_grid(self.grid))
         seen: dict[str, dict[str, Any]] = {}
         for setting in self.settings:
@@ -90,6 +101,20 @@ class Search:
     def settings(self) -> tuple[dict[str, Any], ...]:
         """Every combination of values, the last name varying fastest."""
         return tuple(dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values()))
+
+    @property
+    def ranked_by(self) -> str:
+        """The metric, where None was given that of the recipes in the grid."""
+        if self.metric is not None:
+            return self.metric
+        balances = any(getattr(with_setting(self.recipe, setting), "imbalance", None) for setting in self.settings)
+        return "balanced_accuracy" if balances else "accuracy"
+
+    def describe(self) -> dict:
+        """The fields by name, as run folders keep them: see `tlkeras.runs.describe`. Accuracy, which earlier versions
+        knew alone, goes without saying."""
+        metric = {} if self.ranked_by == "accuracy" else {"metric": self.ranked_by}
+        return {"type": "Search", "recipe": self.recipe, "grid": self.grid, "folds": self.folds, **metric}
 
     @property
     def network(self) -> Tuner | Extractor | None:
@@ -124,7 +149,7 @@ class Search:
             name: _SMOKE_EPOCHS[: len(values)] if name.split(".")[-1] == "epochs" else values[:2]
             for name, values in self.grid.items()
         }
-        return Search(self.recipe.for_smoke(side), grid, replace(self.folds, n_folds=2))
+        return Search(self.recipe.for_smoke(side), grid, replace(self.folds, n_folds=2), self.ranked_by)
 
     def fit(
         self,
@@ -142,8 +167,8 @@ class Search:
         """Runs the grid, then fits the recipe with its best setting on all training images.
 
         Settings that differ only in the epochs of the last phase are answered by one run to the largest, which is what
-        each of them would have been on its way, unless the rate follows a cosine. Ties in mean accuracy go to the
-        fewest epochs, then to the lower rate, then to what comes first in the grid.
+        each of them would have been on its way, unless the rate follows a cosine. Ties in the mean go to the fewest
+        epochs, then to the lower rate, then to what comes first in the grid.
 
         Args:
             train: training samples with labels, or (images, labels); the folds are cut from them.
@@ -161,8 +186,8 @@ class Search:
             progress: a line per cell as it gets finished; under Ray they all come at the end.
 
         Raises:
-            InputError: as the recipe's own fit. A cell whose loss is no longer a number is no error: its images count
-                as wrongly predicted.
+            InputError: as the recipe's own fit; a fold without an image of some class, where the metric needs one. A
+                cell whose loss is no longer a number is no error: its images count as wrongly predicted, and surely so.
         """
         from tlkeras.training.grid import fit_search
 

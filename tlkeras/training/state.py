@@ -11,6 +11,7 @@ import numpy as np
 
 from tlkeras.schema import EpochLog, InputError, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
+from tlkeras.training.monitor import value_of
 from tlkeras.training.tuner import Phase
 
 
@@ -124,13 +125,6 @@ class TrainingState:
     def marked_history(self) -> tuple[EpochLog, ...]:
         """The history, with the epoch whose weights the model has."""
         return tuple(replace(log, kept=(log.phase, log.epoch) == self._kept) for log in self.history)
-
-
-def value_of(log: EpochLog, phase: Phase) -> float | None:
-    """What a phase's monitor saw in an epoch, lower is better; None without validation samples."""
-    if log.val_loss is None:
-        return None
-    return log.val_loss if phase.monitor == "val_loss" else -log.val_accuracy
 
 
 def _put(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:

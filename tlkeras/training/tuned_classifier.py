@@ -27,6 +27,7 @@ from tlkeras.training.checks import check_pixels, to_predict
 from tlkeras.training.features import features_of
 from tlkeras.training.feed import KeptFeatures, Part
 from tlkeras.training.memory import memory_in_words
+from tlkeras.training.monitor import BALANCED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,10 +76,12 @@ class TunedClassifier:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per epoch: phase, epoch, seconds, loss, accuracy, val_loss, val_accuracy, kept."""
+        """One row per epoch: phase, epoch, seconds, loss, accuracy, val_loss, val_accuracy, kept; before kept the
+        balanced figure that a phase was judged by, see `EpochLog`."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
+        table = pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
+        return table.drop(columns=[name for name in BALANCED if table[name].isna().all()])
 
     def keeping(self, features: tuple[Cut, KeptFeatures] | None) -> TunedClassifier:
         """The same classifier with `kept_features`."""

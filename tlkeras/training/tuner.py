@@ -6,9 +6,10 @@ loads no TensorFlow.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from tlkeras.data.augmentation import Augmentation
@@ -17,6 +18,7 @@ from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
 from tlkeras.schema import InputError, Samples, check_image_size
 from tlkeras.training.feature_table import FEATURE_DTYPES
+from tlkeras.training.monitor import MONITORS, default_monitor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +80,11 @@ class Phase:
         schedule: None for a constant rate, "cosine" (half a cosine from `learning_rate` to 0 over the phase's epochs;
             Loshchilov & Hutter 2017, without restarts), or StepDecay(every, factor). It changes between epochs.
         patience: stop the phase after this many epochs in a row without a better `monitor` in the phase; None never.
-        monitor: "val_loss" or "val_accuracy": what patience and `keep` look at.
+        monitor: what patience and `keep` look at. "val_loss" and "val_accuracy" count every validation image alike;
+            "val_balanced_loss" (the mean over the classes of their log loss), "val_balanced_accuracy", "val_macro_f1"
+            and "val_roc_auc" (each class against the rest, averaged) count every class alike, are figures of `tl.score`
+            and need a validation image of each class. None takes "val_balanced_loss" in a Tuner that has `imbalance`,
+            "val_loss" in one that has not.
         keep: the weights the phase ends with: "best" by `monitor` over this phase and the kept ones of those before,
             or "last". Without validation samples there is no best, and the last weights are kept.
         batch_norm: "frozen" (the backbone's BatchNorm layers stay in inference mode) or "train".
@@ -95,7 +101,7 @@ class Phase:
     momentum: float = 0.9
     schedule: str | StepDecay | None = None
     patience: int | None = None
-    monitor: str = "val_loss"
+    monitor: str | None = None
     keep: str = "best"
     batch_norm: str = "frozen"
     batch_norm_momentum: float | None = None
@@ -105,7 +111,7 @@ class Phase:
         rate_ok = isinstance(self.learning_rate, int | float) and math.isfinite(self.learning_rate)
         _require(rate_ok and self.learning_rate > 0, "Phase.learning_rate", self.learning_rate, "a number above 0")
         _one_of("Phase.optimizer", self.optimizer, ("adam", "sgd"))
-        _one_of("Phase.monitor", self.monitor, ("val_loss", "val_accuracy"))
+        _one_of("Phase.monitor", self.monitor, (*MONITORS, None))
         _one_of("Phase.keep", self.keep, ("best", "last"))
         _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
         momentum_ok = isinstance(self.momentum, int | float) and 0 <= self.momentum < 1
@@ -144,6 +150,11 @@ class Phase:
                 f"Phase: received unfreeze={self.unfreeze!r} and unfreeze_from={self.unfreeze_from!r}; give one."
             )
 
+    @property
+    def chooses(self) -> bool:
+        """Whether anything looks at the monitor."""
+        return self.keep == "best" or self.patience is not None
+
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of epoch 1, 2, ..., `epochs`."""
         if self.schedule is None:
@@ -168,7 +179,8 @@ class Tuner:
         augmentation: drawn anew for each image in each epoch, on training images only.
         augment_val: augment the validation images too. A fault, offered because one of the documents made it.
         imbalance: None, "class_weights" (inverse frequency, mean 1, in the training loss only) or "oversample" (every
-            class drawn as often as the largest, training samples only).
+            class drawn as often as the largest, training samples only). Either makes "val_balanced_loss" what phases
+            monitor that name nothing else.
         preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1),
             "imagenet" (mean and deviation), "caffe" (BGR minus mean) and "none" put that in its place.
         batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped.
@@ -227,12 +239,29 @@ class Tuner:
             "one or more tl.Phase",
         )
         object.__setattr__(self, "phases", phases)
-        monitors = {phase.monitor for phase in phases if phase.keep == "best"}
+        monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:
             raise InputError(
                 f"Tuner.phases: the best weights are kept across phases, but these look at {sorted(monitors)}, which "
                 "cannot be compared. Give every phase with keep='best' the same monitor."
             )
+
+    @property
+    def resolved(self) -> Tuner:
+        """The same recipe with the monitor of every phase named: what is trained, and described in run folders.
+
+        The recipe itself keeps None, so that a copy with another `imbalance` has that one's default.
+        """
+        monitor = default_monitor(self.imbalance)
+        same = copy.copy(self)
+        phases = tuple(replace(phase, monitor=phase.monitor or monitor) for phase in self.phases)
+        object.__setattr__(same, "phases", phases)
+        return same
+
+    def describe(self) -> dict:
+        """The fields by name, as run folders keep them: see `tlkeras.runs.describe`."""
+        resolved = self.resolved
+        return {"type": "Tuner", **{field.name: getattr(resolved, field.name) for field in fields(self)}}
 
     @property
     def network(self) -> Tuner:
