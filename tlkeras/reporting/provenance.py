@@ -219,9 +219,16 @@ def _cost_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
                 "seed": key.seed,
                 "run time, s": f"{facts['seconds']['fit']:.0f}",
                 "cores": facts["environment"]["cores"],
+                "made by": _made_by(facts["environment"]),
             }
         )
     return pd.DataFrame(rows).set_index("backbone")
+
+
+def _made_by(environment: dict) -> str:
+    """The version, and the commit where it was recorded: of a cell that an older pipeline made a reader has to know."""
+    commit = environment.get("commit")
+    return f"tlkeras {environment['tlkeras']}, {'no commit recorded' if commit is None else commit[:7] + commit[40:]}"
 
 
 def _environment_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
