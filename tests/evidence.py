@@ -97,15 +97,15 @@ def read_score(folder, protocols, metric, part="test", **where):
     return np.array(values)
 
 
-def read_paired(folder, protocol, column, first, second):
-    """A column of the paired tests of the accuracy, for two methods on the same backbone, each backbone there is."""
+def read_paired(folder, protocol, column, first, second, metric="accuracy"):
+    """A column of the paired tests of a figure, for two methods on the same backbone, each backbone there is."""
     found = []
     for row in _rows(folder / f"{protocol}/paired.csv"):
         (method_a, backbone_a), (method_b, backbone_b) = (row[f"{n}_method"].split(", ") for n in ("first", "second"))
-        if (method_a, method_b, row["metric"]) == (first, second, "accuracy") and backbone_a == backbone_b:
+        if (method_a, method_b, row["metric"]) == (first, second, metric) and backbone_a == backbone_b:
             found.append(float(row[column]))
     if not found:
-        raise EvidenceError(f"{protocol}/paired.csv has no pair of {first} and {second}")
+        raise EvidenceError(f"{protocol}/paired.csv has no {metric} of {first} and {second}")
     return np.array(found)
 
 

@@ -196,8 +196,12 @@ def test_accuracy_stands_at_both_thresholds_beside_the_ranking():
 )
 def test_what_a_difference_comes_from(accuracy, adjusted, ranking, words):
     p = {"accuracy": accuracy, "accuracy_adjusted": adjusted, "roc_auc": ranking}
-    of_pair = pd.DataFrame({"p_holm": {name: value for name, value in p.items() if value is not None}})
+    p = {name: value for name, value in p.items() if value is not None}
+    of_pair = pd.DataFrame({"p_holm": p, "difference": 0.1})
     assert comes_from(of_pair) == words
+    turned = of_pair.assign(difference=[-0.1, 0.1, 0.1][: len(of_pair)])
+    if accuracy == adjusted == 0.01:
+        assert comes_from(turned) == "the threshold: as validation sets it, the other method is ahead"
 
 
 def test_a_pair_is_one_line_with_all_figures():

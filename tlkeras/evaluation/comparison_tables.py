@@ -110,9 +110,13 @@ def comes_from(of_pair: pd.DataFrame, level: float = 0.05) -> str:
     told = of_pair["p_holm"] <= level  # NaN is not told
     accuracy, ranking = told.get("accuracy", False), told.get("roc_auc", False)
     # Without validation images a difference in accuracy beside one in ranking is taken for that.
-    adjusted = told.get(f"accuracy{ADJUSTED}", ranking)
+    adjusted, turned = told.get(f"accuracy{ADJUSTED}", ranking), False
+    if f"accuracy{ADJUSTED}" in told and adjusted:
+        turned = of_pair.loc[["accuracy", f"accuracy{ADJUSTED}"], "difference"].prod() < 0
     if not accuracy:
         return "the ranking, which accuracy does not show" if ranking else "no difference is shown"
+    if turned:
+        return "the threshold: as validation sets it, the other method is ahead"
     if not ranking:
         return "the threshold, also as validation sets it" if adjusted else "the threshold"
     return "the ranking" if adjusted else "the threshold and the ranking"
