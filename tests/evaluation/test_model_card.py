@@ -91,9 +91,11 @@ def test_every_class_has_its_figures_its_interval_and_its_images():
         assert [float(cell.split(" [")[0]) for cell in shown[name][:3]] == pytest.approx(figures, abs=5e-4)
         assert shown[name][3] == str(support)
     page = page_as_markdown(card, ".")
-    assert re.search(r"Accuracy on test \(10 images\): 0\.700 \[0\.\d{3}, (0\.\d{3}|1\.000)\]; balanced", page)
+    assert re.search(
+        r"Accuracy on test \(10 images in 10 groups\): 0\.700 \[0\.\d{3}, (0\.\d{3}|1\.000)\]; balanced", page
+    )
     assert "Always answering nv would give an accuracy of 0.500." in page  # five of ten
-    assert "95 % interval over patients or lesions" in page_as_markdown(card, ".")
+    assert "95 % interval over groups: patients or lesions" in page_as_markdown(card, ".")
 
 
 def test_a_class_absent_from_the_part_is_not_defined_and_has_no_images():
@@ -102,14 +104,14 @@ def test_a_class_absent_from_the_part_is_not_defined_and_has_no_images():
         model_card(FACTS, name="toy", tested={"test": predictions_of([0, 0, 2, 2, 2], [0, 0, 2, 2, 1])}),
         "class, on test",
     )
-    precision, recall, f1, images = shown["mel"]
+    precision, recall, f1, images, groups = shown["mel"]
     assert precision.startswith("0.000")
-    assert (recall, f1, images) == ("not defined", "not defined", "0")
+    assert (recall, f1, images, groups) == ("not defined", "not defined", "0", "0")
     # Nothing is called mel: then it has no precision either.
     shown = lines_of(
         model_card(FACTS, name="toy", tested={"test": predictions_of([0, 0, 2], [0, 0, 2])}), "class, on test"
     )
-    assert shown["mel"] == ["not defined", "not defined", "not defined", "0"]
+    assert shown["mel"] == ["not defined", "not defined", "not defined", "0", "0"]
     assert shown["bkl"][0].startswith("1.000")
 
 

@@ -55,10 +55,10 @@ def test_every_class_has_its_figures_on_the_test_images_with_their_number(folder
     card = (folder.cell(KEY) / "model_card.md").read_text()
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in card.splitlines() if line[:1] == "|"]
     shown = {row[0]: [cell.split(" [")[0] for cell in row[1:]] for row in rows}
-    assert shown["class, on test"] == ["precision", "recall", "F1", "images"]
-    assert shown["NORMAL"] == ["0.600", "0.750", "0.667", "4"]  # 3 of 5, 3 of 4, 6 / 9
-    assert shown["PNEUMONIA"] == ["0.667", "0.500", "0.571", "4"]  # 2 of 3, 2 of 4, 4 / 7
-    assert "Accuracy on test (8 images): 0.625 [" in card
+    assert shown["class, on test"] == ["precision", "recall", "F1", "images", "groups"]
+    assert shown["NORMAL"] == ["0.600", "0.750", "0.667", "4", "4"]  # 3 of 5, 3 of 4, 6 / 9
+    assert shown["PNEUMONIA"] == ["0.667", "0.500", "0.571", "4", "4"]  # 2 of 3, 2 of 4, 4 / 7
+    assert "Accuracy on test (8 images in 8 groups): 0.625 [" in card
     assert "on val" not in card  # the validation images chose the weights
 
 

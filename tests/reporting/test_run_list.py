@@ -81,12 +81,14 @@ def test_a_cell_whose_tables_were_not_made_says_so(runs):
         "accuracy, %": "not reported",
         "balanced accuracy, %": "not reported",
         "macro F1": "not reported",
+        "groups": "not reported",
     }
     # Likewise in a run whose tables are older than the cell.
     write_cell(runs / "toy" / "corrected", FINE_TUNED, {"test": right_in(range(8))})
     found = runs_table(runs).sort_index()
     assert found.loc[("toy/corrected", "vgg16", "fine_tuned", ""), "accuracy, %"] == "not reported"
     assert found.loc[("toy/corrected", "vgg16", "frozen", "test"), "accuracy, %"].startswith("62.5")
+    assert found.loc[("toy/corrected", "vgg16", "frozen", "test"), "groups"] == "8"
 
 
 @pytest.mark.parametrize("change", ["finished", "removed"])

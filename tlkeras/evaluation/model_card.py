@@ -108,14 +108,25 @@ def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:
             metric: format_figures(pd.Series([value, np.nan, low, high], OURS), ".3f")
             for metric, value, low, high in figures[["value", "low", "high"]].itertuples()
         }
-        rows = [[*(shown[f"{metric}_{name}"] for metric in _OF_CLASS), str(n)] for name, n in counts.items()]
-        columns = ["precision", "recall", "F1", "images"]
+        rows = [
+            [
+                *(shown[f"{metric}_{name}"] for metric in _OF_CLASS),
+                str(n),
+                f"{figures.loc[f'recall_{name}', 'groups']:,.0f}",
+            ]
+            for name, n in counts.items()
+        ]
+        columns = ["precision", "recall", "F1", "images", "groups"]
         table = pd.DataFrame(rows, index=pd.Index(counts, name=f"class, on {part}"), columns=columns)
         commonest = max(counts, key=counts.get)
         words = (
-            f"Accuracy on {part} ({len(predictions):,} images): {shown['accuracy']}; balanced accuracy: "
+            f"Accuracy on {part} ({len(predictions):,} images in {figures.loc['accuracy', 'groups']:,.0f} groups): "
+            f"{shown['accuracy']}; balanced accuracy: "
             f"{shown['balanced_accuracy']}. Always answering {commonest} would give an accuracy of "
             f"{counts[commonest] / len(predictions):.3f}."
         )
         blocks += [Text(words), Table(table)]
-    return [*blocks, Text("In brackets: 95 % interval over patients or lesions where these are known.")]
+    return [
+        *blocks,
+        Text("In brackets: 95 % interval over groups: patients or lesions where these are known, else images."),
+    ]

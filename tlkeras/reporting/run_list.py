@@ -24,9 +24,10 @@ def runs_table(folder: str | os.PathLike) -> pd.DataFrame:
     """The finished cells of every run folder below `folder`, one row for each method, backbone and test part.
 
     Returns:
-        str, index (run, backbone, method, part), columns seeds and figures of scores.csv as `tables.measured` writes
-        them, of the seeds that are still there; "not reported" where a run's tables were not made since a cell was
-        finished, and in a column of that name the seeds that the figures leave out.
+        str, index (run, backbone, method, part), columns seeds, figures of scores.csv as `tables.measured` writes them
+        and the groups that their intervals are over, of the seeds that are still there; "not reported" where a run's
+        tables were not made since a cell was finished, and in a column of that name the seeds that the figures leave
+        out.
 
     Raises:
         MissingInputError: there is no folder, or no finished cell in it.
@@ -47,9 +48,10 @@ def runs_table(folder: str | os.PathLike) -> pd.DataFrame:
             for part, found in ({of[2]: f for of, f in figures.items() if of[:2] == cell} or {"": {}}).items():
                 shown = set(found["accuracy"]["seed"]) if found else of_cell
                 words = {title: measured(found, metric) for metric, title in SHOWN.items()}
+                words["groups"] = _groups(found)
                 rows[name + smoke, *cell, part] = {
                     "seeds": ", ".join(map(str, sorted(shown))),
-                    **(words if found else dict.fromkeys(SHOWN.values(), NOT_REPORTED)),
+                    **(words if found else dict.fromkeys([*SHOWN.values(), "groups"], NOT_REPORTED)),
                     NOT_REPORTED: ", ".join(f"seed {seed}" for seed in sorted(of_cell - shown)),
                 }
     if not rows:
@@ -109,6 +111,13 @@ def compare_runs(
         parts = [", ".join(_test_parts(run)) or "none" for run in runs]
         raise InputError(f"{first} has the test parts {parts[0]}, {second} has {parts[1]}: they share none.")
     return holm(pd.concat(rows, ignore_index=True))
+
+
+def _groups(found: Mapping[str, pd.DataFrame]) -> str:
+    """How many groups a part has, of each seed where they differ; nothing where no interval was made."""
+    rows = found.get("accuracy")
+    counts = [] if rows is None else sorted(set(rows["groups"].dropna()))
+    return " or ".join(f"{count:,.0f}" for count in counts)
 
 
 def _test_parts(run: Mapping[str, Mapping[int, Mapping[str, Predictions]]]) -> list[str]:
