@@ -61,7 +61,9 @@ RULES = {
 GENERATED = {
     "table.md": "tlkeras/reporting/results.py, experiments/quickstart.py",
     "protocols.md": "tlkeras/reporting/comparison.py",
+    "coverage.md": "experiments/benchmark_coverage.py",
     "eda.md": "tlkeras/evaluation/eda_page.py",
+    "explain.md": "experiments/benchmark_explain.py",
     "faults.md": "experiments/drill_faults.py",
     "grid.md": "experiments/benchmark_grid.py",
     "memory.md": "experiments/benchmark_memory.py",

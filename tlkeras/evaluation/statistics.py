@@ -17,6 +17,7 @@ from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.schema import InputError, Predictions
 from tlkeras.seeds import generator
 
+LEAST_FREEDOM = 8  # degrees, where there are as many groups: with a single error in all, the logit alone is wide enough
 FEW_GROUPS = 20  # below, intervals of some figures cover clearly less than they say; see assets/benchmark/coverage.md
 ROUNDING = 1e-12  # differences of figures below this are those of summing in another order
 # Where a figure lies; outside no interval reaches. Figures not named here lie in 0..1.
@@ -44,10 +45,11 @@ def intervals(
     left out gives its standard error (jackknife: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter
     11), and the interval is that of Student's t around its logit (of losses the logarithm), which keeps it inside the
     figure's range. A few groups that matter much more than the others count as few: there are 2 / (kurtosis - 1)
-    degrees of freedom for each group, from the kurtosis of how far the groups move the figure, and at most one less
-    than there are groups (Satterthwaite 1946; O'Neill, The American Statistician 68, 2014). By simulation this covers
-    better than percentile, BCa and studentised bootstrap intervals where there are few groups, and as they do where
-    there are many (assets/benchmark/coverage.md). An image whose group is unknown is a group of its own.
+    degrees of freedom for each group, from the kurtosis of how far the groups move the figure, at most one less than
+    there are groups and at least 8 of them (Satterthwaite 1946; O'Neill, The American Statistician 68, 2014). By
+    simulation this covers better than percentile, BCa and studentised bootstrap intervals where there are few groups,
+    and as they do where there are many (assets/benchmark/coverage.md). An image whose group is unknown is a group of
+    its own.
 
     With several seeds the value is the mean over the seeds, and the interval holds both what other images and what
     other seeds would have given: the variances over groups and over seeds, less that of their common part, and never
@@ -148,7 +150,7 @@ def _over_groups(moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         kurtosis = of_fourth / np.square(mean)
         freedom = 2 * n_units / np.maximum(kurtosis - 1, 0)
-    return (n_units - 1) * mean, np.clip(freedom, 1, n_units - 1)
+    return (n_units - 1) * mean, np.clip(freedom, min(LEAST_FREEDOM, n_units - 1), n_units - 1)
 
 
 def _around(value: float, reach: float, least: float, most: float) -> tuple[float, float]:
