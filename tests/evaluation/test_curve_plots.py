@@ -4,13 +4,16 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from tidy import tidy
 
 from tlkeras.evaluation.calibration import at_temperature, reliability_table
-from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc
+from tlkeras.evaluation.comparison_tables import threshold_figures
+from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
 from tlkeras.evaluation.curves import precision_recall_table, roc_table
 from tlkeras.evaluation.metrics import score
-from tlkeras.evaluation.plots import new_figure
+from tlkeras.evaluation.plots import new_figure, new_grid
 from tlkeras.schema import InputError, Predictions, Samples
 
 
@@ -98,3 +101,27 @@ def test_pyplot_and_tensorflow_stay_out():
         " print({'tensorflow', 'keras', 'matplotlib.pyplot', 'statsmodels'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_the_line_as_it_is_and_as_validation_sets_it_stand_beside_the_ranking():
+    cells = {("frozen", "vgg16"): (0.8, 0.82, 0.95), ("augmented", "vgg16"): (0.9, 0.81, 0.96)}
+    scores = pd.concat(
+        tidy(
+            cell, "test", accuracy=[(0, as_it_is)], accuracy_low=[(0, as_it_is - 0.1)],
+            accuracy_high=[(0, as_it_is + 0.05)], accuracy_adjusted=[(0, adjusted)], roc_auc=[(0, area)],
+        )
+        for cell, (as_it_is, adjusted, area) in cells.items()
+    )  # fmt: skip
+    without = tidy(("tree", "pixels"), "test", accuracy=[(0, 0.5)])
+    assert threshold_figures(without, part="test") is None
+    table = threshold_figures(pd.concat([scores, without]), part="test")
+    assert table.index.tolist() == [*cells]
+    _, axes = new_grid(1, 2)
+    left, right = draw_thresholds(table, axes[0])
+    assert [label.get_text() for label in left.get_yticklabels()] == ["frozen, vgg16", "augmented, vgg16"]
+    drawn = {line.get_label(): line.get_xdata().tolist() for ax in (left, right) for line in ax.get_lines()}
+    assert drawn["as it is"] == [80, 90]
+    assert drawn["threshold (or priors) set on validation"] == [82, 81]
+    assert drawn["ROC AUC"] == [0.95, 0.96]
+    ends = [segment[:, 0].tolist() for segment in left.collections[0].get_segments()]
+    assert ends == [pytest.approx([70, 85]), pytest.approx([80, 95])]

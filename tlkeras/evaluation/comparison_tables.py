@@ -16,7 +16,10 @@ from tlkeras.evaluation.tables import (
     check_scores,
     format_figures,
     measured,
+    over_seeds,
 )
+
+RANKING_AND_THRESHOLD = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")
 
 
 def calibration_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
@@ -47,6 +50,34 @@ def calibration_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None
     if not rows:
         return None
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))
+
+
+def threshold_figures(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
+    """Accuracy of each cell as it is, with the threshold (of several classes their offsets) that was fitted to the
+    validation images, and ROC AUC, which looks at every threshold; for `curve_plots.draw_thresholds`.
+
+    Args:
+        scores: tidy, of one protocol; see `tables.by_cell`.
+        part: the test part whose scores are shown.
+
+    Returns:
+        float64, index (method, backbone), columns (metric, figure) with `tables.OURS`; None where no cell was adjusted.
+    """
+    check_scores(scores)
+    of_cells = by_cell(scores[scores["part"] == part], "method", "backbone")
+    rows = {
+        cell: [value for metric in RANKING_AND_THRESHOLD for value in over_seeds(figures.get(metric))]
+        for cell, figures in of_cells.items()
+        if f"accuracy{ADJUSTED}" in figures
+    }
+    if not rows:
+        return None
+    return pd.DataFrame(
+        list(rows.values()),
+        index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]),
+        columns=pd.MultiIndex.from_product([RANKING_AND_THRESHOLD, OURS], names=["metric", "figure"]),
+        dtype=np.float64,
+    )
 
 
 def threshold_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:

@@ -1,8 +1,9 @@
-"""ROC, precision-recall and reliability curves, on the Axes they are given; colours and manners as in `plots`."""
+"""ROC, precision-recall and reliability curves, and where the line is drawn, on the Axes they are given; colours and
+manners as in `plots`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ from matplotlib.lines import Line2D
 from tlkeras.evaluation.calibration import reliability_table
 from tlkeras.evaluation.curves import precision_recall_table, roc_table
 from tlkeras.evaluation.metrics import score
-from tlkeras.evaluation.plots import BLUE, COLORS, GREY, LINE_STYLES, ORANGE
-from tlkeras.evaluation.tables import NOT_DEFINED
+from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, GREY, LINE_STYLES, ORANGE
+from tlkeras.evaluation.tables import ADJUSTED, METRICS, NOT_DEFINED
 from tlkeras.schema import Predictions
 
 
@@ -124,3 +125,37 @@ def _finish(ax: Axes, title: str, columns: int) -> Axes:
     )
     legend.get_title().set_color(GREY)
     return ax
+
+
+def draw_thresholds(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:
+    """Accuracy where the line lies at 0.5 and where validation images put it, and beside it ROC AUC, a line per cell.
+
+    Args:
+        table: as `comparison_tables.threshold_figures` makes it.
+        axes: two, one beside the other.
+    """
+    left, right = axes
+    rows = np.arange(len(table))[::-1]
+    markers = {
+        "accuracy": (left, "o", BLUE, BLUE, "as it is"),
+        f"accuracy{ADJUSTED}": (left, "D", "white", ORANGE, "threshold (or priors) set on validation"),
+        "roc_auc": (right, "o", GREEN, GREEN, "ROC AUC"),
+    }
+    for metric, (ax, marker, face, edge, label) in markers.items():
+        figures, factor = table[metric], METRICS[metric][1]
+        shift = {"accuracy": 0.13, f"accuracy{ADJUSTED}": -0.13}.get(metric, 0)
+        ax.hlines(rows + shift, factor * figures["low"], factor * figures["high"], color=edge, lw=1.2, zorder=2)
+        ax.plot(
+            factor * figures["ours"], rows + shift, marker, mfc=face, mec=edge, mew=1.4, ms=6, linestyle="none",
+            label=label, zorder=3,
+        )  # fmt: skip
+    left.set_yticks(rows, [", ".join(cell) for cell in table.index])
+    left.set_xlabel("accuracy, %")
+    right.set_yticks(rows, [""] * len(rows))
+    right.set_xlabel("ROC AUC")
+    for ax in axes:
+        ax.set_ylim(-0.6, len(table) - 0.4)
+        ax.grid(axis="x", color="0.9", zorder=0)
+        ax.spines[["top", "right"]].set_visible(False)
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
+    return axes

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.evaluation.calibration import at_temperature, fit_temperature
-from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc
+from tlkeras.evaluation.comparison_tables import threshold_figures
+from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
 from tlkeras.evaluation.embedding_plots import embedding_figure
 from tlkeras.evaluation.f1 import averages_table
 from tlkeras.evaluation.metrics import classification_report_table, confusion_table
@@ -47,6 +48,17 @@ def write_bars(declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffi
     figure, ax = new_figure(max(7.0, 1.1 * len(table) + 3.0), 4.6)
     draw_accuracy_bars(table, ax, ylabel=ylabel, partly=partly)
     return save_figure(figure, folder.root / f"{'f1' if shows_f1 else 'accuracy'}_bars{suffix}.png")
+
+
+def write_thresholds(scores: pd.DataFrame, part: str, folder: RunFolder, suffix: str) -> Path | None:
+    """thresholds<suffix>.png: accuracy at both thresholds beside ROC AUC; its path, or None without such cells."""
+    table = threshold_figures(scores, part=part)
+    if table is None:
+        return None
+    figure, axes = new_grid(1, 2, side=4.4)
+    figure.set_size_inches(9.5, 0.42 * len(table) + 1.5)
+    draw_thresholds(table, axes[0])
+    return save_figure(figure, folder.root / f"thresholds{suffix}.png")
 
 
 def write_class_counts(folder: RunFolder, cells: Mapping[CellKey, dict]) -> None:

@@ -102,6 +102,7 @@ class Results:
         tables: {test part: f1_table where `experiment.shows_f1`, else accuracy_table}.
         bars: {test part: the PNG of its bar plot}.
         paired: {test part: the paired differences between cells, for the eye}; parts with a single cell have none.
+        lines: {test part: the PNG of accuracy at both thresholds beside ROC AUC}.
         thresholds: {test part: accuracy as it is and adjusted on validation, and ROC AUC, for the eye}.
         calibration: {test part: log loss, Brier and ECE before and after temperature scaling, for the eye}.
         rankings: {key: ranking_table} of the cells that searched a grid.
@@ -113,6 +114,7 @@ class Results:
     tables: Mapping[str, pd.DataFrame]
     bars: Mapping[str, Path] = field(default_factory=dict)
     paired: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    lines: Mapping[str, Path] = field(default_factory=dict)
     thresholds: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     calibration: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rankings: Mapping[CellKey, pd.DataFrame] = field(default_factory=dict)
@@ -172,6 +174,7 @@ def _part_blocks(experiment: Experiment, protocol: str, results: Results, part: 
         how = _TWO.format(positive=positive if positive in names else names[1]) if len(names) == 2 else _SEVERAL
         blocks += [
             Heading("Ranking and threshold", level=3),
+            *(Figure(file, f"accuracy at both thresholds and ROC AUC on {part}") for file in _of(results.lines, part)),
             Table(results.thresholds[part]),
             Text(_THRESHOLD.format(how=how) + ("" if len(names) == 2 else f" {MACRO_AUC}")),
         ]
@@ -259,6 +262,10 @@ def _counts(part: str, scores: pd.DataFrame) -> str:
     images = scores.loc[(scores["part"] == part) & (scores["metric"] == "n"), "value"]
     groups = _groups(part, scores)
     return f"{_or(images)} images" + (f" in {_or(groups)} groups" if groups else "")
+
+
+def _of(files: Mapping[str, Path], part: str) -> list[Path]:
+    return [files[part]] if part in files else []
 
 
 def _groups(part: str, scores: pd.DataFrame) -> list[float]:

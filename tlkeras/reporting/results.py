@@ -16,7 +16,14 @@ from tlkeras.evaluation.tables import BASELINE, accuracy_table, test_parts
 from tlkeras.experiment import PIXELS
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.reporting.cell_pages import cell_blocks
-from tlkeras.reporting.figures import write_bars, write_class_counts, write_embeddings, write_errors, write_histories
+from tlkeras.reporting.figures import (
+    write_bars,
+    write_class_counts,
+    write_embeddings,
+    write_errors,
+    write_histories,
+    write_thresholds,
+)
 from tlkeras.reporting.model_cards import write_model_cards
 from tlkeras.reporting.page import Results, build_page
 from tlkeras.reporting.scoring import pair_cells, score_cells
@@ -59,11 +66,14 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         else _accuracy_table(experiment, protocol, keys, scores, part)
         for part in test_parts(scores)
     }
-    bars, paired = {}, {}
+    bars, lines, paired = {}, {}, {}
     for part, table in tables.items():
         suffix = "" if len(tables) == 1 else f"_{part}"
         write_csv(_flat(table), folder.root / f"{'f1' if shows_f1 else 'accuracy'}{suffix}.csv")
         bars[part] = write_bars(declared, table, folder, suffix, shows_f1)
+        drawn_lines = write_thresholds(scores, part, folder, suffix)
+        if drawn_lines is not None:
+            lines[part] = drawn_lines
         pairs = pair_cells(predicted, part)
         if pairs is None:
             (folder.root / f"paired{suffix}.csv").unlink(missing_ok=True)
@@ -85,6 +95,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         scores=scores,
         tables=tables,
         bars=bars,
+        lines=lines,
         paired=paired,
         thresholds={part: table for part, table in thresholds.items() if table is not None},
         calibration={part: table for part, table in calibration.items() if table is not None},
