@@ -87,7 +87,12 @@ def write_cell(root, key, parts, *, experiment=TOY, protocol="corrected", recipe
         "images": {"train": {"NORMAL": 30, "PNEUMONIA": 10}}
         | {part: predictions.samples.class_counts() for part, predictions in parts.items() if part != "train"},
         "split_notes": [],
-        "environment": {"python": "3.12.1", "cores": 2, "packages": {"keras": "3.15.1", "tensorflow": None}},
+        "environment": {
+            "tlkeras": "0.1.0",
+            "python": "3.12.1",
+            "cores": 2,
+            "packages": {"keras": "3.15.1", "tensorflow": None},
+        },
         "device": "CPU",
     }
     if key.backbone != PIXELS:

@@ -64,7 +64,7 @@ def write_cell(out, protocol, method, backbone, predicted, *, seed=0, side=224, 
         "peak_mb": None,
         "images": {"train": {"df": 6, "nv": 30}, "val": {"df": 2, "nv": 10}, "test": {"df": 2, "nv": 2}},
         "split_notes": [],
-        "environment": {"cores": 2, "packages": {"keras": "3.15.1"}},
+        "environment": {"tlkeras": "0.1.0", "cores": 2, "packages": {"keras": "3.15.1"}},
         "device": "CPU",
     }
     if backbone != PIXELS:

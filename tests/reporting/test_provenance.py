@@ -322,11 +322,15 @@ def test_one_experiment_of_a_script_of_several_is_named(cell):
     ]
 
 
-def test_time_and_cores_of_every_cell_are_told(cell):
-    (frame,) = (frame for frame in tables(provenance({KEY: cell(KEY), TREE: cell(TREE)})).values() if "cores" in frame)
+def test_time_cores_and_what_made_it_are_told_of_every_cell(cell):
+    newer = {
+        "environment": {"tlkeras": "0.2.0", "commit": "abcdef0" + 33 * "1" + " + changes", "cores": 4, "packages": {}}
+    }
+    cells = {KEY: cell(KEY), TREE: cell(TREE, facts=newer)}
+    (frame,) = (frame for frame in tables(provenance(cells)).values() if "cores" in frame)
     assert frame.reset_index().to_numpy().tolist() == [
-        ["vgg16", "frozen", 0, "12", 2],
-        ["pixels", "tree", 0, "12", 2],
+        ["vgg16", "frozen", 0, "12", 2, "tlkeras 0.1.0, no commit recorded"],
+        ["pixels", "tree", 0, "12", 4, "tlkeras 0.2.0, abcdef0 + changes"],
     ]
 
 
@@ -334,6 +338,7 @@ def test_one_environment_is_one_column_without_what_was_not_installed(cell):
     frame = tables(provenance({KEY: cell(KEY), TREE: cell(TREE)}))["environment"]
     assert frame["value"].to_dict() == {
         "device": "CPU",
+        "tlkeras": "0.1.0",
         "python": "3.12.1",
         "cores": "2",
         "keras": "3.15.1",  # tensorflow is None
@@ -342,7 +347,10 @@ def test_one_environment_is_one_column_without_what_was_not_installed(cell):
 
 
 def test_cells_of_two_machines_have_a_column_for_each(cell):
-    other = {"device": "GPU", "environment": {"cores": 16, "packages": {"keras": "3.15.1", "tensorflow": "2.21.0"}}}
+    other = {
+        "device": "GPU",
+        "environment": {"tlkeras": "0.1.0", "cores": 16, "packages": {"keras": "3.15.1", "tensorflow": "2.21.0"}},
+    }
     frame = tables(provenance({KEY: cell(KEY), SMALL: cell(SMALL, facts=other)}))["environment"]
     assert list(frame.columns) == ["1", "2"]
     assert frame.loc["cores"].tolist() == ["2", "16"]
