@@ -25,7 +25,7 @@ Result
     another processor, moves the other comparisons by more than they are worth. One small set settles nothing about
     transfer learning.
 Cost
-    2 min 18 s on 2 cores with the imagenet row, much of it spent building graphs.
+    Some 4 minutes on 2 cores with the imagenet row, much of it spent building graphs.
 """
 
 from __future__ import annotations
@@ -270,7 +270,8 @@ def report(out: Path, source: tl.Splits, targets: dict[int, tl.Splits], predicte
         "",
         to_markdown(format_accuracy_table(table, f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]")),
         f"±: standard deviation over the seeds, each with its own split. In brackets: 95 % interval over the "
-        f"{groups:.0f} blocks that the tiles were cut from, and over the seeds.",
+        f"{groups:.0f} blocks that the tiles were cut from, and over the seeds; the source was learnt once, and what "
+        "another seed would have made of it is not in them.",
         f"{len(first.train)} tiles to learn from; the epoch was chosen on {len(first.val)} validation tiles.",
         f"The {len(SOURCE)} source classes, learnt once from {len(source.train)} tiles, on {len(source.test)} test "
         f"tiles: {format_accuracy_table(on_source).iloc[0, 0]}.",

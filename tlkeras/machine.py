@@ -22,7 +22,8 @@ def n_cores() -> int:
 
 def n_threads() -> int:
     """How many threads TensorFlow computes one operation with, unless a program set it otherwise."""
-    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0") or 0) or n_cores()
+    wanted = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else n_cores()
 
 
 def processor() -> str:
@@ -33,15 +34,16 @@ def processor() -> str:
 def processor_model() -> str | None:
     """Vendor, family, model and stepping, which tell two processors of one name apart; None where unknown."""
     facts = _processor_facts()
-    if "vendor_id" not in facts:
-        return None
-    return f"{facts['vendor_id']} {facts['cpu family']}/{facts['model']}/{facts['stepping']}"
+    numbers = [facts.get(name) for name in ("cpu family", "model", "stepping")]
+    return f"{facts['vendor_id']} {'/'.join(numbers)}" if "vendor_id" in facts and all(numbers) else None
 
 
 def vector_instructions() -> tuple[str, ...]:
     """The processor's vector and matrix instructions, sorted; TensorFlow and oneDNN choose their kernels by them, and
     another kernel rounds otherwise. Empty where the system does not tell."""
-    return tuple(sorted(flag for flag in _processor_facts().get("flags", "").split() if _VECTOR.match(flag)))
+    facts = _processor_facts()
+    flags = facts.get("flags") or facts.get("Features", "")  # x86's name and ARM's
+    return tuple(sorted(flag for flag in flags.split() if _VECTOR.match(flag)))
 
 
 def _processor_facts() -> dict[str, str]:

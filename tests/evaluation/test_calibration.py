@@ -6,12 +6,12 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
 from tlkeras.evaluation.calibration import (
-    at_offsets,
+    Adjustment,
+    at_adjustment,
     at_temperature,
-    fit_offsets,
+    fit_adjustment,
     fit_temperature,
     reliability_table,
-    threshold,
 )
 from tlkeras.evaluation.metrics import score
 from tlkeras.schema import InputError, Predictions, Samples
@@ -120,41 +120,67 @@ def test_bins_share_an_image_and_equal_probabilities():
         reliability_table(predictions_of([0], [[1.0, 0]]), bins=0)
 
 
-def test_offsets_give_the_validation_samples_their_class_shares_and_move_no_rank():
-    rng = np.random.default_rng(3)
-    labels = rng.choice(3, 600, p=[0.7, 0.2, 0.1])
-    # As of a classifier that learnt from equal classes: right but for the priors.
-    logits = rng.normal(size=(600, 3)) + 1.5 * np.eye(3)[labels]
-    val = predictions_of(labels, softmax(logits, axis=1))
-    offsets = fit_offsets(val)
-    adjusted = at_offsets(val, offsets)
-    shares = np.bincount(labels) / 600
-    np.testing.assert_allclose(adjusted.probs.mean(axis=0), shares, atol=1e-5)
-    assert offsets.mean() == pytest.approx(0, abs=1e-12)
-    assert offsets[0] > offsets[1] > offsets[2]
+def unequal_priors(n=900, slope=1.0, seed=3):
+    """Predictions as of a classifier that learnt from equal classes: right but for the priors, its logits `slope` times
+    too large."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, n, p=[0.7, 0.2, 0.1])
+    logits = rng.normal(size=(n, 3)) + 1.5 * np.eye(3)[labels]
+    return predictions_of(labels, softmax(slope * 1.5 * logits, axis=1))
+
+
+def test_the_adjustment_gives_validation_its_class_shares_and_the_least_log_loss():
+    val = unequal_priors()
+    adjustment = fit_adjustment(val)
+    adjusted = at_adjustment(val, adjustment)
+    shares = np.bincount(val.samples.labels) / len(val)
+    np.testing.assert_allclose(adjusted.probs.mean(axis=0), shares, atol=0.01)  # softened by one image a class
+    assert adjustment.offsets.mean() == pytest.approx(0, abs=1e-12)
+    assert adjustment.slope == pytest.approx(1, abs=0.15)
+    # The classifier takes all three for as likely: what is missing is the logarithm of their shares.
+    gained = np.log([0.7, 0.2, 0.1])
+    np.testing.assert_allclose(adjustment.offsets, gained - gained.mean(), atol=0.2)
     assert score(adjusted)["accuracy"] > score(val)["accuracy"] + 0.03
-    assert score(adjusted)["log_loss"] < score(val)["log_loss"]
-    for step in (0.05, -0.05):  # the least log loss there is
-        assert score(adjusted)["log_loss"] < score(at_offsets(val, offsets + np.array([step, 0, 0])))["log_loss"]
+    other = unequal_priors(seed=4)
+    assert score(at_adjustment(other, adjustment))["accuracy"] > score(other)["accuracy"] + 0.03
+    loss = score(adjusted)["log_loss"]
+    for slope, step in ((1.1, 0), (0.9, 0), (1, 0.1), (1, -0.1)):
+        moved = Adjustment(adjustment.slope * slope, adjustment.offsets + np.array([step, 0, 0]))
+        assert score(at_adjustment(val, moved))["log_loss"] > loss - 1e-4
 
 
-def test_of_two_classes_offsets_are_a_threshold():
+@pytest.mark.parametrize("slope", [0.1, 0.3, 3])
+def test_no_temperature_moves_an_adjusted_decision(slope):
+    val, test, warm, warm_test = (
+        unequal_priors(slope=of, seed=seed) for of, seed in ((1, 3), (1, 4), (slope, 3), (slope, 4))
+    )
+    plain, warmed = at_adjustment(test, fit_adjustment(val)), at_adjustment(warm_test, fit_adjustment(warm))
+    assert (plain.predicted != warmed.predicted).mean() < 0.005  # float32 rounds small probabilities
+    assert (test.predicted == warm_test.predicted).all()
+
+
+def test_of_two_classes_the_adjustment_is_a_threshold():
     labels = np.array([0, 0, 0, 1, 1, 1])
     val = predictions_of(labels, [(1 - p, p) for p in (0.05, 0.1, 0.35, 0.3, 0.4, 0.45)])
-    offsets = fit_offsets(val)
-    line = threshold(offsets, 1)
-    adjusted = at_offsets(val, offsets)
+    adjustment = fit_adjustment(val)
+    line = adjustment.threshold(1)
+    adjusted = at_adjustment(val, adjustment)
     assert adjusted.predicted.tolist() == (val.probs[:, 1] > line).astype(int).tolist()
     assert 0.1 < line < 0.35
-    assert threshold(offsets, 0) == pytest.approx(1 - line)
-    np.testing.assert_allclose(fit_offsets(predictions_of(labels, [[0.5, 0.5]] * 6)), 0, atol=1e-8)
+    assert adjustment.threshold(0) == pytest.approx(1 - line)
     assert (np.argsort(adjusted.probs[:, 1]) == np.argsort(val.probs[:, 1])).all()
 
 
-def test_a_class_without_validation_samples_leaves_the_offsets_open():
-    offsets = fit_offsets(predictions_of([0, 1, 1], [[0.4, 0.3, 0.3]] * 3))
-    assert np.isnan(offsets).all()
-    with pytest.raises(InputError, match="offsets: received"):
-        at_offsets(predictions_of([0], [[0.4, 0.3, 0.3]]), offsets)
-    with pytest.raises(InputError, match="offsets: received"):
-        at_offsets(predictions_of([0], [[0.4, 0.3, 0.3]]), [0.1, 0.2])
+def test_validation_without_an_error_has_a_line_between_its_classes():
+    val = predictions_of([0, 0, 1, 1], [(1 - p, p) for p in (0.05, 0.1, 0.3, 0.45)])
+    adjustment = fit_adjustment(val)
+    assert 0.1 < adjustment.threshold(1) < 0.3
+    assert np.isfinite(adjustment.slope)
+
+
+def test_what_leaves_the_line_open_has_no_adjustment():
+    assert fit_adjustment(predictions_of([0, 1, 1], [[0.4, 0.3, 0.3]] * 3)) is None  # no third class
+    assert fit_adjustment(predictions_of([0, 1, 1], [[0.4, 0.6]] * 3)) is None  # all alike
+    for adjustment in (None, Adjustment(1.0, np.zeros(2))):
+        with pytest.raises(InputError, match="adjustment: received"):
+            at_adjustment(predictions_of([0], [[0.4, 0.3, 0.3]]), adjustment)

@@ -185,23 +185,28 @@ def test_accuracy_stands_at_both_thresholds_beside_the_ranking():
 @pytest.mark.parametrize(
     ("accuracy", "adjusted", "ranking", "words"),
     [
-        (0.01, 0.5, 0.5, "the threshold"),
-        (0.01, 0.01, 0.5, "the threshold, also as validation sets it"),
-        (0.01, 0.01, 0.05, "the ranking"),
-        (0.01, 0.06, 0.01, "the threshold and the ranking"),
-        (0.01, None, 0.01, "the ranking"),
-        (0.2, 0.2, 0.01, "the ranking, which accuracy does not show"),
-        (0.2, None, np.nan, "no difference is shown"),
+        ((0.1, 0.01), (0.02, 0.5), (0.01, 0.5), "the threshold"),
+        ((0.1, 0.01), (-0.08, 0.01), (0.01, 0.5), "the threshold"),
+        ((0.1, 0.01), (0.02, 0.01), (0.01, 0.01), "the threshold; the ranking differs, too"),
+        ((0.1, 0.01), (0.02, 0.01), (-0.01, 0.01), "the threshold, against the ranking"),
+        ((0.1, 0.01), (0.08, 0.01), (0.01, 0.5), "the threshold, also as validation sets it"),
+        ((0.1, 0.01), (0.08, 0.01), (-0.01, 0.01), "the threshold, also as validation sets it"),
+        ((0.1, 0.01), (0.08, 0.2), (0.01, 0.05), "the ranking"),
+        ((0.1, 0.01), None, (0.01, 0.01), "the ranking, as far as is known"),
+        ((0.1, 0.01), None, (-0.01, 0.01), "the threshold, against the ranking"),
+        ((0.1, 0.01), None, (0.01, 0.5), "no difference in ranking is shown"),
+        ((0.1, 0.2), (0.1, 0.2), (0.01, 0.01), "no difference in accuracy is shown, but one in ranking"),
+        ((0.1, 0.2), None, (0.01, 0.2), "no difference is shown"),
+        ((0.1, np.nan), None, (0.01, 0.2), "not tested"),
+        ((0.1, 0.2), None, (np.nan, np.nan), "not tested"),
     ],
 )
-def test_what_a_difference_comes_from(accuracy, adjusted, ranking, words):
-    p = {"accuracy": accuracy, "accuracy_adjusted": adjusted, "roc_auc": ranking}
-    p = {name: value for name, value in p.items() if value is not None}
-    of_pair = pd.DataFrame({"p_holm": p, "difference": 0.1})
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_a_difference_comes_from(accuracy, adjusted, ranking, words, sign):
+    found = {"accuracy": accuracy, "accuracy_adjusted": adjusted, "roc_auc": ranking}
+    found = {name: (sign * value[0], value[1]) for name, value in found.items() if value is not None}
+    of_pair = pd.DataFrame.from_dict(found, orient="index", columns=["difference", "p_holm"])
     assert comes_from(of_pair) == words
-    turned = of_pair.assign(difference=[-0.1, 0.1, 0.1][: len(of_pair)])
-    if accuracy == adjusted == 0.01:
-        assert comes_from(turned) == "the threshold: as validation sets it, the other method is ahead"
 
 
 def test_a_pair_is_one_line_with_all_figures():
@@ -216,6 +221,6 @@ def test_a_pair_is_one_line_with_all_figures():
             "p, Holm, accuracy": "0.010",
             "ROC AUC": "+0.021 [+0.004, +0.039]",
             "p, Holm, ROC AUC": "0.200",
-            "comes from": "the threshold",
+            "comes from": "no difference in ranking is shown",
         }
     }

@@ -11,6 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from tlkeras.evaluation import pairs as pairs_module
 from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
+from tlkeras.evaluation.resampling import figures_under
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.schema import InputError, Predictions, Samples
 
@@ -111,14 +112,39 @@ def test_one_group_has_neither_p_nor_interval():
 @pytest.mark.parametrize(
     ("metric", "positive_class"), [("accuracy", None), ("roc_auc", None), ("roc_auc_b", None), ("roc_auc", "a")]
 )
-def test_the_fast_way_gives_what_the_engine_gives_for_ranks(metric, positive_class):
+def test_the_fast_way_gives_what_the_engine_gives_for_ranks(metric, positive_class, monkeypatch):
     pair = two_methods(n=120, n_groups=30, k=2 if positive_class else 3)
-    pair = [predictions_of(one.samples.labels, one.probs.round(1), one.samples.groups) for one in pair]  # many tie
+    pair = tuple(predictions_of(one.samples.labels, one.probs.round(1), one.samples.groups) for one in pair)  # ties
     changed = np.random.default_rng(1).integers(0, 2, (50, 30)).astype(bool)
     unit = pair[0].samples.groups.astype(int)
-    found = pairs_module._of_terms(pair, unit, metric, positive_class, changed)
-    np.testing.assert_allclose(found, pairs_module._of_rows(pair, unit, metric, positive_class, changed), atol=1e-12)
+    found = pairs_module._difference_of([pair], [unit], 30, metric, positive_class)(changed)
+    stacked = pairs_module._stacked(pair, metric)
+    as_first = np.concatenate([~changed[:, unit], changed[:, unit]], axis=1)
+    first, second = (figures_under(stacked, rows, positive_class, (metric,))[0] for rows in (as_first, ~as_first))
+    np.testing.assert_allclose(found, second - first, atol=1e-12)
     assert np.ptp(found) > 0.1
+
+
+def test_a_figure_of_one_class_rests_on_its_images():
+    labels = np.array([0, 0, 0, 1])
+    samples = predictions_of(labels, [[0.6, 0.4]] * 4).samples
+    shares = {name: pairs_module._rests_on(samples, name, None).tolist() for name in ("accuracy", "recall_b")}
+    assert shares == {"accuracy": [0.25] * 4, "recall_b": [0, 0, 0, 1]}
+    for name in ("balanced_accuracy", "roc_auc_b"):  # the AUC of b is told by its one image and the others alike
+        np.testing.assert_allclose(pairs_module._rests_on(samples, name, None), [1 / 6] * 3 + [1 / 2])
+    np.testing.assert_allclose(pairs_module._rests_on(samples, "specificity", "b"), [1 / 3] * 3 + [0])
+
+
+def test_where_no_exchange_changes_anything_there_is_no_interval():
+    first, _ = two_methods()
+    low, high, p = exchange([(first, first)], "accuracy", None, 0.95, 99, np.random.default_rng(0))
+    assert np.isnan([low, high]).all()
+    assert p == 1
+    labels = np.zeros(60, dtype=np.int64)
+    right, wrong = (predictions_of(labels, np.tile(row, (60, 1))) for row in ([0.9, 0.1], [0.1, 0.9]))
+    low, high, p = exchange([(wrong, right)], "accuracy", None, 0.95, 99, np.random.default_rng(0))
+    assert np.isnan([low, high]).all()
+    assert p == 1 / 100
 
 
 def changed_scale(predictions, change):
@@ -169,7 +195,8 @@ def test_equal_methods_are_told_apart_as_often_as_the_level_says_and_unequal_one
         ]  # fmt: skip
         low, high, p = np.array(found).T
         # An interval that leaves 0 out and a p above the level, or the other way round, would contradict each other.
-        np.testing.assert_array_equal(p <= 0.1 + 1e-9, (low > 0) | (high < 0))
+        told = np.isfinite(low)
+        np.testing.assert_array_equal((p <= 0.1 + 1e-9)[told], ((low > 0) | (high < 0))[told])
         shares[gap] = np.mean(p <= 0.1)
     assert shares[0.0] < 0.17  # 150 times 0.1, and twice the spread of such a count
     assert shares[0.8] > (0.35 if n_groups == 15 else 0.8)
@@ -180,7 +207,8 @@ def test_equal_methods_are_told_apart_as_often_as_the_level_says_and_unequal_one
 def test_interval_and_p_never_contradict_each_other(seed, n_groups, metric):
     first, second = two_methods(n=40, n_groups=n_groups, seed=seed, strengths=(1, 2))
     low, high, p = exchange([(first, second)], metric, None, 0.9, 99, np.random.default_rng(seed))
-    assert (p <= 0.1 + 1e-9) == bool(low > 0 or high < 0)
+    if np.isfinite(low):
+        assert (p <= 0.1 + 1e-9) == bool(low > 0 or high < 0)
 
 
 def test_the_interval_ends_at_the_differences_that_the_test_no_longer_refuses():

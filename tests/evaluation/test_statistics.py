@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.special import expit, logit, softmax
 from sklearn.dummy import DummyClassifier
 
-from tlkeras.evaluation import resampling
+from tlkeras.evaluation import resampling, statistics
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.resampling import LeftOut
 from tlkeras.evaluation.statistics import WITHOUT_INTERVAL, baseline, ends, holm, intervals, paired, paired_table
@@ -139,20 +139,25 @@ def test_seeds_on_the_same_images_hold_images_and_seeds():
     assert same[["low", "high"]].tolist() == pytest.approx(one[0][["low", "high"]].tolist())
 
 
-def test_seeds_on_images_of_their_own_are_more_images():
-    # Nothing but the images differs: the variance over seeds is that over groups, and counts once.
-    def part(seed):
-        correct = np.random.default_rng(seed).random(400) < 0.8
-        samples = Samples(
-            tuple(f"{i}.png" for i in range(400)),
-            np.zeros(400, np.int64),
-            ("a", "b"),
-            groups=[f"{seed} {i}" for i in range(400)],
-        )
-        return Predictions(samples, np.where(correct[:, None], [[0.9, 0.1]], [[0.1, 0.9]]).astype(np.float32))
-
-    low, high = accuracy_ends([part(seed) for seed in range(8)])
-    assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.16 / 3200), rel=0.6)
+@pytest.mark.parametrize("shared", [True, False])
+def test_variances_of_groups_and_seeds_add_up_and_what_is_in_both_counts_once(shared):
+    # Two seeds of 0.5 and 0.6. On shared images: leaving out each of 40 groups moves both alike, so what the seeds
+    # differ by is their own. On images of their own: each group moves one seed, and is in the spread of the seeds, too.
+    rng = np.random.default_rng(5)
+    moved = 0.02 * rng.choice([-1.0, 1.0], 40)
+    figures = np.array([[0.5], [0.6]])
+    present = np.ones((2, 40), bool) if shared else np.stack([np.arange(40) < 20, np.arange(40) >= 20])
+    without = figures[:, :, None] - (moved * present)[:, None, :]
+    ((low, high),) = ends(LeftOut(figures, without, present), ["accuracy"])
+    of_groups = 39 / 40 * np.square(moved if shared else moved / 2).sum()
+    of_seeds = np.var([0.5, 0.6], ddof=1) / 2
+    common = 0 if shared else 39 / 40 * np.square(moved / 2).sum()
+    variance = max(of_groups + of_seeds - common, of_groups, of_seeds)
+    freedom = np.clip(variance**2 / (of_groups**2 / 39 + of_seeds**2 / 1), 1, 39)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / (0.55 * 0.45)
+    assert (low, high) == pytest.approx(expit(logit(0.55) + np.array([-reach, reach])))
+    alone = stats.t.ppf(0.975, 39) * np.sqrt(of_groups) / (0.55 * 0.45)
+    assert high - low > 1.05 * np.ptp(expit(logit(0.55) + np.array([-alone, alone])))  # the seeds are in it
 
 
 def test_is_a_function_of_the_seed_and_not_of_the_memory_it_takes(monkeypatch):
@@ -168,6 +173,15 @@ def test_is_a_function_of_the_seed_and_not_of_the_memory_it_takes(monkeypatch):
     widths = [(t["high"] - t["low"])[["accuracy", "roc_auc", "log_loss"]] for t in (drawn, table)]
     assert (widths[0] / widths[1]).between(0.6, 1.6).all()
     assert drawn["groups"].equals(table["groups"])
+
+
+def test_a_seed_alone_is_the_same_beside_others_even_where_groups_are_left_out_in_sets(monkeypatch):
+    monkeypatch.setattr(resampling, "MOST_UNITS", 25)
+    monkeypatch.setattr(statistics, "MOST_UNITS", 25)
+    parts = [random_predictions(seed=seed) for seed in (0, 1)]
+    *each, _ = statistics.seed_intervals(parts, metrics=["accuracy", "accuracy"])
+    for table, part in zip(each, parts, strict=True):
+        pd.testing.assert_frame_equal(table, intervals(part, metrics="accuracy"))
 
 
 def test_a_lower_level_is_narrower():
@@ -200,7 +214,14 @@ def test_a_class_that_one_group_alone_holds_has_no_interval(holders, defined):
     table = intervals(Predictions(samples, probs))
     assert table.loc[["recall_b", "macro_recall"], ["low", "high"]].notna().to_numpy().all() == defined
     assert table.loc[["accuracy", "recall_a"], ["low", "high"]].notna().to_numpy().all()
-    assert table["groups"][["accuracy", "recall_a", "recall_b"]].tolist() == [40, 40 - holders, holders]
+    assert table["groups"][["accuracy", "recall_a", "recall_b", "roc_auc_b"]].tolist() == [
+        40,
+        40 - holders,
+        holders,
+        40,
+    ]
+    of_b = intervals(Predictions(samples, probs), positive_class="b")["groups"]
+    assert of_b[["sensitivity", "specificity", "f1"]].tolist() == [holders, 40 - holders, holders]
 
 
 def test_what_the_images_leave_undefined_has_neither_value_nor_interval():

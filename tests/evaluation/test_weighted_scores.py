@@ -162,6 +162,20 @@ def test_calibration_error_of_bins_of_equal_numbers():
     assert found["ece"][0] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("kind", ["constant", "three values", "continuous"])
+def test_what_chance_adds_to_the_calibration_error_is_its_mean_where_probabilities_are_right(kind):
+    rng = np.random.default_rng(2)
+    drawn = {"constant": np.full(600, 0.8), "three values": rng.choice([0.6, 0.75, 0.9], 600)}
+    top = drawn.get(kind, rng.uniform(0.55, 0.99, 600))
+    probs, ones = np.stack([top, 1 - top], axis=1), np.ones(600)
+    errors = [
+        weighted_scores((rng.random(600) > top).astype(np.int64), probs, ("a", "b"), ones, metrics=("ece",))["ece"][0]
+        for _ in range(400)
+    ]
+    found = weighted_scores(np.zeros(600, np.int64), probs, ("a", "b"), ones, metrics=("ece_by_chance",))
+    assert found["ece_by_chance"][0] == pytest.approx(np.mean(errors), rel=0.08)
+
+
 def test_calibration_error_of_one_confidence_is_its_distance_from_the_accuracy():
     probs = np.tile([0.8, 0.2], (10, 1))
     for labels in ([1] * 4 + [0] * 6, [0] * 6 + [1] * 4):

@@ -124,7 +124,7 @@ def test_the_page_shows_f1_in_place_of_accuracy_and_what_was_not_run(reported):
     page = (reported / "paper" / "table.md").read_text()
     assert "## F1 on test (4 images in 4 groups)" in page
     assert "## Accuracy on" not in page
-    assert "Few groups: the intervals of test are over 4." in page
+    assert "Few groups: the images of test are of 4, those of df are of 2, those of nv are of 2." in page
     assert "`majority class` answers the commonest class of the training images every time" in page
     assert "`A for B` is network A standing in for B" in page
     (ours,) = [line for line in page.splitlines() if line.startswith("| nv ") and "| ours " in line]

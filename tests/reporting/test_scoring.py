@@ -257,6 +257,19 @@ def test_seed_stands_beside_the_same_seed_whatever_ran_first():
     predicted |= {CellKey("vgg16", "b", seed): {"test": part} for seed, part in second.items()}
     row, _ = pair_cells(predicted, "test").to_dict("records")
     assert (row["difference"], row["p"]) == (0, 1)
+    assert np.isnan([row["low"], row["high"]]).all()  # no exchange gives another difference
+
+
+def test_a_seed_whose_validation_lacks_a_class_leaves_out_the_adjusted_accuracy_and_nothing_else():
+    one_class = with_probs(np.zeros(8, np.int64), np.linspace(0.1, 0.6, 8))
+    cells = {
+        CellKey("vgg16", method, seed): {"val": VAL if seed == 0 else one_class, "test": right_in(range(rights))}
+        for method, rights in (("frozen", 3), ("fine_tuned", 7))
+        for seed in (0, 1)
+    }
+    table = pair_cells(cells, "test")
+    assert table["metric"].tolist() == ["accuracy", "roc_auc"]
+    assert set(table["seeds"]) == {"0, 1"}
 
 
 def test_what_is_fitted_to_validation_images_moves_the_line_and_no_rank(tmp_path):

@@ -1,7 +1,9 @@
-"""Whether probabilities mean what they say, and what makes them mean more: a temperature, and offsets of the classes,
-fitted to validation images."""
+"""Whether probabilities mean what they say, and what validation images make of them: a temperature, and where the line
+between the classes is drawn."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,8 @@ from tlkeras.schema import InputError, Predictions
 
 SMALLEST, LARGEST = 0.01, 1000.0  # temperatures that are looked at
 # The smallest normal float32: below it a softmax gives 0, whose logarithm there is not.
+FLAT = 1e-6  # logits whose range is below are one
+LEAST_SLOPE = 1e-3  # of logits with a standard deviation of 1; below 0 the order of the images would turn round
 FLOOR = float(np.finfo(np.float32).tiny)
 
 
@@ -64,57 +68,80 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
     return Predictions(predictions.samples, softmax(_logits(predictions) / temperature, axis=1).astype(np.float32))
 
 
-def fit_offsets(val: Predictions) -> np.ndarray:
-    """What has to be added to the logarithms of the classes' probabilities for them to have the validation samples'
-    class shares: offsets b for which softmax(log(probs) + b) has the least log loss on them.
+@dataclass(frozen=True, eq=False)
+class Adjustment:
+    """Where a classifier draws the line, as validation samples set it: softmax(slope * log(probs) + offsets).
 
-    There the mean probability of each class is its share. Of two classes this is a threshold, see `threshold`; of
-    several it adjusts the class priors that training gave the classifier (Saerens, Latinne & Decaestecker, Neural
-    Computation 14, 2002, with the labels at hand; the bias of Alexandari, Kundaje & Shrikumar, ICML 2020). What two
-    classifiers differ in after it is not where they draw the line.
+    Attributes:
+        slope: above 0.
+        offsets: float64 (k,), mean 0.
+    """
+
+    slope: float
+    offsets: np.ndarray
+
+    def threshold(self, label: int) -> float:
+        """Of two classes, the probability of class `label` above which it is predicted, 0..1."""
+        return float(expit((self.offsets[1 - label] - self.offsets[label]) / self.slope))
+
+
+def fit_adjustment(val: Predictions) -> Adjustment | None:
+    """Slope and offsets with the least log loss on the validation samples.
+
+    Of two classes this sets a threshold (Platt, Probabilistic Outputs for Support Vector Machines, 1999), of several
+    the class priors that training gave the classifier (bias-corrected temperature scaling: Alexandari, Kundaje &
+    Shrikumar, ICML 2020). The class shares it draws the line for are those of the validation samples. No temperature
+    moves the decisions that come out. The labels are softened as Platt's are, a sample of a class with n of them to
+    (n + 1) / (n + 2), so that samples without an error have a line, too.
 
     Args:
         val: labelled predictions of samples that neither trained the classifier nor test it.
 
     Returns:
-        float64 (k,), mean 0; NaN where the samples lack a class, whose offset would fall for ever.
+        None where the samples lack a class, whose offset would fall for ever, or where all have the same probabilities.
 
     Raises:
         InputError: what `metrics.score` refuses.
     """
     check_scorable(val)
     labels, logits, k = val.samples.labels, _logits(val), len(val.samples.class_names)
-    shares = np.bincount(labels, minlength=k) / len(labels)
-    if not shares.all():
-        return np.full(k, np.nan)
+    counts = np.bincount(labels, minlength=k)
+    logits = logits - logits.mean(axis=1, keepdims=True)
+    scale = logits.std()  # so that the search begins alike whatever the temperature
+    if not counts.all() or np.ptp(logits, axis=0).max() < FLAT:
+        return None
+    softened = np.repeat(1 / (counts + 2)[:, None] / (k - 1), k, axis=1)
+    np.fill_diagonal(softened, (counts + 1) / (counts + 2))
+    wanted = softened[labels]
 
-    def loss(offsets: np.ndarray) -> tuple[float, np.ndarray]:
-        scaled = log_softmax(logits + offsets, axis=1)
-        return -scaled[np.arange(len(labels)), labels].mean(), np.exp(scaled).mean(axis=0) - shares
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, offsets = parameters[0], parameters[1:]
+        scaled = log_softmax(slope * logits / scale + offsets, axis=1)
+        wrong = np.exp(scaled) - wanted
+        return -(wanted * scaled).sum() / len(labels), np.append(
+            (wrong * logits).sum() / scale, wrong.sum(axis=0)
+        ) / len(labels)
 
-    found = minimize(loss, np.zeros(k), jac=True, method="BFGS", options={"gtol": 1e-9}).x
-    return found - found.mean()
+    start, bounds = np.append(1.0, np.zeros(k)), [(LEAST_SLOPE, None), *[(None, None)] * k]
+    options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
+    slope, *offsets = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    return Adjustment(slope / scale, offsets - np.mean(offsets))
 
 
-def at_offsets(predictions: Predictions, offsets: np.ndarray) -> Predictions:
-    """The predictions with softmax(log(probs) + offsets), and the classes predicted by that.
+def at_adjustment(predictions: Predictions, adjustment: Adjustment) -> Predictions:
+    """The predictions with softmax(slope * log(probs) + offsets), and the classes predicted by that.
 
     Raises:
-        InputError: `offsets` are not k finite numbers.
+        InputError: `adjustment` is none, or one of other classes.
     """
-    offsets = np.asarray(offsets, dtype=np.float64)
     k = len(predictions.samples.class_names)
-    if offsets.shape != (k,) or not np.isfinite(offsets).all():
+    if not isinstance(adjustment, Adjustment) or len(adjustment.offsets) != k:
         raise InputError(
-            f"offsets: received {offsets.tolist()}; accepted are {k} finite numbers, one for each class. `fit_offsets` "
-            "gives NaN where the validation samples lack a class: then keep the probabilities as they are."
+            f"adjustment: received {adjustment!r}; accepted is an Adjustment of {k} classes, as `fit_adjustment` makes "
+            "it. That gives None where the validation samples lack a class: then keep the probabilities as they are."
         )
-    return Predictions(predictions.samples, softmax(_logits(predictions) + offsets, axis=1).astype(np.float32))
-
-
-def threshold(offsets: np.ndarray, label: int) -> float:
-    """Of two classes, the probability of class `label` above which `at_offsets` predicts it, 0..1."""
-    return float(expit(offsets[1 - label] - offsets[label]))
+    adjusted = softmax(adjustment.slope * _logits(predictions) + adjustment.offsets, axis=1)
+    return Predictions(predictions.samples, adjusted.astype(np.float32))
 
 
 def reliability_table(predictions: Predictions, bins: int = ECE_BINS) -> pd.DataFrame:

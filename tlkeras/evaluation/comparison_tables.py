@@ -53,8 +53,8 @@ def calibration_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None
 
 
 def threshold_figures(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
-    """Accuracy of each cell as it is, with the threshold (of several classes their offsets) that was fitted to the
-    validation images, and ROC AUC, which looks at every threshold; for `curve_plots.draw_thresholds`.
+    """Accuracy of each cell as it is, with the threshold (of several classes the priors) that validation
+    images set, and ROC AUC, which looks at every threshold; for `curve_plots.draw_thresholds`.
 
     Args:
         scores: tidy, of one protocol; see `tables.by_cell`.
@@ -81,8 +81,8 @@ def threshold_figures(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None
 
 
 def threshold_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
-    """What each cell gets right as it is, with the threshold (of several classes their offsets) that was fitted to the
-    validation images, and at every threshold (ROC AUC).
+    """What each cell gets right as it is, with the threshold (of several classes the priors) that validation
+    images set, and at every threshold (ROC AUC).
 
     Args:
         scores: tidy, of one protocol; part "val" holds threshold where there are two classes, `part` the metrics
@@ -119,38 +119,48 @@ def paired_figures_table(table: pd.DataFrame) -> pd.DataFrame:
         str, index (first method, second method), columns seeds, groups, each figure's difference with its interval and
         p after Holm's correction, and the words of `comes_from`.
     """
+    had = [metric for metric in METRICS if metric in set(table["metric"])]
     rows = {}
-    for (first, second, seeds), of_pair in table.groupby(["first_method", "second_method", "seeds"], sort=False):
+    for pair, of_pair in table.groupby(["first_method", "second_method"], sort=False):
         of_pair = of_pair.set_index("metric")
-        row = {"seeds": seeds, "groups": f"{of_pair['groups'].iloc[0]:,.0f}"}
-        for metric, figures in of_pair.iterrows():
+        row = {"seeds": of_pair["seeds"].iloc[0], "groups": f"{of_pair['groups'].iloc[0]:,.0f}"}
+        for metric in had:
             title, factor, form = METRICS[metric]
-            step = (
-                pd.Series([figures["difference"], np.nan, figures["low"], figures["high"]], OURS, dtype=float) * factor
-            )
-            row[title] = format_figures(step, f"+z{form}")
-            row[f"p, Holm, {title.removesuffix(', %')}"] = _probability(figures["p_holm"])
-        rows[first, second] = row | {"comes from": comes_from(of_pair)}
+            there = metric in of_pair.index
+            row[title] = _step(of_pair.loc[metric], factor, form) if there else ""
+            row[f"p, Holm, {title.removesuffix(', %')}"] = _probability(of_pair.loc[metric, "p_holm"]) if there else ""
+        rows[pair] = row | {"comes from": comes_from(of_pair)}
     index = pd.MultiIndex.from_tuples(rows, names=["first method", "second method"])
-    return pd.DataFrame(list(rows.values()), index=index).fillna("")
+    return pd.DataFrame(list(rows.values()), index=index)
 
 
 def comes_from(of_pair: pd.DataFrame, level: float = 0.05) -> str:
-    """Whether two methods differ in how they rank the images, in where they draw the line, or in neither, as far as
-    tests tell: the columns difference and p_holm of a pair, index "metric"."""
-    told = of_pair["p_holm"] <= level  # NaN is not told
-    accuracy, ranking = told.get("accuracy", False), told.get("roc_auc", False)
-    # Without validation images a difference in accuracy beside one in ranking is taken for that.
-    adjusted, turned = told.get(f"accuracy{ADJUSTED}", ranking), False
-    if f"accuracy{ADJUSTED}" in told and adjusted:
-        turned = of_pair.loc[["accuracy", f"accuracy{ADJUSTED}"], "difference"].prod() < 0
-    if not accuracy:
-        return "the ranking, which accuracy does not show" if ranking else "no difference is shown"
-    if turned:
-        return "the threshold: as validation sets it, the other method is ahead"
+    """What a difference in accuracy comes from, in words.
+
+    From the threshold, where less than half of it is left once validation images set both methods' thresholds; from the
+    ranking, where more is left and ROC AUC differs the same way. Whether ROC AUC differs is said in any case.
+
+    Args:
+        of_pair: index "metric" with accuracy, roc_auc and, where there were validation images, accuracy with
+            `tables.ADJUSTED` behind; columns difference and p_holm.
+        level: a difference is shown where its p_holm is at most that.
+    """
+    difference, p = of_pair["difference"], of_pair["p_holm"]
+    if not np.isfinite(p.get("accuracy", np.nan)) or not np.isfinite(p.get("roc_auc", np.nan)):
+        return "not tested"
+    ranking = p["roc_auc"] <= level
+    same_way = difference["accuracy"] * difference["roc_auc"] > 0
+    if p["accuracy"] > level:
+        return "no difference in accuracy is shown, but one in ranking" if ranking else "no difference is shown"
+    if f"accuracy{ADJUSTED}" not in difference:
+        if not ranking:
+            return "no difference in ranking is shown"
+        return "the ranking, as far as is known" if same_way else "the threshold, against the ranking"
+    if abs(difference["accuracy"]) < 2 * difference[f"accuracy{ADJUSTED}"] * np.sign(difference["accuracy"]):
+        return "the ranking" if ranking and same_way else "the threshold, also as validation sets it"
     if not ranking:
-        return "the threshold, also as validation sets it" if adjusted else "the threshold"
-    return "the ranking" if adjusted else "the threshold and the ranking"
+        return "the threshold"
+    return "the threshold; the ranking differs, too" if same_way else "the threshold, against the ranking"
 
 
 def format_paired_table(table: pd.DataFrame) -> pd.DataFrame:

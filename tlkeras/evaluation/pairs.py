@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ from scipy.stats import binomtest, rankdata
 
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.resampling import figures_under, group_numbers, groups_of, in_chunks
-from tlkeras.evaluation.weighted_scores import RANKED
-from tlkeras.schema import InputError, Predictions
+from tlkeras.evaluation.weighted_scores import OVER_CLASSES, RANKED, class_of
+from tlkeras.schema import InputError, Predictions, Samples
 
 MOST_UNDEFINED = 0.05  # the share of exchanges without a figure up to which the others are taken for all
 ROUNDED, ROUNDING = 10, 1e-9  # decimals, and what is below: differences that summing in another order makes
@@ -92,19 +92,23 @@ def exchange(
         return (np.nan,) * 3
     every = 2**n_units <= permutations
     n_draws = 2**n_units if every else permutations
+    difference_under = _difference_of(pairs, units, n_units, metric, positive_class)
+    rests_on = [_rests_on(first.samples, metric, positive_class) for first, _ in pairs]
+    share = np.mean(
+        [np.bincount(unit, weights=of_row, minlength=n_units) for unit, of_row in zip(units, rests_on, strict=True)],
+        axis=0,
+    )
     differences, kept = [], []
-    share = np.mean([np.bincount(unit, minlength=n_units) / len(unit) for unit in units], axis=0)
     for at_once in in_chunks(n_draws, 2 * max(n_units, *(len(unit) for unit in units))):
         changed = (at_once[:, None] >> np.arange(n_units)) & 1 if every else rng.integers(0, 2, (len(at_once), n_units))
         changed = changed.astype(bool)
-        differences.append(_differences(pairs, units, metric, positive_class, changed))
+        differences.append(difference_under(changed))
         kept.append((1 - 2.0 * changed) @ share)
     found, kept = np.concatenate(differences), np.concatenate(kept)
     undefined = np.isnan(found)
     if undefined.mean() > MOST_UNDEFINED:
         return (np.nan,) * 3
-    nothing = np.zeros((1, n_units), dtype=bool)
-    difference = float(_differences(pairs, units, metric, positive_class, nothing)[0].round(ROUNDED))
+    difference = float(difference_under(np.zeros((1, n_units), dtype=bool))[0].round(ROUNDED))
     noise = found - kept * difference
     with np.errstate(divide="ignore", invalid="ignore"):
         below = np.maximum(noise / (1 - kept), -noise / (1 + kept))  # how far t may lie below d
@@ -112,70 +116,84 @@ def exchange(
     reaches = []
     for distances in (below, above):
         # All stay or all change: as far as d whatever t is. Drawn at random, the choice that was made counts as one.
-        distances[undefined | (np.abs(kept) > 1 - ROUNDING)] = np.inf
+        distances[undefined | ((np.abs(kept) > 1 - ROUNDING) & (np.abs(noise) < ROUNDING))] = np.inf
         distances = np.sort(np.append(distances, [] if every else [np.inf]).round(ROUNDED))[::-1]
         reaches.append(distances)
     below, above = reaches
     p = float((np.where(difference > 0, below, above) >= abs(difference)).mean()) if difference else 1.0
     last = int((1 - level) * len(below) + ROUNDING)  # as many may be at least as far without being more than 1 - level
     low, high = difference - below[last], difference + above[last]
-    return (low if np.isfinite(low) else np.nan), (high if np.isfinite(high) else np.nan), p
+    # Where every exchange gives the same, what did not occur among these images cannot be seen.
+    told = np.isfinite([low, high]).all() and high - low > ROUNDING
+    return (low, high, p) if told else (np.nan, np.nan, p)
 
 
-def _differences(
+def _difference_of(
     pairs: Sequence[tuple[Predictions, Predictions]],
     units: Sequence[np.ndarray],
+    n_units: int,
     metric: str,
     positive_class: str | None,
-    changed: np.ndarray,
-) -> np.ndarray:
-    """Second minus first under each choice of the groups that change places, bool (draws, groups): float64 (draws,),
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from the groups that change places, bool (draws, groups), to second minus first, float64 (draws,),
     the mean over the seeds."""
-    return np.mean(
-        [
-            _of_terms(pair, unit, metric, positive_class, changed)
-            if metric == "accuracy" or metric.startswith("roc_auc")
-            else _of_rows(pair, unit, metric, positive_class, changed)
-            for pair, unit in zip(pairs, units, strict=True)
-        ],
-        axis=0,
-    )
+    if metric == "accuracy" or metric.startswith("roc_auc"):
+        of_groups = np.mean(
+            [
+                np.bincount(unit, weights=_terms(pair, metric, positive_class), minlength=n_units)
+                for pair, unit in zip(pairs, units, strict=True)
+            ],
+            axis=0,
+        )
+        return lambda changed: (1 - 2.0 * changed) @ of_groups
+    stacked = [_stacked(pair, metric) for pair in pairs]
+
+    def difference(changed: np.ndarray) -> np.ndarray:
+        of_seeds = []
+        for rows, unit in zip(stacked, units, strict=True):
+            as_first = np.concatenate([~changed[:, unit], changed[:, unit]], axis=1)
+            first, second = (
+                figures_under(rows, chosen, positive_class, (metric,))[0] for chosen in (as_first, ~as_first)
+            )
+            of_seeds.append(second - first)
+        return np.mean(of_seeds, axis=0)
+
+    return difference
 
 
-def _of_rows(
-    pair: tuple[Predictions, Predictions],
-    unit: np.ndarray,
-    metric: str,
-    positive_class: str | None,
-    changed: np.ndarray,
-) -> np.ndarray:
-    """The difference in any figure: both methods' rows one under the other, each choice a set of weights of 0 and 1."""
-    first, probs = pair[0], [one.probs for one in pair]
+def _stacked(pair: tuple[Predictions, Predictions], metric: str) -> Predictions:
+    """Both methods' rows one under the other, so that a choice is a set of weights of 0 and 1; ranks in place of
+    probabilities for figures that look at nothing else."""
+    samples, probs = pair[0].samples, [one.probs for one in pair]
     if metric.startswith(RANKED):
         probs = [rankdata(of_one, axis=0) for of_one in probs]
-    stacked = Predictions(first.samples.take(np.tile(np.arange(len(first)), 2)), np.concatenate(probs))
-    as_first = np.concatenate([~changed[:, unit], changed[:, unit]], axis=1)
-    figures = [figures_under(stacked, rows, positive_class, (metric,))[0] for rows in (as_first, ~as_first)]
-    return figures[1] - figures[0]
+    return Predictions(samples.take(np.tile(np.arange(len(samples)), 2)), np.concatenate(probs))
 
 
-def _of_terms(
-    pair: tuple[Predictions, Predictions],
-    unit: np.ndarray,
-    metric: str,
-    positive_class: str | None,
-    changed: np.ndarray,
-) -> np.ndarray:
-    """The difference in accuracy or ROC AUC as `_of_rows` gives it, a hundred times faster: as a sum over the images,
-    of terms that change their sign where an image changes places."""
+def _terms(pair: tuple[Predictions, Predictions], metric: str, positive_class: str | None) -> np.ndarray:
+    """What each image adds to the difference in accuracy or ROC AUC, float64 (n,); the term changes its sign where the
+    image changes places. The same differences as from `_stacked`, a hundred times faster."""
     if metric == "accuracy":
-        terms = (pair[1].correct * 1.0 - pair[0].correct) / len(unit)
-    else:
-        names = pair[0].samples.class_names
-        name = metric.removeprefix("roc_auc_") if metric != "roc_auc" else positive_class
-        chosen = range(len(names)) if name is None else [list(names).index(name)]
-        terms = np.mean([_area_terms(pair, label) for label in chosen], axis=0)
-    return (1 - 2.0 * changed) @ np.bincount(unit, weights=terms, minlength=changed.shape[1])
+        return (pair[1].correct * 1.0 - pair[0].correct) / len(pair[0])
+    names = pair[0].samples.class_names
+    name = metric.removeprefix("roc_auc_") if metric != "roc_auc" else positive_class
+    chosen = range(len(names)) if name is None else [list(names).index(name)]
+    return np.mean([_area_terms(pair, label) for label in chosen], axis=0)
+
+
+def _rests_on(samples: Samples, metric: str, positive_class: str | None) -> np.ndarray:
+    """How much of a difference in a figure each image would hold if all images alike were told apart better: float64
+    (n,), sum 1. Of figures of one class its images hold it, of means over classes each class alike."""
+    k, labels = len(samples.class_names), samples.labels
+    of_class = class_of(metric, samples.class_names, positive_class)
+    if of_class is None and not metric.startswith(OVER_CLASSES):
+        return np.full(len(labels), 1 / len(labels))
+    counts = np.bincount(labels, minlength=k).astype(np.float64)
+    in_class = np.eye(k)[labels] / np.maximum(counts, 1)  # each class's images, sum 1
+    if metric.startswith(RANKED):  # half of it is held by the others
+        rest = np.maximum(len(labels) - counts, 1)
+        in_class = (in_class + (1 - np.eye(k)[labels]) / rest) / 2
+    return in_class.mean(axis=1) if of_class is None else in_class[:, of_class]
 
 
 def _area_terms(pair: tuple[Predictions, Predictions], label: int) -> np.ndarray:

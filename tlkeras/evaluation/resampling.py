@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.weighted_scores import OF_CLASS, weighted_scores
+from tlkeras.evaluation.weighted_scores import RANKED, class_of, weighted_scores
 from tlkeras.schema import Predictions
 
 NUMBERS_AT_ONCE = 4_000_000  # of float64: 32 MB in each of a few arrays
@@ -53,16 +53,17 @@ def leave_out(
     if n_groups > MOST_UNITS:
         n_units, sets = MOST_UNITS, rng.permutation(n_groups) % MOST_UNITS
         units = [sets[unit] for unit in units]
-    figures, without = [], []
+    figures, without, present = [], [], []
     for part, unit in zip(parts, units, strict=True):
-        figures.append(figures_under(part, np.ones((1, len(part))), positive_class, metrics)[:, 0])
-        found = [
-            figures_under(part, unit != numbers[:, None], positive_class, metrics)
-            for numbers in in_chunks(n_units, len(part))
-        ]
-        without.append(np.concatenate(found, axis=1))
-    present = np.stack([np.isin(np.arange(n_units), unit) for unit in units])
-    return LeftOut(np.stack(figures), np.stack(without), present)
+        whole = figures_under(part, np.ones((1, len(part))), positive_class, metrics)[:, 0]
+        there, of_part = np.unique(unit), np.repeat(whole[:, None], n_units, axis=1)
+        for positions in in_chunks(len(there), len(part)):
+            numbers = there[positions]
+            of_part[:, numbers] = figures_under(part, unit != numbers[:, None], positive_class, metrics)
+        figures.append(whole)
+        without.append(of_part)
+        present.append(np.isin(np.arange(n_units), there))
+    return LeftOut(np.stack(figures), np.stack(without), np.stack(present))
 
 
 def figures_under(
@@ -85,20 +86,20 @@ def group_numbers(parts: Sequence[Predictions]) -> tuple[list[np.ndarray], int]:
 
 
 def unit_names(part: Predictions) -> np.ndarray:
-    """What each row is drawn, or left out, with: object (n,) of str, its group, or where that is unknown itself."""
+    """What each row is left out with: object (n,) of str, its group, or where that is unknown itself."""
     ids, groups = part.samples.sample_ids, groups_of(part)
     return np.array(
         [f"image {i}" if group == "" else f"group {group}" for i, group in zip(ids, groups, strict=True)], dtype=object
     )
 
 
-def count_groups(parts: Sequence[Predictions], metric: str) -> int:
+def count_groups(parts: Sequence[Predictions], metric: str, positive_class: str | None = None) -> int:
     """How many groups a figure rests on: those that hold the class it is of ("recall_<class>"), otherwise all."""
-    names = parts[0].samples.class_names
-    of_class = [label for label, name in enumerate(names) if metric in {f"{kind}_{name}" for kind in OF_CLASS}]
-    found = set()
+    found, of_class = set(), class_of(metric, parts[0].samples.class_names, positive_class)
+    if metric.startswith(RANKED):
+        of_class = None  # the other classes' images count alike
     for part in parts:
-        rows = np.isin(part.samples.labels, of_class) if of_class else slice(None)
+        rows = slice(None) if of_class is None else part.samples.labels == of_class
         found.update(unit_names(part)[rows])
     return len(found)
 

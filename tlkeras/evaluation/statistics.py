@@ -12,14 +12,14 @@ from scipy.stats import t as student
 
 from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
-from tlkeras.evaluation.resampling import LeftOut, count_groups, leave_out
+from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.schema import InputError, Predictions
 from tlkeras.seeds import generator
 
 LEAST_FREEDOM = 8  # degrees, where there are as many groups: with a single error in all, the logit alone is wide enough
 FEW_GROUPS = 20  # below, intervals of some figures cover clearly less than they say; see assets/benchmark/coverage.md
-ROUNDING = 1e-12  # differences of figures below this are those of summing in another order
+ROUNDING = 1e-12  # differences of sums of a few thousand numbers below 1 that another order of them makes
 # Where a figure lies; outside no interval reaches. Figures not named here lie in 0..1.
 _RANGES = {
     "log_loss": (0, np.inf),
@@ -70,7 +70,7 @@ def intervals(
         - with fewer than two groups, which say nothing about their spread;
         - where without one of the groups the figure would be undefined (a class that one group alone holds);
         - where leaving out changes nothing: where every prediction is right, the errors that did not occur cannot be
-          seen (of n images all right, up to 3 / n may well be wrong among others);
+          seen (of n groups all right, up to 3 / n may well be wrong among others);
         - for the calibration error, which chance moves in one direction, away from 0: its `ece_by_chance` says how far.
 
     Raises:
@@ -100,20 +100,29 @@ def seed_intervals(
             raise InputError(
                 f"predictions: the seeds' classes differ, {list(names)} and {list(part.samples.class_names)}."
             )
-    wanted = metric_names(names, positive_class)[1:] if metrics is None else tuple(metrics)
+    given = [metrics] if isinstance(metrics, str) else metrics
+    wanted = metric_names(names, positive_class)[1:] if given is None else tuple(dict.fromkeys(given))
     measured = [metric for metric in wanted if metric not in WITHOUT_INTERVAL]
-    left_out = leave_out(parts, positive_class, measured, generator(seed, "intervals")) if measured else None
+
+    def leave_out_of(chosen: Sequence[Predictions]) -> LeftOut | None:
+        return leave_out(chosen, positive_class, measured, generator(seed, "intervals")) if measured else None
+
+    left_out = leave_out_of(parts)
+    in_sets = left_out is not None and left_out.present.shape[1] == MOST_UNITS  # of other groups in each seed alone
 
     def table(chosen: Sequence[Predictions], found: LeftOut | None) -> pd.DataFrame:
         values = np.mean([score(part, positive_class, wanted) for part in chosen], axis=0)
-        groups = [float(count_groups(chosen, metric)) for metric in wanted]
+        groups = [float(count_groups(chosen, metric, positive_class)) for metric in wanted]
         index = pd.Index(wanted, name="metric")
         of_chosen = pd.DataFrame({"value": values, "low": np.nan, "high": np.nan, "groups": groups}, index=index)
         if found is not None:
             of_chosen.loc[measured, ["low", "high"]] = ends(found, measured, level)
         return of_chosen
 
-    each = [table([part], left_out and left_out.of_seed(number)) for number, part in enumerate(parts)]
+    each = [
+        table([part], leave_out_of([part]) if in_sets else left_out and left_out.of_seed(number))
+        for number, part in enumerate(parts)
+    ]
     return [*each, table(parts, left_out) if len(parts) > 1 else each[0]]
 
 
@@ -129,7 +138,8 @@ def ends(left_out: LeftOut, metrics: Sequence[str], level: float = 0.95) -> np.n
     with np.errstate(invalid="ignore", divide="ignore"):
         if n_seeds > 1:
             of_seeds = left_out.figures.var(axis=0, ddof=1) / n_seeds
-            common = _over_groups(moved / n_seeds)[0].sum(axis=0)
+            # Each seed by itself varies over groups, too: what of that the seeds do not share is in both.
+            common = _over_groups(moved - moved.mean(axis=0))[0].sum(axis=0) / (n_seeds * (n_seeds - 1))
             variance = np.max([of_groups + of_seeds - common, of_groups, of_seeds], axis=0)
             freedom = np.clip(
                 variance**2 / (of_groups**2 / freedom + of_seeds**2 / (n_seeds - 1)), 1, np.maximum(freedom, 1)
@@ -158,7 +168,8 @@ def _around(value: float, reach: float, least: float, most: float) -> tuple[floa
     if not least < value < most:
         return np.nan, np.nan
     if np.isinf(most):
-        factor = np.exp(reach / (value - least))
+        with np.errstate(over="ignore"):
+            factor = np.exp(reach / (value - least))
         return least + (value - least) / factor, least + (value - least) * factor
     share = (value - least) / (most - least)
     step = reach / (most - least) / (share * (1 - share))
@@ -186,12 +197,13 @@ def paired(
     - for figures of decisions (accuracy, F1, ...) the predicted class;
     - for ROC AUC and average precision the rank that the image has among all images under each method, as the figures
       look at nothing else (Bandos, Rockette & Gur, Statistics in Medicine 24, 2005): no increasing change of one
-      method's probabilities, such as a temperature, moves p;
+      method's probabilities of a class moves p, of two classes so no temperature;
     - for log loss, Brier score and calibration error the probabilities as they are, whose scale is what they measure.
 
     low and high hold every difference that the same test, with that difference taken off, would not refuse at 1 -
-    level, so that 0 lies outside exactly where p is at most 1 - level. Images are drawn again, trainings are not: all
-    is said of these classifiers, and what another seed would have trained is not in it.
+    level, so that 0 lies outside exactly where p is at most 1 - level. Where the methods differ indeed they cover
+    somewhat less than level says, for the test takes both for alike; see assets/benchmark/coverage.md. Images are drawn
+    again, trainings are not: all is said of these classifiers, and what another seed would have trained is not in it.
 
     Args:
         first: a method's predictions, or those of its seeds: then every figure is the mean over the seeds, and a group
@@ -199,7 +211,7 @@ def paired(
         second: the other method's on the same samples, in any order; seed i of one stands beside seed i of the other.
         metrics: figures of `metrics.score`.
         positive_class: see `metrics.score`.
-        level: how often such intervals hold the true difference, between 0 and 1.
+        level: of the test that low and high are the ends of, between 0 and 1.
         permutations: how many are drawn; where there are no more choices than that, each is made once instead.
         seed: the table is a function of the predictions and this.
 
@@ -208,9 +220,9 @@ def paired(
         change places), and mcnemar_p: McNemar's exact test (the binomial test of the images that one method alone has
         right), in the row "accuracy", where there is one seed and every group has one image: it takes images for
         independent. NaN is what is not defined; p and interval are where more than 5 % of the permutations leave the
-        figure undefined, and fewer count as at least as far. The smallest p is 1 / (permutations + 1), or, where each
-        of 2**groups choices is made, 2 / 2**groups: with five groups or fewer none reaches .05, and the ends at 95 %
-        are NaN, for no difference is refused.
+        figure undefined, and fewer count as at least as far; the interval is, too, where no exchange changes anything.
+        The smallest p is 1 / (permutations + 1), or, where each of 2**groups choices is made, 2 / 2**groups: with five
+        groups or fewer none reaches .05, and the ends at 95 % are NaN, for no difference is refused.
 
     Raises:
         InputError: what `metrics.score` refuses, samples that are not the same, lists of different lengths, or `level`

@@ -51,7 +51,7 @@ DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthe
 PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier", "ece", "ece_by_chance")
 SCALED = ("log_loss", "brier", "ece")  # what a temperature changes
 AFTER_SCALING = "_after"  # behind a metric's name: with the temperature that was fitted to the validation images
-ADJUSTED = "_adjusted"  # behind a metric's name: with the classes' offsets that were fitted to the validation images
+ADJUSTED = "_adjusted"  # behind a metric's name: with the line between the classes that validation images set
 # The cell that stands for no method at all: for every image the shares that the classes have among the training images.
 BASELINE = ("majority class", "none")
 COUNTED = ("parameters", "trainable_parameters", "epochs_allowed")  # not measured: without spread

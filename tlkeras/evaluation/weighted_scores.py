@@ -1,7 +1,8 @@
 """The figures of `metrics.score` with a weight on every row, for thousands of sets of weights at once.
 
-A whole number as weight says how often a row is there, so a bootstrap draw is one set of weights, and a choice between
-two methods for every image is one of 0 and 1 on the rows of both. So there is one place that says what a figure is.
+A whole number as weight says how often a row is there, so leaving out a group is one set of weights, and a choice
+between two methods for every image is one of 0 and 1 on the rows of both. So there is one place that says what a figure
+is.
 """
 
 from __future__ import annotations
@@ -37,6 +38,18 @@ OVERALL = (
 OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1")
 OF_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 RANKED = ("roc_auc", "average_precision")  # of a class, these depend on the order of its probabilities alone
+OVER_CLASSES = ("balanced", "macro", *RANKED)  # how the names of means over the classes begin
+
+
+def class_of(metric: str, class_names: Sequence[str], positive_class: str | None = None) -> int | None:
+    """The label of the class that a figure is of, whose images it rests on; None of a figure of all classes."""
+    positive = None if positive_class is None else list(class_names).index(positive_class)
+    if positive is not None and metric in (*OF_POSITIVE, *RANKED):
+        return 1 - positive if metric == "specificity" else positive
+    for label, name in enumerate(class_names):
+        if metric in {f"{kind}_{name}" for kind in OF_CLASS}:
+            return label
+    return None
 
 
 def metric_names(class_names: Sequence[str], positive_class: str | None = None) -> tuple[str, ...]:
@@ -60,7 +73,8 @@ def weighted_scores(
     weight. A row on a boundary counts on both sides by its parts, and rows of equal probability are one row with their
     mean, so the figure depends on no order. Absolute values do not average out: chance alone, in each bin, adds to it.
     ece_by_chance is what it adds where the probabilities are right, a sum over the bins of the mean absolute value of a
-    normal variable with the variance of right answers, rows taken for independent; an ece near it tells nothing.
+    normal variable with the variance of right answers. It takes rows for independent, so that it is too small where the
+    rows of a patient are right or wrong together; an ece near it tells nothing.
 
     Args:
         labels: int (n,), 0..k-1.
@@ -210,10 +224,17 @@ def _calibration_error(labels: np.ndarray, probs: np.ndarray, weights: np.ndarra
 
 def _calibration_error_by_chance(probs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     top = probs.max(axis=1).astype(np.float64)
-    shares = ratio(weights, weights.sum(axis=1, keepdims=True))
-    # Bins of equal weight as above; the variance of a weighted sum has the weights squared.
-    variances = equal_mass_sums(top, shares * top * (1 - top), shares, ECE_BINS)
-    return np.sqrt(2 / np.pi * variances).sum(axis=1)
+    order, n_before = _descending(top)
+    variances = _cumulated(np.square(weights) * top * (1 - top), order)[:, n_before]
+    mass = _cumulated(weights, order)[:, n_before]
+    found = []
+    for of_draw, ends in zip(np.diff(variances, axis=1), mass, strict=True):
+        edges = np.linspace(0, ends[-1], ECE_BINS + 1)
+        # Which part of each block of equal confidence lies in each bin; a part f of it has f squared of its variance.
+        overlap = np.minimum(edges[1:, None], ends[1:]) - np.maximum(edges[:-1, None], ends[:-1])
+        part = ratio(overlap.clip(0), np.diff(ends))
+        found.append(np.sqrt(2 / np.pi * np.nan_to_num(np.square(part)) @ of_draw).sum() / ends[-1])
+    return np.array(found)
 
 
 def equal_mass_sums(position: np.ndarray, values: np.ndarray, weights: np.ndarray, bins: int) -> np.ndarray:
@@ -221,7 +242,7 @@ def equal_mass_sums(position: np.ndarray, values: np.ndarray, weights: np.ndarra
 
     Args:
         position: float (n,).
-        values: float (n,), or (draws, n).
+        values: float (n,).
         weights: float (draws, n).
         bins: how many.
 

@@ -44,7 +44,8 @@ _PROTOCOLS = {
 SMOKE = "**A smoke run: a handful of images, one epoch, random weights. It says that the code runs, no more.**"
 _ECE = (
     "ECE is the calibration error over 15 bins of equally many images. Chance alone moves it away from 0, by `ECE by "
-    "chance` where the probabilities are right, so it has no interval. Brier is the sum over the classes (0 to 2)."
+    "chance` where the probabilities are right (images taken for independent: more where a patient has several), so it "
+    "has no interval. Brier is the sum over the classes (0 to 2)."
 )
 MACRO_AUC = "ROC AUC is the macro average: each class against the rest, averaged over the classes."
 _TRAINING = (
@@ -60,8 +61,9 @@ _INTERVALS = (
     "In brackets: 95 % interval over groups (patients or lesions; an image without one counts by itself), as many as "
     "the headings say: Student's t on the logit, from leaving out each group. Where there are several seeds the value "
     "is their mean, ± their standard deviation, and the interval holds both what other groups and what other seeds "
-    "would have given. No bracket stands where no group changes the figure, as where there was no error, or where one "
-    "group alone holds a class. `not run` and `not defined` say so; nothing is filled in."
+    "would have given; two or three seeds tell little of others, and it is wide. No bracket stands where no group "
+    "changes the figure, as where there was no error, or where one group alone holds a class. `not run` and `not "
+    "defined` say so; nothing is filled in."
 )
 _BASELINE = (
     "`majority class` answers the commonest class of the training images every time; its probabilities are the shares "
@@ -74,8 +76,8 @@ _SCALED = (
 )
 _THRESHOLD = (
     "Accuracy asks where a method draws the line, ROC AUC only in which order it puts the images. `adjusted`: {how}, "
-    "fitted to the log loss of the validation images. A difference in accuracy without one in ROC AUC is one of the "
-    "line."
+    "fitted to the validation images. It is the line for their class shares; where the test part has others (see The "
+    "data) it may be worse than the one it replaces, which is so for all methods alike."
 )
 _TWO = "the probability of {positive} above which an image is called so is not 0.5 but the threshold beside"
 _SEVERAL = "the classes' prior probabilities are those of the validation images in place of those that training gave"
@@ -83,12 +85,14 @@ _PAIRED = (
     "Second minus first, in points of accuracy and in ROC AUC, on the same test images. p by exchanging the two "
     "methods' answers (for ROC AUC their ranks) of whole patients or lesions (9,999 permutations), then corrected by "
     "Holm's method over the rows of this table, each figure by itself; in brackets every difference that the "
-    "uncorrected test does not refuse at 5 %. `comes from` names what differs at a corrected p of at most .05. All of "
-    "it is said of these trained classifiers, over the seeds named: what other seeds would have trained is not in it."
+    "uncorrected test does not refuse at 5 %. `comes from`, of differences with a corrected p of at most .05: the "
+    "threshold where less than half of the difference in accuracy is left with validation's line, the ranking where "
+    "more is left and ROC AUC differs the same way. All of it is said of these trained classifiers, over the seeds "
+    "named: what other seeds would have trained is not in it."
 )
 _FEW = (
-    "**Few groups: the intervals of {part} are over {groups}. Below {few} such intervals hold the true figure less "
-    "often than in 95 of 100 samples, and tests find little.**"
+    "**Few groups: {which}. Below {few} such intervals hold the true figure less often than in 95 of 100 samples, and "
+    "tests find little.**"
 )
 
 
@@ -160,9 +164,9 @@ def _part_blocks(experiment: Experiment, protocol: str, results: Results, part: 
     blocks = blocks(experiment, protocol, part, table, scores)
     if part in results.bars:
         blocks += [Figure(results.bars[part], f"{_bars_words(table)} on {part}, as bars with intervals")]
-    groups = _groups(part, scores)
-    if groups and min(groups) < FEW_GROUPS:
-        blocks += [Text(_FEW.format(part=part, groups=_or(groups), few=FEW_GROUPS))]
+    few = _few_groups(part, scores, list(next(iter(cells.values()))["facts"]["images"]["train"]))
+    if few:
+        blocks += [Text(_FEW.format(which=few, few=FEW_GROUPS))]
     for backbone in dict.fromkeys(key.backbone for key in cells) if declared.grid else ():
         blocks += [
             Heading("Trees on pixels" if backbone == PIXELS else backbone, level=3),
@@ -268,9 +272,16 @@ def _of(files: Mapping[str, Path], part: str) -> list[Path]:
     return [files[part]] if part in files else []
 
 
-def _groups(part: str, scores: pd.DataFrame) -> list[float]:
-    of_part = scores[(scores["part"] == part) & (scores["metric"] == "accuracy")]
+def _groups(part: str, scores: pd.DataFrame, metric: str = "accuracy") -> list[float]:
+    of_part = scores[(scores["part"] == part) & (scores["metric"] == metric)]
     return sorted(set(of_part["groups"].dropna()))
+
+
+def _few_groups(part: str, scores: pd.DataFrame, class_names: Sequence[str]) -> str:
+    """What of a part rests on fewer than `FEW_GROUPS` groups, in words; nothing where none does."""
+    counts = {f"the images of {part} are": _groups(part, scores)}
+    counts |= {f"those of {name} are": _groups(part, scores, f"recall_{name}") for name in class_names}
+    return ", ".join(f"{words} of {_or(found)}" for words, found in counts.items() if found and min(found) < FEW_GROUPS)
 
 
 def _or(counts: Iterable[float]) -> str:

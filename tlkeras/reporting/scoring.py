@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.calibration import at_offsets, at_temperature, fit_offsets, fit_temperature, threshold
+from tlkeras.evaluation.calibration import at_adjustment, at_temperature, fit_adjustment, fit_temperature
+from tlkeras.evaluation.comparison_tables import RANKING_AND_THRESHOLD
 from tlkeras.evaluation.metrics import confusion_table
 from tlkeras.evaluation.statistics import baseline, holm, paired, seed_intervals
 from tlkeras.evaluation.tables import ADJUSTED, AFTER_SCALING, BASELINE, MEASURED, SCALED, SCORES
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tlkeras.schema import Predictions
 
 Predicted = Mapping["CellKey", Mapping[str, "Predictions"]]  # {cell: {part: its predictions}}
-PAIRED = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")
 AT_THRESHOLD = ("accuracy", "balanced_accuracy")
 FEW_CELLS = 6  # with more, every two would be too many: Holm's correction asks more of each
 
@@ -92,8 +92,8 @@ def _by_part(of_seeds: Mapping[int, Mapping[str, Predictions]]) -> dict[str, dic
 
 
 def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
-    """The paired differences between cells on one part in the figures `PAIRED`, Holm's correction over the pairs of
-    each; see `pair_up`.
+    """The paired differences between cells on one part in the figures `RANKING_AND_THRESHOLD`, Holm's correction over
+    the pairs of each; see `pair_up`. Accuracy with validation's line is left out where not all seeds have one.
 
     Compared are every two of up to `FEW_CELLS` cells; of more, the methods of each backbone, the backbones of each
     method, and methods on pixels with all others. None where there is nothing to compare.
@@ -108,9 +108,11 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
         if not (few or first == second or first_method == second_method or PIXELS in (first, second)):
             continue
         names = [", ".join(cell) for cell in pair]
-        for metric in PAIRED:
+        for metric in RANKING_AND_THRESHOLD:
             base = metric.removesuffix(ADJUSTED)
             chosen = adjusted if base != metric else as_they_are
+            if any(set(chosen[cell]) != set(as_they_are[cell]) for cell in pair):
+                continue  # figures over other seeds are of other trainings
             table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,))
             if table is not None:
                 rows.append(table.assign(metric=metric))
@@ -175,19 +177,19 @@ def _measured(
 def _after_validation(
     of_seeds: Mapping[int, Mapping[str, Predictions]], positive_class: str | None
 ) -> dict[int, dict[str, dict[str, tuple]]]:
-    """{seed: {part: {metric: ...}}}: what a temperature, and offsets of the classes, both fitted to the validation
-    images, make of the test parts; nothing for seeds without such images."""
+    """{seed: {part: {metric: ...}}}: what a temperature, and another line between the classes, both fitted to the
+    validation images, make of the test parts; nothing for seeds without such images."""
     figures: dict[int, dict[str, dict[str, tuple]]] = {}
     scaled: dict[str, dict[int, Predictions]] = {}
     for seed, parts in of_seeds.items():
         if "val" not in parts:
             continue
-        temperature, offsets = fit_temperature(parts["val"]), fit_offsets(parts["val"])
+        temperature, adjustment = fit_temperature(parts["val"]), fit_adjustment(parts["val"])
         on_val = {"temperature": (temperature,)}
         names = parts["val"].samples.class_names
         if len(names) == 2:
             label = names.index(positive_class) if positive_class in names else 1
-            on_val["threshold"] = (threshold(offsets, label),)
+            on_val["threshold"] = (np.nan if adjustment is None else adjustment.threshold(label),)
         figures[seed] = {"val": on_val}
         for part in _tests(parts):
             undefined = dict.fromkeys([f"{metric}{AFTER_SCALING}" for metric in SCALED], (np.nan,))
@@ -210,13 +212,13 @@ def _tests(parts: Iterable[str]) -> list[str]:
 
 
 def _adjusted(of_seeds: Mapping[int, Mapping[str, Predictions]], part: str) -> dict[int, Predictions]:
-    """{seed: its predictions of a part at the offsets fitted to its validation images}, of seeds that have both."""
+    """{seed: its predictions of a part with the line that its validation images set}, of seeds that have both."""
     found = {}
     for seed, parts in of_seeds.items():
         if "val" in parts and part in parts:
-            offsets = fit_offsets(parts["val"])
-            if np.isfinite(offsets).all():
-                found[seed] = at_offsets(parts[part], offsets)
+            adjustment = fit_adjustment(parts["val"])
+            if adjustment is not None:
+                found[seed] = at_adjustment(parts[part], adjustment)
     return found
 
 
