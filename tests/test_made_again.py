@@ -1,8 +1,11 @@
 """One cheap cell of every experiment whose results are committed is trained again, and compared with what is committed.
 
-What is compared are the predictions of the test part, image by image. On a machine like the one that a cell was made on
-(processor, vector instructions, threads, versions of what computes) they are the same numbers. Elsewhere other kernels
-round otherwise, and training carries that on: see `ELSEWHERE`.
+What is compared are the probabilities, image by image. On a machine of the same kind (processor, vector instructions,
+threads, versions of what computes) they are the same numbers. Elsewhere other kernels round otherwise, and training
+carries that on. Measured on an Intel Xeon against cells made on an AMD EPYC, and against its own with AVX2 alone, with
+one thread and without oneDNN: trees and neighbours the same, frozen networks at most 9e-6 apart, no image in another
+class. The tolerance is ten times that. What trains long at a high rate carries rounding much further, and is compared
+on machines of the same kind alone.
 """
 
 import dataclasses
@@ -18,12 +21,7 @@ from tlkeras.runs import CellKey, RunFolder, environment
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.usefixtures("quick_figures")]
 
 ASSETS = EXPERIMENTS.parent / "assets"
-# What another processor may change: the share of test images that get another class. AMD EPYC (avx512_bf16) against
-# Intel (amx), the largest share that was measured among these cells is LARGEST_MEASURED; the limit is twice that.
-LARGEST_MEASURED = 0.0
-ELSEWHERE = 0.02
-# Trees and neighbours ask only which of two numbers is larger, and decoded pixels are the same everywhere.
-NUMBERS = 1e-5  # probabilities on a machine of the same kind
+TOLERANCE = 1e-4  # of a probability
 DECIDES = ("processor_model", "vector_instructions", "threads")
 
 
@@ -37,7 +35,7 @@ DECIDES = ("processor_model", "vector_instructions", "threads")
             "habel2023_feature_transfer",
             "habel2023_prostate",
             "stand_in",
-            CellKey("mobilenetv2", "svm_imagenet", 0),
+            CellKey("mobilenetv2", "knn_imagenet", 0),
             None,
         ),
         ("liang2024_tumor", None, "stand_in", CellKey("mobilenetv2_035", "best_frozen", 0), None),
@@ -51,29 +49,26 @@ def test_a_committed_cell_comes_out_again(script, name, protocol, key, image_siz
     for part, before in committed.read_predictions(key).items():
         now = made.read_predictions(key)[part]
         assert list(now.samples.sample_ids) == list(before.samples.sample_ids)
-        changed = np.mean(now.predicted != before.predicted)
-        if same_kind(committed, key):
-            np.testing.assert_allclose(now.probs, before.probs, atol=NUMBERS)
-        assert changed <= ELSEWHERE, f"{part}: {changed:.1%} of the images have another class"
+        np.testing.assert_allclose(now.probs, before.probs, atol=TOLERANCE, rtol=0, err_msg=part)
 
 
 def test_the_first_phase_of_a_committed_cell_of_subnets2022_comes_out_again(tmp_path, real_data, real_weights):
     # The second phase trains the whole network for ten epochs: too long for a test.
-    key = CellKey("mobilenetv2_035", "none", 0)
+    key, committed = CellKey("mobilenetv2", "hidden_128", 0), RunFolder(ASSETS / "subnets2022_ham10000" / "corrected")
+    if not same_kind(committed, key):
+        pytest.skip(f"{key} was made by an earlier version or on a machine of another kind")
     experiment = experiment_of("subnets2022_ham10000", None)
-    declared = experiment.protocols["imbalance"]
+    declared = experiment.protocols["corrected"]
     recipe = declared.cells[key.method, key.backbone]
     only_the_head = dataclasses.replace(recipe, phases=recipe.phases[:1])
     protocol = dataclasses.replace(declared, cells={(key.method, key.backbone): only_the_head})
-    experiment = dataclasses.replace(experiment, protocols={"imbalance": protocol})
-    made = run_experiment(experiment, options_of(experiment, "imbalance", key, tmp_path, real_data, real_weights, None))
-    committed = RunFolder(ASSETS / experiment.name / "imbalance")
+    experiment = dataclasses.replace(experiment, protocols={"corrected": protocol})
+    made = run_experiment(experiment, options_of(experiment, "corrected", key, tmp_path, real_data, real_weights, None))
     before, now = (pd.read_csv(folder.cell(key) / "history.csv") for folder in (committed, made))
     before = before[before["phase"] == 1]
     assert len(now) == len(before) == recipe.phases[0].epochs
-    tolerance = NUMBERS if same_kind(committed, key) else ELSEWHERE
     for column in ("loss", "accuracy", "val_loss", "val_accuracy"):
-        np.testing.assert_allclose(now[column], before[column], atol=tolerance, err_msg=column)
+        np.testing.assert_allclose(now[column], before[column], atol=TOLERANCE, rtol=0, err_msg=column)
 
 
 def experiment_of(script, name):
@@ -99,7 +94,7 @@ def options_of(experiment, protocol, key, out, data, weights, image_size):
 def same_kind(committed, key):
     """Whether this machine computes as the one that made a committed cell."""
     before, now = committed_environment(committed, key), environment()
-    return all(name in before and before[name] == now[name] for name in DECIDES) and all(
+    return all(before.get(name) and before[name] == now[name] for name in DECIDES) and all(
         before["packages"][name] == now["packages"][name] for name in ("tensorflow", "keras", "numpy", "scikit-learn")
     )
 
