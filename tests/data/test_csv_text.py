@@ -76,7 +76,7 @@ GOOD = b"path,label\na.jpg,x\nb.jpg,y\n"
     [
         (b"", "it is empty"),
         (b"\xef\xbb\xbf\n\n", "it is empty"),
-        (gzip.compress(GOOD), "it is gzip. Unpack it"),
+        (gzip.compress(GOOD, mtime=0), "it is gzip. Unpack it"),
         (zipped(), "a zip archive or an Excel workbook.*save the table as CSV"),
         (GOOD.decode().encode("utf-16"), "Save it as UTF-8"),
         (b"path,label\na.jpg,x\0\nb.jpg,y\n", "NUL byte in line 2"),

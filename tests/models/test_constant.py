@@ -34,11 +34,27 @@ def assert_the_same_bits(one, other, pixels=PIXELS):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def bits_stay(network, pixels=PIXELS):
+    """Whether the network with constants rounds as the network does: it is the processor's kernels that decide."""
+    constants = keras.Model(network.input, constant._Constant(network)(network.input))
+    outputs = [keras.tree.flatten(model.predict_on_batch(pixels)) for model in (constants, network)]
+    return all(np.array_equal(ours, theirs) for ours, theirs in zip(*outputs, strict=True))
+
+
+def faster_than(network, pixels=PIXELS):
+    """The network with constants, where this processor rounds alike with them."""
+    faster = fastest_exact(network, pixels)
+    if not bits_stay(network, pixels):
+        assert faster is network
+        pytest.skip("with constant weights this processor's kernels round otherwise, so the network stays as it is")
+    assert faster is not network
+    return faster
+
+
 @pytest.mark.parametrize(("gamma", "variance"), [(1, 1), (2, 4), (0.5, 0.25)])
 def test_where_batch_norm_multiplies_by_one_the_weights_become_constants_and_the_bits_stay(gamma, variance):
     network = encoder(gamma, variance)
-    faster = fastest_exact(network, PIXELS)
-    assert faster is not network
+    faster = faster_than(network)
     assert not faster.weights
     assert_the_same_bits(faster, network)
     assert_the_same_bits(faster, network, PIXELS[::-1] / 2)
@@ -47,8 +63,7 @@ def test_where_batch_norm_multiplies_by_one_the_weights_become_constants_and_the
 def test_two_outputs_stay_two():
     whole = encoder()
     network = keras.Model(whole.input, [whole.get_layer("add2").output, whole.output])
-    faster = fastest_exact(network, PIXELS)
-    assert faster is not network
+    faster = faster_than(network)
     assert [tuple(output.shape) for output in faster.outputs] == [tuple(output.shape) for output in network.outputs]
     assert_the_same_bits(faster, network)
 
@@ -56,7 +71,7 @@ def test_two_outputs_stay_two():
 def test_later_weights_do_not_change_the_constants_and_the_network_is_left_as_it_was():
     network = encoder()
     before = [np.asarray(weight) for weight in network.weights]
-    faster = fastest_exact(network, PIXELS)
+    faster = faster_than(network)
     for weight, value in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
     features = faster.predict_on_batch(PIXELS)
@@ -88,7 +103,7 @@ def test_a_network_that_is_too_large_is_left_as_it_is(monkeypatch):
     monkeypatch.setattr(constant, "LARGEST", network.count_params() - 1)
     assert fastest_exact(network, PIXELS) is network
     monkeypatch.setattr(constant, "LARGEST", network.count_params())
-    assert fastest_exact(network, PIXELS) is not network
+    faster_than(network)
 
 
 def test_other_bits_are_noticed_whatever_the_batch_norms_look_like(monkeypatch):
@@ -101,6 +116,5 @@ def test_other_bits_are_noticed_whatever_the_batch_norms_look_like(monkeypatch):
 def test_the_folded_mobilenetv2_takes_the_constant_way(real_weights):
     network = build_encoder("mobilenetv2", image_size=(96, 96), weights="imagenet", weights_folder=real_weights)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3)).astype(np.float32)
-    faster = fastest_exact(network, pixels)
-    assert faster is not network
+    faster = faster_than(network, pixels)
     assert_the_same_bits(faster, network, pixels[:4])
