@@ -20,7 +20,8 @@ temperature of 5, which changes no rank. Where the second method is better indee
 
     python experiments/benchmark_coverage.py --out assets/benchmark
 
-Cost: half an hour on 2 idle cores; a fourth of the samples (--share 0.25) in a fourth of it. Writes coverage.md and coverage.json.
+Cost: half an hour on 2 idle cores; a fourth of the samples (--share 0.25) in a fourth of it. Writes coverage.md and
+coverage.json.
 """
 
 from __future__ import annotations

@@ -201,9 +201,10 @@ def paired(
     - for log loss, Brier score and calibration error the probabilities as they are, whose scale is what they measure.
 
     low and high hold every difference that the same test, with that difference taken off, would not refuse at 1 -
-    level, so that 0 lies outside exactly where p is at most 1 - level. Where the methods differ indeed they cover
-    somewhat less than level says, for the test takes both for alike; see assets/benchmark/coverage.md. Images are drawn
-    again, trainings are not: all is said of these classifiers, and what another seed would have trained is not in it.
+    level, so that 0 lies outside exactly where p is at most 1 - level. Where the methods differ indeed they cover less
+    than level says, for the test takes both for alike: in simulations 86 to 96 % for accuracy, and for ROC AUC with few
+    groups of a class much less (64 to 80 % at 10 and 20 groups; assets/benchmark/coverage.md). Images are drawn again,
+    trainings are not: all is said of these classifiers, and what another seed would have trained is not in it.
 
     Args:
         first: a method's predictions, or those of its seeds: then every figure is the mean over the seeds, and a group
