@@ -15,9 +15,11 @@ def run(*options):
 
 
 @pytest.mark.slow
-def test_both_sides_explain_the_same_copies_and_agree():
-    done = run("--backbone", "mobilenetv2_035", "--image-size", "32", "--n-samples", "30", "--repeats", "1")
+def test_both_sides_explain_the_same_copies_and_agree(tmp_path):
+    small = ("--backbone", "mobilenetv2_035", "--image-size", "32", "--n-samples", "30", "--repeats", "1")
+    done = run(*small, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "explain.md").read_text() in done.stdout
     header, _, *rows = [line.strip("|").split("|") for line in done.stdout.splitlines() if line.startswith("|")]
     assert [name.strip() for name in header[:2]] == ["segments", "distinct copies"]
     few, many = ([float(cell) for cell in row] for row in rows)
