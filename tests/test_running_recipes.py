@@ -200,10 +200,10 @@ def test_that_there_are_too_few_images_for_t_sne_is_said(toys, tmp_path, capsys)
 
 
 def test_cells_that_nobody_declared_are_a_dash_and_not_run_cells_say_so(folders):
-    assert rows_of(section(page_of(folders["toy_features"]), "Accuracy on test1 (8 images), per cent")) == [
+    assert rows_of(section(page_of(folders["toy_features"]), "Accuracy on test1 (8 images in 8 groups), per cent")) == [
         ["tiny", "100.0", "–"],
         ["other", "–", "100.0"],
-        ["majority class", "50.0 [12.5, 87.5]", "50.0 [12.5, 87.5]"],
+        ["majority class", "50.0 [14.3, 85.7]", "50.0 [14.3, 85.7]"],
     ]
 
 
