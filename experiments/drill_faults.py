@@ -58,6 +58,7 @@ PARTS = {"train": 12, "val": 6, "test1": 6, "test2": 2}  # images of each class
 DATA, WEIGHTS = "data/tumor", "weights/start.keras"  # of a place
 RIGHT = "right to write"
 OVER = "over, and ending"
+REPORTING = "reporting"
 UNWRITABLE = r"error: [\s\S]*( cannot be written|feature store .* (File too large|No space left))"
 PATIENCE = 300  # seconds after which a run counts as hung
 COLUMNS_OF_CLOCK = ("run time, s", "peak memory, MB")  # columns of a page that no two runs share
@@ -191,7 +192,7 @@ def doing_of(said: str) -> str:
         elif (found := EPOCH.match(line)) and last and found[1] == found[2]:
             doing = f"{cell}: predicting and writing"
         elif line.startswith("accuracy "):
-            doing = "reporting"
+            doing = REPORTING
         elif line.startswith("report.html, "):
             doing = OVER
     return doing
@@ -246,7 +247,9 @@ def interrupt(place: Place, share: float) -> Event:
     if doing == OVER:
         return TOO_LATE
     child.process.send_signal(signal.SIGINT)
-    return replace(judged(child, 130, "stopped; [^\n]+$"), moment_s=moment, doing=doing)
+    # What struck among the last tables may find a process that has finished, and ends well.
+    event = judged(child, 130, "stopped; [^\n]+$", may_end=doing == REPORTING)
+    return replace(event, moment_s=moment, doing=doing)
 
 
 def limit_size(place: Place, size: int) -> Event:
@@ -563,7 +566,7 @@ def planned(bench: Bench, sizes: dict[str, int], kills: int, *, short: bool) -> 
         full = (filled(0.5), away(RIGHT, second), away(WEIGHTS, building))
         chained = [
             (*at_the_door, limited("model", 0.7), checkpoint("flipped"), away(DATA, first), twice),
-            (*full, fault("Ctrl-C", interrupt, share=draw()), *killed(3)),
+            (fault("Ctrl-C", interrupt, share=draw()), *full, *killed(3)),
         ]
         return [Trial("with_val", faults) for faults in chained]
     both, trials = ("with_val", "without_val"), single_kills(draw, kills)
@@ -574,7 +577,7 @@ def planned(bench: Bench, sizes: dict[str, int], kills: int, *, short: bool) -> 
         *map(filled, (0.1, 0.4, 0.7, 0.95)),
         *(away(DATA, when) for when in ("", frozen, building, second, writing)),
         *(away(WEIGHTS, when) for when in ("", frozen, first, second)),
-        *(away(RIGHT, when) for when in ("", building, first, second, writing, "reporting")),
+        *(away(RIGHT, when) for when in ("", building, first, second, writing, REPORTING)),
         *(fault("none: the same run once more", run_once), twice, twice),
         *map(checkpoint, ("flipped", "cut", "empty")),
         *map(predictions, ("flipped", "cut", "empty")),
