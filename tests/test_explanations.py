@@ -20,6 +20,7 @@ def finished(toy_chest_xray, tmp_path_factory):
     return RunFolder(out / "corrected")
 
 
+@pytest.mark.slow
 def test_one_image_of_each_class_is_explained_and_drawn(finished):
     (key,) = finished.finished()
     cell = finished.cell(key)

@@ -290,6 +290,7 @@ def test_a_method_need_not_have_a_recipe_for_every_backbone():
     assert protocol.chosen(("b",), ("two",)) == []
 
 
+@pytest.mark.slow
 def test_precision_store_and_memory_budget_reach_the_fit(toy_chest_xray, tmp_path):
     given = ["--data", str(toy_chest_xray), "--out", str(tmp_path / "out"), "--smoke", "--methods", "own_frozen"]
     store = tmp_path / "store"
@@ -519,6 +520,7 @@ def test_an_image_size_too_small_for_one_network_stops_before_anything_is_run(wh
     assert RunFolder(tmp_path / "corrected").finished() == []
 
 
+@pytest.mark.slow
 def test_a_network_is_carried_on_from_another_experiments_run(mixed, whole_set):
     out = mixed.root.parent.with_name("later")
     main(carrying_on(), ["--data", str(whole_set), "--out", str(out), "--methods", "carried"])
@@ -597,6 +599,7 @@ def test_a_network_that_has_seen_test_images_is_not_carried_on(mixed, whole_set,
         run_experiment(experiment, later)
 
 
+@pytest.mark.slow
 def test_a_finished_cell_needs_the_network_it_started_from_no_more(mixed, whole_set, tmp_path, capsys):
     later = options(whole_set, tmp_path, smoke=False, methods=("carried",), earlier=mixed.root.parent)
     run_experiment(carrying_on(), later)
@@ -622,6 +625,7 @@ def test_a_published_run_has_no_network_to_carry_on(mixed, whole_set, tmp_path):
         run_experiment(carrying_on(), dataclasses.replace(later, earlier=tmp_path / "nothere"))
 
 
+@pytest.mark.slow
 def test_a_smoke_run_carries_nothing_on(toy_chest_xray, tmp_path):
     folder = run_experiment(carrying_on(), options(toy_chest_xray, tmp_path / "later", methods=("carried",)))
     assert cell_json(folder, "tiny", "carried")["facts"]["weights"] is None

@@ -41,6 +41,7 @@ def options(toy_chest_xray, tmp_path):
     return of
 
 
+@pytest.mark.slow
 def test_a_killed_cell_goes_on_and_ends_with_the_same_predictions(options, monkeypatch):
     toy, key = experiment(tuned=tiny_tuner()), CellKey("tiny", "tuned", 0)
     monkeypatch.setattr(checkpoint, "_SHARE", float("inf"))
@@ -68,6 +69,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_predictions(options, monke
     assert not (cell / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_the_last_good_weights_of_a_training_that_diverged_are_kept(options, capsys):
     phases = (tl.Phase(1, 1e-3), tl.Phase(1, 1e30, optimizer="sgd"))
     toy = experiment(hopeless=tiny_tuner(phases=phases))

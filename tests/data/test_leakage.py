@@ -394,6 +394,7 @@ def test_the_two_identical_pairs_of_ham10000_are_found(ham10000):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_ham10000_is_as_published_or_a_smaller_copy_and_measured_as_it_is_decoded(ham10000):
     samples, prints = ham10000
     ((height, width),) = {(int(height), int(width)) for height, width in prints.sizes}
@@ -403,6 +404,7 @@ def test_ham10000_is_as_published_or_a_smaller_copy_and_measured_as_it_is_decode
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_at_least_95_of_100_flagged_pairs_are_of_one_lesion(ham10000):
     samples, prints = ham10000
     pairs, _, _ = near_pairs(prints.hashes)
@@ -413,6 +415,7 @@ def test_at_least_95_of_100_flagged_pairs_are_of_one_lesion(ham10000):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_test_images_of_ham10000_whose_lesion_is_also_in_training(ham10000):
     samples, prints = ham10000
     drawn = Holdout(val=0.2, test=0.2, respect_groups=False).split(samples, seed=0)
@@ -432,6 +435,7 @@ def test_test_images_of_ham10000_whose_lesion_is_also_in_training(ham10000):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_identical_chest_x_rays_lie_in_one_part_and_one_class(real_data):
     samples = load_dataset("chest_xray", real_data)
     prints = fingerprint(samples, progress=False)

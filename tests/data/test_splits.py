@@ -285,6 +285,7 @@ def data():
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_lesion_split_keeps_shares(data):
     samples = load_dataset("ham10000", data)
     splits = Holdout(val=0.2, test=0.2).split(samples, seed=0)

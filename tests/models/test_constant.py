@@ -113,6 +113,7 @@ def test_other_bits_are_noticed_whatever_the_batch_norms_look_like(monkeypatch):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_folded_mobilenetv2_takes_the_constant_way(real_weights):
     network = build_encoder("mobilenetv2", image_size=(96, 96), weights="imagenet", weights_folder=real_weights)
     pixels = np.random.default_rng(0).integers(0, 256, (8, 96, 96, 3)).astype(np.float32)

@@ -87,6 +87,7 @@ def test_random_kernels_have_the_spread_of_he_normal_by_outputs():
         assert np.abs(kernel).max() > 3 * spread  # not a truncated normal, which ends at 2.3 deviations
 
 
+@pytest.mark.slow
 def test_a_classifier_follows_its_seed_and_comes_back_from_disk(tmp_path):
     def build(seed):
         return build_classifier("resnet18", n_classes=3, image_size=(32, 32), weights=None, seed=seed)

@@ -48,7 +48,7 @@ RECIPES = {
     ("name", "phase", "epoch"),
     [
         ("features", 2, 1),
-        ("augmented", 2, 2),
+        pytest.param("augmented", 2, 2, marks=pytest.mark.slow),
         pytest.param("features", 1, 2, marks=pytest.mark.slow),
         *(pytest.param(name, 2, 2, marks=pytest.mark.slow) for name in ("features", *list(RECIPES)[2:])),
         *(pytest.param(name, 2, 1, marks=pytest.mark.slow) for name in list(RECIPES)[1:]),
@@ -70,6 +70,7 @@ def test_a_killed_fit_goes_on_to_the_same_bits(name, phase, epoch, parts, tmp_pa
     same(resumed, unbroken)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_and_at_last_after_the_end(parts, tmp_path, monkeypatch):
     """The best epoch lies before the kills, so its weights have to come out of the file."""
     (train, val), file = parts, tmp_path / "checkpoint.npz"
@@ -145,6 +146,7 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(parts, tmp_path):
         recipe.fit(train, val, seed=0, progress=False, checkpoint=path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_version_that_knew_two_monitors_is_gone_on_from(parts, tmp_path, monkeypatch):
     (train, val), path, recipe = parts, tmp_path / "c.npz", RECIPES["features"]
     unbroken = recipe.fit(train, val, seed=0, progress=False)
@@ -161,6 +163,7 @@ def test_a_checkpoint_of_a_version_that_knew_two_monitors_is_gone_on_from(parts,
     same(recipe.fit(train, val, seed=0, progress=False, checkpoint=path), unbroken)
 
 
+@pytest.mark.slow
 def test_a_precision_chosen_by_the_clock_is_not_chosen_again(parts, tmp_path, monkeypatch):
     (train, val), file, recipe = parts, tmp_path / "c.npz", tiny_tuner(precision="auto")
     with monkeypatch.context() as patch:

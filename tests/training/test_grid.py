@@ -168,6 +168,7 @@ def test_each_image_passes_the_frozen_layers_once_over_the_whole_grid(samples, w
     assert found.recipe.weights == weights  # as they were named
 
 
+@pytest.mark.slow
 def test_features_are_classified_over_a_grid(samples, weights, tmp_path, computed):
     recipe = tl.Extractor(TINY, weights=weights, image_size=(SIZE, SIZE))
     search = tl.Search(recipe, {"classifier": ("knn", "decision_tree")}, tl.KFold(2))
@@ -227,6 +228,7 @@ def test_values_that_are_no_numbers_are_ranked_and_found_again(samples, monkeypa
 
 # With one batch an epoch the loss of the first is still a number, and the weights after it are none.
 @pytest.mark.parametrize("batch_size", [4, 64])
+@pytest.mark.slow
 def test_a_training_that_diverges_counts_as_wrong_and_stops_nothing(samples, batch_size):
     recipe = tuner(tl.Phase(1, 1e-2, optimizer="sgd"), batch_size=batch_size)
     search = tl.Search(recipe, {"learning_rate": (1e30, 1e-3), "epochs": (1, 2)}, tl.KFold(2))

@@ -39,6 +39,7 @@ def losses(classifier):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.slow
 def test_half_precision_learns_what_float32_learns(fitted, precision):
     classifier, exact = fitted(precision), fitted("float32")
     assert classifier.model.get_layer("conv3").compute_dtype == precision
