@@ -1,7 +1,7 @@
 """How often intervals hold the true figure, and how often a paired test of two equal methods claims a difference.
 
 Simulated: two classes (30 % positive) in groups of 1 to 20 images, as of one patient, that share a part of what makes
-them easy or hard; the true figures are those of one million images. Intervals at 95 %:
+them easy or hard; the true figures are those of 100,000 groups. Intervals at 95 %:
 
 - `tlkeras`: `tl.intervals`, Student's t on the logit (of log loss the logarithm) over groups left out in turn;
 - `percentile`, `BCa`: bootstrap, 999 draws of whole groups;
@@ -9,9 +9,11 @@ them easy or hard; the true figures are those of one million images. Intervals a
 - `cluster t`: value -+ t times the jackknife's standard error, on the figure's own scale.
 
 Samples where an interval is not defined (a class without images, no error at all) are left out for all methods, and
-counted: with few groups what is left is not all there is. Over seeds: figures of 2, 3 and 5 trainings that differ as
-trainings do, on the same images, against the true mean over trainings; `mean of ends` averages the seeds' intervals,
-`both drawn` is a bootstrap of groups and seeds.
+counted: with few groups what is left is not all there is. Two more tables are of groups of very unequal sizes (most of
+few images, some of hundreds) and of a method that is nearly always right.
+
+Over seeds: figures of 2, 3 and 5 trainings that differ as trainings do, on the same images, against the true mean over
+trainings; `mean of ends` averages the seeds' intervals, `both drawn` is a bootstrap of groups and seeds.
 
 Paired: two methods whose answers are correlated, 999 permutations. Equal: their distributions are the same, so that a
 test at 5 % claims a difference in 5 %, and an interval of the difference holds 0 in 95 %. `probabilities exchanged` is
@@ -53,6 +55,8 @@ TEMPERATURE = 5.0
 OF_MEANS = ("accuracy", "log_loss")
 SHARPNESS = 1.2  # how far a method's answers lean to the label
 OF_TRAININGS = np.array([0.9, 1.1, 1.3, 1.5])  # the same of trainings that differ by chance, each as likely
+UNEQUAL, NEARLY_PERFECT = 1.2, 3.5  # the exponent of Pareto's law of sizes; the sharpness
+FEWER = (10, 20, 50, 200)  # groups, where not every number of them is tried
 BETTER = {"equal": 0.0, "better": 0.5, "far better": 1.5}  # how much sharper the second of two methods is
 
 
@@ -77,16 +81,24 @@ def main():
         return pd.concat([pd.DataFrame(rows) for rows in found], ignore_index=True)
 
     true, of_trainings = true_figures(SHARPNESS), true_figures(*OF_TRAININGS)
+    worlds = {  # sizes of groups, sharpness, true figures, numbers of groups
+        "one": ("even", SHARPNESS, true, tuple(samples)),
+        "unequal": ("unequal", SHARPNESS, true_figures(SHARPNESS, sizes="unequal"), FEWER),
+        "nearly perfect": ("even", NEARLY_PERFECT, true_figures(NEARLY_PERFECT), FEWER),
+    }
     steps = {}
     for name, better in BETTER.items():
         second = true_figures(SHARPNESS + better)
         steps[name] = {figure: second[figure] - true[figure] for figure in FIGURES}
-    one = pd.concat([spread(simulate_one, n, n_groups, true) for n_groups, n in samples.items()])
-    tables = {"one": covered(one, ["groups", "figure"], ["tlkeras", "percentile", "BCa", "studentised", "cluster t"])}
+    tables = {}
+    for name, (sizes, sharp, figures, numbers) in worlds.items():
+        one = pd.concat([spread(simulate_one, samples[n], n, sizes, sharp, figures) for n in numbers])
+        kinds = ["tlkeras", "percentile", "BCa", "studentised", "cluster t"]
+        tables[name] = covered(one, ["groups", "figure"], kinds)
     seeds = pd.concat(
         [
             spread(simulate_seeds, samples[n_groups] // 2, n_groups, n_seeds, of_trainings)
-            for n_groups in (20, 50, 200)
+            for n_groups in FEWER[1:]
             for n_seeds in (2, 3, 5)
         ]
     )
@@ -95,7 +107,7 @@ def main():
         [
             spread(simulate_pair, samples[n_groups] // 2, n_groups, name, steps[name])
             for name in BETTER
-            for n_groups in (10, 20, 50, 200)
+            for n_groups in FEWER
         ]
     )
     tables |= {name: claimed(pairs[pairs["second"] == name]) for name in BETTER}
@@ -103,9 +115,13 @@ def main():
     write_page(given.out, tables, f"--share {given.share:g}, {minutes:.0f} minutes")
 
 
-def draw_samples(rng: np.random.Generator, n_groups: int):
+def draw_samples(rng: np.random.Generator, n_groups: int, sizes: str = "even"):
     """Labels and groups of `n_groups` groups, and what makes each image hard, float (n,), shared within groups."""
-    group = np.repeat(np.arange(n_groups), rng.integers(1, LARGEST + 1, n_groups))
+    if sizes == "unequal":
+        counts = np.minimum(np.ceil(3 * rng.pareto(UNEQUAL, n_groups)), 500).clip(1).astype(int)
+    else:
+        counts = rng.integers(1, LARGEST + 1, n_groups)
+    group = np.repeat(np.arange(n_groups), counts)
     labels = (rng.random(n_groups) < POSITIVE).astype(np.int64)[group]
     return labels, group, share_in_groups(rng, group)
 
@@ -133,12 +149,12 @@ def as_predictions(labels, group, probs) -> tl.Predictions:
     return tl.Predictions(samples=samples, probs=probs)
 
 
-def true_figures(*sharpness: float) -> dict[str, float]:
-    """The figures of one million images, the mean over methods of these sharpnesses."""
+def true_figures(*sharpness: float, sizes: str = "even") -> dict[str, float]:
+    """The figures of one hundred thousand groups, the mean over methods of these sharpnesses."""
     from tlkeras.evaluation.weighted_scores import weighted_scores
 
     rng = np.random.default_rng(2026)
-    labels, group, hard = draw_samples(rng, 10**5)
+    labels, group, hard = draw_samples(rng, 10**5, sizes)
     found = [
         weighted_scores(
             labels, answer(labels, hard, share_in_groups(rng, group), sharp=sharp), NAMES, np.ones(len(labels)), None,
@@ -162,15 +178,15 @@ def draw_times(rng: np.random.Generator, n: int, draws: int = DRAWS) -> np.ndarr
     return rng.multinomial(n, np.full(n, 1 / n), draws)
 
 
-def simulate_one(seeds: np.ndarray, n_groups: int, true: dict[str, float]) -> list[dict]:
+def simulate_one(seeds: np.ndarray, n_groups: int, sizes: str, sharp: float, true: dict[str, float]) -> list[dict]:
     """One row per sample and figure: whether each method's interval holds the true figure, and how wide it is."""
     from tlkeras.evaluation.resampling import leave_out
 
     rows = []
     for seed in seeds:
         rng = np.random.default_rng((1, n_groups, seed))
-        labels, group, hard = draw_samples(rng, n_groups)
-        predictions = as_predictions(labels, group, answer(labels, hard, share_in_groups(rng, group)))
+        labels, group, hard = draw_samples(rng, n_groups, sizes)
+        predictions = as_predictions(labels, group, answer(labels, hard, share_in_groups(rng, group), sharp=sharp))
         ours = tl.intervals(predictions, metrics=FIGURES)
         left_out = leave_out([predictions], None, FIGURES, rng)
         drawn = figures_of_draws(predictions, group, draw_times(rng, n_groups))
@@ -297,7 +313,8 @@ def simulate_pair(seeds: np.ndarray, n_groups: int, second: str, true: dict[str,
         for test, (p, low, high, difference) in found.items():
             row = {"groups": n_groups, "second": second, "test": test, "claims": p <= 1 - LEVEL}
             if np.isfinite(low):
-                row |= {"holds": low <= difference <= high, "agrees": (p <= 1 - LEVEL) == (not low <= 0 <= high)}
+                row |= {"holds": low <= difference <= high, "width": high - low}
+                row["disagrees"] = (p <= 1 - LEVEL) != (not low <= 0 <= high)
             rows.append(row)
     return rows
 
@@ -320,6 +337,12 @@ def probabilities_exchanged(first, second, group, rng) -> float:
     return float((differences >= differences[0] - 1e-12).mean())
 
 
+def in_percent(found: pd.Series) -> str:
+    """The share that is true of those that are known."""
+    found = found.dropna().astype(float)
+    return f"{100 * found.mean():.1f}" if len(found) else ""
+
+
 def claimed(rows: pd.DataFrame) -> pd.DataFrame:
     """How often, in %, each test claims a difference at 5 %, and its interval holds the true one."""
     import pandas as pd
@@ -328,13 +351,11 @@ def claimed(rows: pd.DataFrame) -> pd.DataFrame:
     for key, of_key in rows.groupby(["test", "groups"], sort=False):
         table[key] = {
             "samples": len(of_key),
-            "p at most .05": f"{100 * of_key['claims'].mean():.1f}",
-            "interval holds the true difference": f"{100 * of_key['holds'].dropna().mean():.1f}"
-            if of_key["holds"].notna().any()
-            else "",
-            "p and interval disagree": f"{100 - 100 * of_key['agrees'].dropna().mean():.1f}"
-            if of_key["agrees"].notna().any()
-            else "",
+            "p at most .05": in_percent(of_key["claims"]),
+            "interval holds the true difference": in_percent(of_key["holds"]),
+            "mean width": "" if of_key["width"].isna().all() else f"{of_key['width'].mean():.3f}",
+            "interval not defined": in_percent(of_key["holds"].isna()),
+            "p and interval disagree": in_percent(of_key["disagrees"]),
         }
     index = pd.MultiIndex.from_tuples(table, names=["test", "groups"])
     return pd.DataFrame(list(table.values()), index=index)
@@ -347,6 +368,8 @@ def write_page(out: Path, tables: dict[str, pd.DataFrame], how: str) -> None:
     found = environment()
     titles = {
         "one": "Intervals of one method: coverage in %, mean width in brackets",
+        "unequal": "The same, groups of very unequal sizes",
+        "nearly perfect": "The same, a method that is nearly always right",
         "seeds": "Intervals of a mean over seeds: coverage in %, mean width in brackets",
         "equal": "Paired tests of two equal methods, %",
         "better": "Paired tests, the second method better, %",

@@ -33,7 +33,7 @@ def two_methods(n=40, n_groups=8, seed=0, k=3, strengths=(1, 3)):
 
 
 def p_of(pairs, metric="accuracy", permutations=9999, seed=0, positive_class=None):
-    return exchange(pairs, metric, positive_class, 0.95, permutations, np.random.default_rng(seed))[2]
+    return exchange(pairs, metric, positive_class, permutations, np.random.default_rng(seed))
 
 
 def p_of_every_exchange(pairs, metric):
@@ -104,9 +104,9 @@ def test_the_smallest_p_is_one_in_the_permutations_and_one():
     assert p_of([(right, right)], permutations=99) == 1
 
 
-def test_one_group_has_neither_p_nor_interval():
+def test_one_group_has_no_p():
     first, second = two_methods(n_groups=1)
-    assert np.isnan(exchange([(first, second)], "accuracy", None, 0.95, 99, np.random.default_rng(0))).all()
+    assert np.isnan(p_of([(first, second)], permutations=99))
 
 
 @pytest.mark.parametrize(
@@ -125,28 +125,6 @@ def test_the_fast_way_gives_what_the_engine_gives_for_ranks(metric, positive_cla
     assert np.ptp(found) > 0.1
 
 
-def test_a_figure_of_one_class_rests_on_its_images():
-    labels = np.array([0, 0, 0, 1])
-    samples = predictions_of(labels, [[0.6, 0.4]] * 4).samples
-    shares = {name: pairs_module._rests_on(samples, name, None).tolist() for name in ("accuracy", "recall_b")}
-    assert shares == {"accuracy": [0.25] * 4, "recall_b": [0, 0, 0, 1]}
-    for name in ("balanced_accuracy", "roc_auc_b"):  # the AUC of b is told by its one image and the others alike
-        np.testing.assert_allclose(pairs_module._rests_on(samples, name, None), [1 / 6] * 3 + [1 / 2])
-    np.testing.assert_allclose(pairs_module._rests_on(samples, "specificity", "b"), [1 / 3] * 3 + [0])
-
-
-def test_where_no_exchange_changes_anything_there_is_no_interval():
-    first, _ = two_methods()
-    low, high, p = exchange([(first, first)], "accuracy", None, 0.95, 99, np.random.default_rng(0))
-    assert np.isnan([low, high]).all()
-    assert p == 1
-    labels = np.zeros(60, dtype=np.int64)
-    right, wrong = (predictions_of(labels, np.tile(row, (60, 1))) for row in ([0.9, 0.1], [0.1, 0.9]))
-    low, high, p = exchange([(wrong, right)], "accuracy", None, 0.95, 99, np.random.default_rng(0))
-    assert np.isnan([low, high]).all()
-    assert p == 1 / 100
-
-
 def changed_scale(predictions, change):
     """The first column changed, the second its complement: no order changes in either."""
     first = change(predictions.probs[:, 0].astype(np.float64))
@@ -160,7 +138,7 @@ def test_no_increasing_change_of_one_methods_scores_moves_what_ranks_say(power, 
     first = predictions_of(first.samples.labels, first.probs.round(2).clip(0.1, 0.9), first.samples.groups)
     moved = changed_scale(first, lambda share: least + 0.4 * share**power)
     for metric in ("roc_auc", "average_precision", "roc_auc_b"):
-        found = [exchange([(one, second)], metric, None, 0.95, 199, np.random.default_rng(1)) for one in (first, moved)]
+        found = [p_of([(one, second)], metric, permutations=199, seed=1) for one in (first, moved)]
         distinct = [[len(np.unique(column)) for column in one.probs.T] for one in (first, moved)]
         if distinct[0] == distinct[1]:  # float32 may join two of them
             assert found[0] == pytest.approx(found[1], abs=1e-12)
@@ -187,53 +165,18 @@ def test_equal_methods_are_told_apart_as_often_as_the_level_says_and_unequal_one
     shares = {}
     for gap in (0.0, 0.8):
         found = [
-            exchange(
-                [hidden_truth(np.random.default_rng([seed, n_groups]), n_groups, gap)],
-                "roc_auc", None, 0.9, 199, np.random.default_rng(0),
-            )
+            p_of([hidden_truth(np.random.default_rng([seed, n_groups]), n_groups, gap)], "roc_auc", permutations=199)
             for seed in range(150)
-        ]  # fmt: skip
-        low, high, p = np.array(found).T
-        # An interval that leaves 0 out and a p above the level, or the other way round, would contradict each other.
-        told = np.isfinite(low)
-        np.testing.assert_array_equal((p <= 0.1 + 1e-9)[told], ((low > 0) | (high < 0))[told])
-        shares[gap] = np.mean(p <= 0.1)
+        ]
+        shares[gap] = np.mean(np.array(found) <= 0.1)
     assert shares[0.0] < 0.17  # 150 times 0.1, and twice the spread of such a count
     assert shares[0.8] > (0.35 if n_groups == 15 else 0.8)
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), n_groups=st.integers(4, 14), metric=st.sampled_from(["accuracy", "macro_f1"]))
-def test_interval_and_p_never_contradict_each_other(seed, n_groups, metric):
-    first, second = two_methods(n=40, n_groups=n_groups, seed=seed, strengths=(1, 2))
-    low, high, p = exchange([(first, second)], metric, None, 0.9, 99, np.random.default_rng(seed))
-    if np.isfinite(low):
-        assert (p <= 0.1 + 1e-9) == bool(low > 0 or high < 0)
-
-
-def test_the_interval_ends_at_the_differences_that_the_test_no_longer_refuses():
-    # Accuracy is a sum over groups, so taking a difference off every image of the second method can be written out.
-    first, second = two_methods(n=80, n_groups=9, strengths=(0.5, 2))
-    low, high, _ = exchange([(first, second)], "accuracy", None, 0.95, 9999, np.random.default_rng(0))
-    unit, sizes = first.samples.groups.astype(int), np.bincount(first.samples.groups.astype(int))
-    gains = np.bincount(unit, weights=second.correct.astype(float) - first.correct) / 80
-
-    def p_at(difference):
-        terms = gains - difference * sizes / 80
-        sums = np.array([np.dot(signs, terms) for signs in product([1, -1], repeat=9)])
-        return np.mean(np.abs(sums) >= abs(terms.sum()) - 1e-12)
-
-    step = 1e-6
-    assert p_at(low + step) > 0.05 >= p_at(low - step)
-    assert p_at(high - step) > 0.05 >= p_at(high + step)
-
-
-def test_five_groups_cannot_reach_the_level_and_have_no_interval():
+def test_the_least_p_of_five_groups_is_two_of_thirty_two():
     labels, groups = np.zeros(5, dtype=np.int64), np.arange(5).astype(str)
     right, wrong = (predictions_of(labels, np.tile(row, (5, 1)), groups) for row in ([0.9, 0.1], [0.1, 0.9]))
-    low, high, p = exchange([(wrong, right)], "accuracy", None, 0.95, 9999, np.random.default_rng(0))
-    assert p == 2 / 2**5
-    assert np.isnan([low, high]).all()
+    assert p_of([(wrong, right)], permutations=9999) == 2 / 2**5
 
 
 def test_what_few_permutations_leave_undefined_counts_against_the_difference():

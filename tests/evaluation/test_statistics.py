@@ -3,11 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import expit, logit, softmax
 from sklearn.dummy import DummyClassifier
 
 from tlkeras.evaluation import resampling, statistics
+from tlkeras.evaluation.calibration import at_temperature
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.resampling import LeftOut
 from tlkeras.evaluation.statistics import WITHOUT_INTERVAL, baseline, ends, holm, intervals, paired, paired_table
@@ -263,9 +266,10 @@ def test_paired_by_hand():
     assert row["p"] == 1
     assert row["mcnemar_p"] == 1
     assert row["groups"] == 4
-    assert row[["low", "high"]].isna().all()  # of 16 choices none is rare enough
+    assert row["low"] < 0 < row["high"]
     same = paired(first, first).loc["accuracy"]
     assert same[["difference", "p", "mcnemar_p"]].tolist() == [0, 1, 1]
+    assert same[["low", "high"]].isna().all()  # no image tells them apart: how far others would is not to be seen
 
 
 def test_the_interval_of_a_difference_of_many_groups_is_the_normal_one():
@@ -276,6 +280,53 @@ def test_the_interval_of_a_difference_of_many_groups_is_the_normal_one():
     rest = gains - row["difference"] * np.bincount(unit, minlength=300) / 900
     reach = 1.96 * np.sqrt((rest**2).sum())
     assert (row["low"], row["high"]) == pytest.approx((row["difference"] - reach, row["difference"] + reach), abs=0.004)
+
+
+def test_the_interval_of_a_difference_is_made_of_both_methods_intervals():
+    first, second = (random_predictions(n=150, n_groups=30, strength=strength) for strength in (1.0, 2.0))
+    metrics = ["accuracy", "roc_auc", "log_loss"]
+    table, (one, two) = (
+        paired(first, second, metrics=metrics),
+        (intervals(of, metrics=metrics) for of in (first, second)),
+    )
+    moved = [score(of, metrics=metrics) - without_each_group(of, metrics) for of in (first, second)]
+    for metric in metrics:
+        alike = (moved[0][metric] @ moved[1][metric]) / np.prod([np.linalg.norm(of[metric]) for of in moved])
+        (a, low_a, high_a, _), (b, low_b, high_b, _) = one.loc[metric], two.loc[metric]
+        low = b - a - np.sqrt((b - low_b) ** 2 + (high_a - a) ** 2 - 2 * alike * (b - low_b) * (high_a - a))
+        high = b - a + np.sqrt((high_b - b) ** 2 + (a - low_a) ** 2 - 2 * alike * (high_b - b) * (a - low_a))
+        assert tuple(table.loc[metric, ["low", "high"]]) == pytest.approx((low, high))
+        assert abs(alike) > 0.05  # without it the ends would be others
+
+
+def test_the_interval_of_a_method_that_errs_nowhere_is_not_defined_and_its_p_is():
+    groups = np.arange(8).astype(str)
+    row = paired(predictions_of([1, 0, 0, 0, 0, 0, 0, 1], groups), predictions_of([1] * 8, groups)).loc["accuracy"]
+    assert row[["low", "high"]].isna().all()
+    assert row["p"] == 2 / 2**6  # six images differ
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n_groups=st.integers(4, 14),
+    metric=st.sampled_from(["accuracy", "macro_f1", "roc_auc"]),
+    strength=st.sampled_from([1.0, 1.2, 2.5]),
+)
+def test_interval_and_p_never_contradict_each_other(seed, n_groups, metric, strength):
+    methods = [random_predictions(n=40, n_groups=n_groups, seed=seed, strength=s) for s in (1.0, strength)]
+    row = paired(*methods, metrics=[metric], level=0.9, permutations=99).loc[metric]
+    if np.isfinite(row["low"]):
+        assert (row["p"] <= 0.1) == bool(row["low"] > 0 or row["high"] < 0)
+        assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_no_temperature_moves_the_interval_of_a_difference_in_roc_auc():
+    first, second = (random_predictions(n=120, n_groups=40, k=2, strength=strength) for strength in (1.0, 1.5))
+    pairs = [(at_temperature(first, temperature), second) for temperature in (1.0, 2.0, 5.0)]
+    rows = [paired(*pair, metrics=["roc_auc"], permutations=199).loc["roc_auc"] for pair in pairs]
+    for row in rows[1:]:
+        assert row[["low", "high", "p"]].tolist() == pytest.approx(rows[0][["low", "high", "p"]].tolist(), abs=1e-9)
 
 
 def test_the_other_way_round_the_signs_change_and_nothing_else():

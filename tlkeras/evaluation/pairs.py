@@ -10,11 +10,11 @@ from scipy.stats import binomtest, rankdata
 
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.resampling import figures_under, group_numbers, groups_of, in_chunks
-from tlkeras.evaluation.weighted_scores import OVER_CLASSES, RANKED, class_of
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.evaluation.weighted_scores import RANKED
+from tlkeras.schema import InputError, Predictions
 
 MOST_UNDEFINED = 0.05  # the share of exchanges without a figure up to which the others are taken for all
-ROUNDED, ROUNDING = 10, 1e-9  # decimals, and what is below: differences that summing in another order makes
+ROUNDING = 1e-9  # differences that summing in another order makes
 
 
 def aligned_pairs(
@@ -76,56 +76,26 @@ def exchange(
     pairs: Sequence[tuple[Predictions, Predictions]],
     metric: str,
     positive_class: str | None,
-    level: float,
     permutations: int,
     rng: np.random.Generator,
-) -> tuple[float, float, float]:
-    """low, high and p of exchanging the two methods group by group; see `statistics.paired`.
-
-    An exchange leaves of the difference d a share c (the images that stay less those that change places), and adds a
-    noise a: it gives a + c d. Were the true difference t, it would be a + c (d - t) on the side of d - t. So every
-    exchange has a largest distance |d - t| up to which it is at least as far as that; p counts the exchanges whose own
-    is at least |d|, and the interval ends where such a count falls to 1 - level.
-    """
+) -> float:
+    """The p of exchanging the two methods group by group; see `statistics.paired`."""
     units, n_units = group_numbers([first for first, _ in pairs])
     if n_units < 2:
-        return (np.nan,) * 3
+        return np.nan
     every = 2**n_units <= permutations
     n_draws = 2**n_units if every else permutations
     difference_under = _difference_of(pairs, units, n_units, metric, positive_class)
-    rests_on = [_rests_on(first.samples, metric, positive_class) for first, _ in pairs]
-    share = np.mean(
-        [np.bincount(unit, weights=of_row, minlength=n_units) for unit, of_row in zip(units, rests_on, strict=True)],
-        axis=0,
-    )
-    differences, kept = [], []
+    difference, as_far, undefined = abs(difference_under(np.zeros((1, n_units), dtype=bool))[0]), 0, 0
     for at_once in in_chunks(n_draws, 2 * max(n_units, *(len(unit) for unit in units))):
         changed = (at_once[:, None] >> np.arange(n_units)) & 1 if every else rng.integers(0, 2, (len(at_once), n_units))
-        changed = changed.astype(bool)
-        differences.append(difference_under(changed))
-        kept.append((1 - 2.0 * changed) @ share)
-    found, kept = np.concatenate(differences), np.concatenate(kept)
-    undefined = np.isnan(found)
-    if undefined.mean() > MOST_UNDEFINED:
-        return (np.nan,) * 3
-    difference = float(difference_under(np.zeros((1, n_units), dtype=bool))[0].round(ROUNDED))
-    noise = found - kept * difference
-    with np.errstate(divide="ignore", invalid="ignore"):
-        below = np.maximum(noise / (1 - kept), -noise / (1 + kept))  # how far t may lie below d
-        above = np.maximum(noise / (1 + kept), -noise / (1 - kept))
-    reaches = []
-    for distances in (below, above):
-        # All stay or all change: as far as d whatever t is. Drawn at random, the choice that was made counts as one.
-        distances[undefined | ((np.abs(kept) > 1 - ROUNDING) & (np.abs(noise) < ROUNDING))] = np.inf
-        distances = np.sort(np.append(distances, [] if every else [np.inf]).round(ROUNDED))[::-1]
-        reaches.append(distances)
-    below, above = reaches
-    p = float((np.where(difference > 0, below, above) >= abs(difference)).mean()) if difference else 1.0
-    last = int((1 - level) * len(below) + ROUNDING)  # as many may be at least as far without being more than 1 - level
-    low, high = difference - below[last], difference + above[last]
-    # Where every exchange gives the same, what did not occur among these images cannot be seen.
-    told = np.isfinite([low, high]).all() and high - low > ROUNDING
-    return (low, high, p) if told else (np.nan, np.nan, p)
+        found = difference_under(changed.astype(bool))
+        undefined += np.isnan(found).sum()
+        as_far += (np.isnan(found) | (np.abs(found) > difference - ROUNDING)).sum()
+    if undefined > MOST_UNDEFINED * n_draws:
+        return np.nan
+    # Drawn at random, the choice that was made counts as one.
+    return float(as_far / n_draws if every else (as_far + 1) / (n_draws + 1))
 
 
 def _difference_of(
@@ -179,21 +149,6 @@ def _terms(pair: tuple[Predictions, Predictions], metric: str, positive_class: s
     name = metric.removeprefix("roc_auc_") if metric != "roc_auc" else positive_class
     chosen = range(len(names)) if name is None else [list(names).index(name)]
     return np.mean([_area_terms(pair, label) for label in chosen], axis=0)
-
-
-def _rests_on(samples: Samples, metric: str, positive_class: str | None) -> np.ndarray:
-    """How much of a difference in a figure each image would hold if all images alike were told apart better: float64
-    (n,), sum 1. Of figures of one class its images hold it, of means over classes each class alike."""
-    k, labels = len(samples.class_names), samples.labels
-    of_class = class_of(metric, samples.class_names, positive_class)
-    if of_class is None and not metric.startswith(OVER_CLASSES):
-        return np.full(len(labels), 1 / len(labels))
-    counts = np.bincount(labels, minlength=k).astype(np.float64)
-    in_class = np.eye(k)[labels] / np.maximum(counts, 1)  # each class's images, sum 1
-    if metric.startswith(RANKED):  # half of it is held by the others
-        rest = np.maximum(len(labels) - counts, 1)
-        in_class = (in_class + (1 - np.eye(k)[labels]) / rest) / 2
-    return in_class.mean(axis=1) if of_class is None else in_class[:, of_class]
 
 
 def _area_terms(pair: tuple[Predictions, Predictions], label: int) -> np.ndarray:

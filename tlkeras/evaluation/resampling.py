@@ -35,6 +35,11 @@ class LeftOut:
         here = self.present[number]
         return LeftOut(self.figures[[number]], self.without[number][None, :, here], self.present[number][None, here])
 
+    def mean(self) -> LeftOut:
+        """The mean over the seeds, as of one."""
+        figures, without = (of_seeds.mean(axis=0, keepdims=True) for of_seeds in (self.figures, self.without))
+        return LeftOut(figures, without, self.present.any(axis=0, keepdims=True))
+
 
 def leave_out(
     parts: Sequence[Predictions], positive_class: str | None, metrics: Sequence[str], rng: np.random.Generator

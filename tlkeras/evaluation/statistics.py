@@ -200,11 +200,11 @@ def paired(
       method's probabilities of a class moves p, of two classes so no temperature;
     - for log loss, Brier score and calibration error the probabilities as they are, whose scale is what they measure.
 
-    low and high hold every difference that the same test, with that difference taken off, would not refuse at 1 -
-    level, so that 0 lies outside exactly where p is at most 1 - level. Where the methods differ indeed they cover less
-    than level says, for the test takes both for alike: in simulations 86 to 96 % for accuracy, and for ROC AUC with few
-    groups of a class much less (64 to 80 % at 10 and 20 groups; assets/benchmark/coverage.md). Images are drawn again,
-    trainings are not: all is said of these classifiers, and what another seed would have trained is not in it.
+    low and high come of both methods' own `intervals` and of how alike the groups move the two (Zou & Donner,
+    Statistics in Medicine 27, 2008), and agree with the test: 0 lies outside exactly where p is at most 1 - level.
+    Where the two would not, seldom and with few groups, the end that is nearer to 0 is put there. Coverage by
+    simulation: assets/benchmark/coverage.md. Images are drawn again, trainings are not: all is said of these
+    classifiers, and what another seed would have trained is not in it.
 
     Args:
         first: a method's predictions, or those of its seeds: then every figure is the mean over the seeds, and a group
@@ -212,7 +212,7 @@ def paired(
         second: the other method's on the same samples, in any order; seed i of one stands beside seed i of the other.
         metrics: figures of `metrics.score`.
         positive_class: see `metrics.score`.
-        level: of the test that low and high are the ends of, between 0 and 1.
+        level: how often such intervals hold the true difference, between 0 and 1.
         permutations: how many are drawn; where there are no more choices than that, each is made once instead.
         seed: the table is a function of the predictions and this.
 
@@ -220,10 +220,10 @@ def paired(
         float64, index "metric", columns first, second, difference (second - first), low, high, p, groups (how many
         change places), and mcnemar_p: McNemar's exact test (the binomial test of the images that one method alone has
         right), in the row "accuracy", where there is one seed and every group has one image: it takes images for
-        independent. NaN is what is not defined; p and interval are where more than 5 % of the permutations leave the
-        figure undefined, and fewer count as at least as far; the interval is, too, where no exchange changes anything.
-        The smallest p is 1 / (permutations + 1), or, where each of 2**groups choices is made, 2 / 2**groups: with five
-        groups or fewer none reaches .05, and the ends at 95 % are NaN, for no difference is refused.
+        independent. NaN is what is not defined: the interval where that of either method is not, or where no group
+        moves the difference; p where more than 5 % of the permutations leave the figure undefined (fewer count as at
+        least as far). The smallest p is 1 / (permutations + 1), or, where each of 2**groups choices is made, 2 /
+        2**groups: with five groups or fewer none reaches .05.
 
     Raises:
         InputError: what `metrics.score` refuses, samples that are not the same, lists of different lengths, or `level`
@@ -242,15 +242,50 @@ def paired(
         index=pd.Index(wanted, name="metric"),
     )
     table["difference"] = table["second"] - table["first"]
-    table[["low", "high", "p"]] = [
-        exchange(pairs, metric, positive_class, level, permutations, generator(seed, "paired", "permutations"))
-        if np.isfinite(table.loc[metric, "difference"])
-        else (np.nan,) * 3
-        for metric in wanted
+    table["p"] = [
+        exchange(pairs, metric, positive_class, permutations, generator(seed, "paired", "permutations"))
+        if np.isfinite(difference)
+        else np.nan
+        for metric, difference in table["difference"].items()
     ]
+    table[["low", "high"]] = _between(pairs, table, positive_class, level, seed)
     table["groups"] = float(count_groups([one for one, _ in pairs], "accuracy"))
     table["mcnemar_p"] = [mcnemar_p(pairs) if metric == "accuracy" else np.nan for metric in wanted]
-    return table
+    return table[["first", "second", "difference", "low", "high", "p", "groups", "mcnemar_p"]]
+
+
+def _between(
+    pairs: Sequence[tuple[Predictions, Predictions]],
+    table: pd.DataFrame,
+    positive_class: str | None,
+    level: float,
+    seed: int,
+) -> np.ndarray:
+    """Both ends of the interval of each difference, float64 (metrics, 2); `table` as `paired` has it so far."""
+    found = np.full((len(table), 2), np.nan)
+    measured = [metric for metric in table.index[table["p"].notna()] if metric not in WITHOUT_INTERVAL]
+    if not measured:
+        return found
+    sides = []
+    for of_side in zip(*pairs, strict=True):
+        left_out = leave_out(of_side, positive_class, measured, generator(seed, "paired", "intervals"))
+        sides.append(left_out.mean())
+    (low, high), (second_low, second_high) = (ends(side, measured, level).T for side in sides)
+    first, second = (side.figures[0] for side in sides)
+    moved, second_moved = (side.figures[0][:, None] - side.without[0] for side in sides)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alike = (moved * second_moved).sum(axis=1) / np.sqrt((moved**2).sum(axis=1) * (second_moved**2).sum(axis=1))
+    ways = ((second - second_low, high - first), (second_high - second, first - low))  # down and up
+    down, up = (np.sqrt(np.maximum(a**2 + b**2 - 2 * alike * a * b, 0)) for a, b in ways)
+    down[np.abs(second_moved - moved).max(axis=1) <= ROUNDING] = np.nan
+    of_measured = table.loc[measured]
+    difference, claimed = of_measured["difference"].to_numpy(), of_measured["p"].to_numpy() <= 1 - level
+    low, high = np.where(np.isnan(down + up), np.nan, [difference - down, difference + up])
+    least = np.nextafter(0, 1)
+    low = np.where(claimed & (difference > 0), np.maximum(low, least), np.where(claimed, low, np.minimum(low, 0)))
+    high = np.where(claimed & (difference < 0), np.minimum(high, -least), np.where(claimed, high, np.maximum(high, 0)))
+    found[table.index.get_indexer(measured)] = np.stack([low, high], axis=1)
+    return found
 
 
 def paired_table(

@@ -84,9 +84,8 @@ _SEVERAL = "the classes' prior probabilities are those of the validation images 
 _PAIRED = (
     "Second minus first, in points of accuracy and in ROC AUC, on the same test images. p by exchanging the two "
     "methods' answers (for ROC AUC their ranks) of whole patients or lesions (9,999 permutations), then corrected by "
-    "Holm's method over the rows of this table, each figure by itself; in brackets every difference that the "
-    "uncorrected test does not refuse at 5 % (of ROC AUC with few groups of a class too narrow where methods differ "
-    "indeed). `comes from`, of differences with a corrected p of at most .05: the "
+    "Holm's method over the rows of this table, each figure by itself; in brackets 95 % intervals, which leave 0 out "
+    "where the uncorrected p is at most .05. `comes from`, of differences with a corrected p of at most .05: the "
     "threshold where less than half of the difference in accuracy is left with validation's line, the ranking where "
     "more is left and ROC AUC differs the same way. All of it is said of these trained classifiers, over the seeds "
     "named: what other seeds would have trained is not in it."
