@@ -31,9 +31,17 @@ def test_each_class_and_their_mean_has_a_line_in_every_cell():
         (*OTHER, "mean over the classes"),
     ]
     # (0.5 + 0.6) / 2 and |0.6 - 0.5| / sqrt(2); the deviation of two values has n - 1 = 1 below it.
-    assert table.loc[(*CELL, "Gland")].tolist() == ["0.550 ± 0.071", "0.900 ± 0.141", "0.683 ± 0.024"]
+    assert table.loc[(*CELL, "Gland")].tolist() == ["", "0.550 ± 0.071", "0.900 ± 0.141", "0.683 ± 0.024"]
     assert table.loc[(*CELL, "mean over the classes"), "precision"] == "0.275 ± 0.035"
-    assert table.loc[(*OTHER, "Gland")].tolist() == ["1.000", "1.000", "1.000"]
+    assert table.loc[(*OTHER, "Gland")].tolist() == ["", "1.000", "1.000", "1.000"]
+
+
+def test_groups_are_those_that_hold_the_class_of_each_seed():
+    scores = scores_of(CELL).assign(groups=np.nan)
+    of_class, of_all = (scores["metric"] == metric for metric in ("recall_Gland", "macro_recall"))
+    scores.loc[of_class, "groups"] = scores.loc[of_class, "seed"].map({0: 1200.0, 1: 900.0})
+    scores.loc[of_all, "groups"] = 3000.0
+    assert class_reports_table(scores, part="test")["groups"].tolist() == ["900 or 1,200", "3,000"]
 
 
 def test_only_the_part_that_is_asked_for_is_shown():
@@ -43,7 +51,7 @@ def test_only_the_part_that_is_asked_for_is_shown():
 
 def test_a_figure_that_one_seed_leaves_undefined_is_not_a_mean_over_the_others():
     table = class_reports_table(scores_of(CELL, seeds=((np.nan, 0.0, 0.0), (1.0, 1.0, 1.0))), part="test")
-    assert table.loc[(*CELL, "Gland")].tolist() == ["not defined", "0.500 ± 0.707", "0.500 ± 0.707"]
+    assert table.loc[(*CELL, "Gland")].tolist() == ["", "not defined", "0.500 ± 0.707", "0.500 ± 0.707"]
 
 
 def test_it_says_what_the_report_of_the_predictions_says():
@@ -58,6 +66,7 @@ def test_it_says_what_the_report_of_the_predictions_says():
         for metric in ("precision", "recall", "f1")
     }
     table = class_reports_table(tidy(CELL, "test", **figures), part="test").droplevel(["method", "backbone"])
+    table = table.drop(columns="groups")
     assert table.loc["Gland"].tolist() == ["0.667", "0.667", "0.667"]
     assert table.loc["Tumor"].tolist() == ["0.500", "1.000", "0.667"]
     assert table.loc["Nongland"].tolist() == ["not defined", "0.000", "0.000"]

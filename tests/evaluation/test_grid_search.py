@@ -26,7 +26,7 @@ def out_of_fold():
 
 def test_accuracy_of_each_fold_by_hand():
     table = fold_results(out_of_fold(), SETTINGS)
-    assert list(table.columns) == ["epochs", "fold", "n", "accuracy", "accuracy_low", "accuracy_high"]
+    assert list(table.columns) == ["epochs", "fold", "n", "accuracy", "accuracy_low", "accuracy_high", "groups"]
     assert table["epochs"].tolist() == [3, 3, 5, 5]
     assert table["fold"].tolist() == [0, 1, 0, 1]
     assert table["n"].tolist() == [4, 3, 4, 3]
@@ -44,11 +44,12 @@ def test_the_interval_is_that_of_all_images_drawn_by_group(setting, wrong):
         sample_ids=list("abcdefg"),
     )
     whole = intervals(Predictions(samples, np.eye(2, dtype=np.float32)[predicted]), metrics=("accuracy",))
-    expected = tuple(whole.loc["accuracy", ["low", "high"]])
+    expected = tuple(whole.loc["accuracy", ["low", "high", "groups"]])
     table = fold_results(out_of_fold(), SETTINGS)
     of_setting = table[table["epochs"] == SETTINGS[setting]["epochs"]]
-    for low, high in of_setting[["accuracy_low", "accuracy_high"]].itertuples(index=False):
-        assert (low, high) == expected
+    for found in of_setting[["accuracy_low", "accuracy_high", "groups"]].itertuples(index=False):
+        assert tuple(found) == expected
+    assert expected[2] == 4  # P1, P2 and two images of unknown group
     ungrouped = fold_results(out_of_fold().assign(group=""), SETTINGS)
     assert not ungrouped["accuracy_low"].equals(table["accuracy_low"])
 
@@ -122,7 +123,7 @@ WORST = -np.log(1e-7)
 )
 def test_every_metric_by_hand_and_no_answer_is_a_sure_wrong_one(metric, expected, tmp_path):
     table = fold_results(with_probabilities(), SETTINGS, metric)
-    assert list(table.columns) == ["epochs", "fold", "n", metric, f"{metric}_low", f"{metric}_high"]
+    assert list(table.columns) == ["epochs", "fold", "n", metric, f"{metric}_low", f"{metric}_high", "groups"]
     assert table[metric].tolist() == pytest.approx(expected, rel=1e-6)
     assert ranking_table(table, ["epochs"], metric)["epochs"].tolist() == [3, 5]
     with_probabilities().to_csv(tmp_path / "out_of_fold.csv", index=False)

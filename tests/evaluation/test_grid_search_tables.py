@@ -77,8 +77,8 @@ def test_small_steps_do_not_add_up_to_one_rank():
 
 
 def test_intervals_are_the_settings_own():
-    rows = results({(0.1, 3): [0.5, 0.7]}, accuracy_low=0.55, accuracy_high=0.65)
-    assert ranking_table(rows, FIELDS)[["low", "high"]].to_numpy().tolist() == [[0.55, 0.65]]
+    rows = results({(0.1, 3): [0.5, 0.7]}, accuracy_low=0.55, accuracy_high=0.65, groups=30)
+    assert ranking_table(rows, FIELDS)[["low", "high", "groups"]].to_numpy().tolist() == [[0.55, 0.65, 30]]
     rows.loc[0, "accuracy_low"] = 0.4
     with pytest.raises(InputError, match="accuracy_low differs within a setting"):
         ranking_table(rows, FIELDS)

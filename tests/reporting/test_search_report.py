@@ -58,6 +58,7 @@ def test_the_section_has_the_documents_figures_beside_ours(folder):
     assert lines[2][3].startswith("1.000 ± 0.000")
     assert lines[-1][3] == "not run"
     assert "over 2 folds" in page
+    assert "over their 4 groups" in page
     assert "took 1,234 s" in page
 
 

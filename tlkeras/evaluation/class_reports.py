@@ -18,8 +18,8 @@ def class_reports_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame:
         part: the part whose scores are shown.
 
     Returns:
-        str, index (method, backbone, class), columns precision, recall, F1. A figure that the samples leave undefined
-        says so.
+        str, index (method, backbone, class), columns groups (those that hold the class), precision, recall, F1. A
+        figure that the samples leave undefined says so.
     """
     check_scores(scores)
     rows, index = [], []
@@ -27,10 +27,14 @@ def class_reports_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame:
         names = [metric.removeprefix("recall_") for metric in figures if metric.startswith("recall_")]
         for name in [*names, "macro"]:
             metrics = [f"macro_{figure}" if name == "macro" else f"{figure}_{name}" for figure in FIGURES]
-            rows.append([measured(figures, metric, factor=1, form=".3f") for metric in metrics])
+            groups = sorted(set(figures[metrics[1]]["groups"].dropna()))
+            rows.append(
+                [" or ".join(f"{n:,.0f}" for n in groups)]
+                + [measured(figures, metric, factor=1, form=".3f") for metric in metrics]
+            )
             index.append((*cell, "mean over the classes" if name == "macro" else name))
     return pd.DataFrame(
         rows,
         index=pd.MultiIndex.from_tuples(index, names=["method", "backbone", "class"]),
-        columns=list(FIGURES.values()),
+        columns=["groups", *FIGURES.values()],
     )

@@ -38,7 +38,7 @@ def fold_results(
     Returns:
         One row per setting and fold: a column per name, fold, n (images), the metric, NaN where the fold leaves it
         undefined, and <metric>_low and <metric>_high of the setting, a 95 % interval over the groups of all
-        images; see `statistics.intervals`.
+        images, as many as groups says; see `statistics.intervals`.
 
     Raises:
         InputError: a setting has no column, or not those that the metric needs.
@@ -50,9 +50,10 @@ def fold_results(
         predictions = _predictions(out_of_fold, number, metric)
         samples = predictions.samples
         found = weighted_scores(samples.labels, predictions.probs, samples.class_names, in_fold, metrics=metric)[metric]
-        _, low, high, _ = intervals(predictions, metrics=(metric,)).loc[metric]
+        _, low, high, groups = intervals(predictions, metrics=(metric,)).loc[metric]
+        of_setting = {f"{metric}_low": low, f"{metric}_high": high, "groups": groups}
         rows += [
-            {**setting, "fold": fold, "n": n, metric: value, f"{metric}_low": low, f"{metric}_high": high}
+            {**setting, "fold": fold, "n": n, metric: value} | of_setting
             for fold, n, value in zip(folds, in_fold.sum(axis=1), found, strict=True)
         ]
     return pd.DataFrame(rows)

@@ -10,7 +10,7 @@ import pandas as pd
 from tlkeras.evaluation.tables import METRICS, NOT_DEFINED, NOT_RUN, format_figures
 from tlkeras.schema import InputError
 
-FIGURES = ("mean", "sd", "low", "high", "folds", "rank", "best")
+FIGURES = ("mean", "sd", "low", "high", "groups", "folds", "rank", "best")
 # What costs less comes first among equals.
 FIRST_AMONG_EQUALS = ("epochs", "learning_rate")  # or "phase_2.epochs"
 SAME_MEAN = 1e-9
@@ -26,14 +26,14 @@ def ranking_table(results: pd.DataFrame, fields: Sequence[str], metric: str = "a
 
     Args:
         results: one row per setting and fold: the `fields`, fold, the metric (a loss, or a score in 0..1) and, the same
-            in every row of a setting, <metric>_low and <metric>_high where an interval was made; n (images), where it
-            is known (without it means of accuracy are equal to 1e-9 too). Other columns are left alone.
+            in every row of a setting, <metric>_low, <metric>_high and groups where an interval was made; n (images),
+            where it is known (without it means of accuracy are equal to 1e-9 too). Other columns are left alone.
         fields: the columns that were varied; a name may have its part before a dot, "phase_2.learning_rate".
         metric: what is ranked by, the column's name.
 
     Returns:
-        The fields; mean and sd (over folds, n - 1; NaN with one fold), low, high, float64; folds and rank, int64; best,
-        bool, true in the first row alone, and nowhere where its mean is undefined. Index 0..settings-1.
+        The fields; mean and sd (over folds, n - 1; NaN with one fold), low, high, groups, float64; folds and rank,
+        int64; best, bool, true in the first row alone, and nowhere where its mean is undefined. Index 0..settings-1.
 
     Raises:
         InputError: a column is missing, a fold is there twice or not for every setting, a score is outside 0..1, or an
@@ -49,6 +49,7 @@ def ranking_table(results: pd.DataFrame, fields: Sequence[str], metric: str = "a
             "sd": values.agg(lambda found: found.astype(float).std(skipna=False)),
             "low": grouped[low].first() if low in results else np.nan,
             "high": grouped[high].first() if high in results else np.nan,
+            "groups": grouped["groups"].first() if "groups" in results else np.nan,
             "folds": grouped["fold"].nunique(),
         }
     ).reset_index()
@@ -61,7 +62,9 @@ def ranking_table(results: pd.DataFrame, fields: Sequence[str], metric: str = "a
     first = [field for name in FIRST_AMONG_EQUALS for field in fields if field.split(".")[-1] == name]
     table = table.sort_values(["rank", *first, "given"], kind="stable", ignore_index=True, key=_comparable)
     table["best"] = (table.index == 0) & table["mean"].notna()
-    return table.astype({"low": np.float64, "high": np.float64, "folds": np.int64})[[*fields, *FIGURES]]
+    return table.astype({"low": np.float64, "high": np.float64, "groups": np.float64, "folds": np.int64})[
+        [*fields, *FIGURES]
+    ]
 
 
 def format_ranking_table(

@@ -76,9 +76,10 @@ def ranking_blocks(
             Table(format_ranking_table(ranking, printed, metric)),
             Text(
                 f"{words[0].upper()}{words[1:]} on held-out folds, mean and standard deviation over {folds} folds of "
-                "the training images, and a 95 % interval over the patients or lesions of these images. The best "
-                "setting is fitted again on all of them. Settings whose means are equal share a rank; the fewest "
-                f"epochs, then the lower rate, go first. The grid took {found['seconds']:,.0f} s{kept}."
+                f"the training images, and a 95 % interval over their {ranking['groups'].iloc[0]:,.0f} groups "
+                "(patients or lesions). The best setting is fitted again on all of them. Settings whose means are "
+                "equal share a rank; the fewest epochs, then the lower rate, go first. The grid took "
+                f"{found['seconds']:,.0f} s{kept}."
             ),
         ]
     return blocks
