@@ -40,12 +40,64 @@ EXPERIMENT = tl.Experiment(
 
 
 def test_a_protocol_runs_on_the_experiments_data_set_or_the_one_that_stands_in():
-    assert {name: EXPERIMENT.dataset_of(name) for name in EXPERIMENT.protocols} == {
+    assert {name: EXPERIMENT.dataset_of(name).name for name in EXPERIMENT.protocols} == {
         "paper": "ham10000",
         "stand_in": "chest_xray",
         "first": "chest_xray",
         "whole": "chest_xray",
     }
+
+
+def own(**fields):
+    """An experiment of one's own images, with no more than it needs."""
+    return tl.Experiment(**({"name": "mine", "protocols": {"plain": PROTOCOL}, "data": SAMPLES} | fields))
+
+
+SAMPLES = tl.Samples(images=("a.png", "b.png"), labels=np.array([0, 1]), class_names=("no", "yes"))
+
+
+def test_images_of_ones_own_are_samples_or_a_function_of_the_folder_that_data_names(tmp_path):
+    asked = []
+
+    def read(folder):
+        asked.append(folder)
+        return SAMPLES
+
+    assert own().load("plain", tmp_path) is SAMPLES
+    assert own(data=read).load("plain", str(tmp_path)) is SAMPLES
+    assert asked == [tmp_path]
+    selected = {"plain": dataclasses.replace(PROTOCOL, select=FirstImages(1))}
+    assert len(own(protocols=selected).load("plain", tmp_path)) == 1
+    assert own().dataset_of("plain") is None
+    assert own().reported_for("plain") == {}
+    assert own().default_backbones == own().smoke_backbones == ("vgg16",)
+
+
+def test_where_the_images_come_from_is_said_by_the_table_of_data_sets_or_by_the_user():
+    row = tl.DATASETS["ham10000"]
+    assert EXPERIMENT.credit("paper") == f"{row.title}, {row.licence}. {row.citation}"
+    assert own(about_data="Slides of ward 7, not to be passed on.").credit("plain").startswith("Slides of ward 7")
+    assert "does not say where they come from" in own().credit("plain")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"data": None}, "neither data nor dataset"),
+        ({"dataset": "ham10000"}, "both data and dataset"),
+        ({"data": "images"}, "data: received 'images'; accepted are Samples, or a function"),
+        ({"protocols": {}}, "protocols: received none"),
+        ({"protocols": {"plain": dataclasses.replace(PROTOCOL, dataset="ham10000")}}, "plain names a data set"),
+    ],
+)
+def test_an_experiment_without_images_or_protocols_is_refused(fields, said):
+    with pytest.raises(tl.InputError, match=said):
+        own(**fields)
+
+
+def test_a_function_that_returns_something_else_is_refused(tmp_path):
+    with pytest.raises(tl.InputError, match="the function returned list; accepted are Samples"):
+        own(data=lambda folder: ["a.png"]).load("plain", tmp_path)
 
 
 def test_the_positive_class_is_the_stand_ins_where_it_names_one():

@@ -46,10 +46,12 @@ def test_a_correct_image_is_taken_where_there_is_one_else_the_most_probable():
 
 def test_what_cannot_be_explained_is_said(finished, toy_chest_xray, tmp_path):
     with pytest.raises(tl.InputError, match="nothing to explain"):
-        explain_cells(finished, [], dataset="chest_xray", data=toy_chest_xray, smoke=True)
+        explain_cells(
+            finished, [], samples=tl.load_dataset("chest_xray", toy_chest_xray, check_counts=False), credit=""
+        )
     (key,) = finished.finished()
     from conftest import write_chest_xray
 
-    other = write_chest_xray(tmp_path, patients=(8, 3, 1))
+    other = tl.load_dataset("chest_xray", write_chest_xray(tmp_path, patients=(8, 3, 1)), check_counts=False)
     with pytest.raises(tl.InputError, match="is not in the data set given with --data"):
-        explain_cells(finished, [key], dataset="chest_xray", data=other, smoke=True, n_samples=10, n_repeats=1)
+        explain_cells(finished, [key], samples=other, credit="", n_samples=10, n_repeats=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from tlkeras.models.precision import PRECISIONS
 from tlkeras.quiet import start_keras
 from tlkeras.running import RunOptions, run_experiment
 from tlkeras.runs import CellKey, RunFolder, publish
-from tlkeras.schema import InputError, check_image_size
+from tlkeras.schema import InputError, Samples, check_image_size
 from tlkeras.sizes import parse_size
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name
@@ -41,19 +42,15 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
     """The options of an experiment script."""
     experiment, protocols = experiments[0], list(experiments[0].protocols)
     declared = [protocol for each in experiments for protocol in each.protocols.values()]
-    script = experiment.script or experiment.name
     parser = argparse.ArgumentParser(
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=textwrap.dedent(f"""\
-            {experiment.paper.title}
-            {experiment.paper.authors}, {experiment.paper.venue}
-            The docstring of experiments/{script}.py says what is replicated and what differs."""),
+        formatter_class=argparse.RawDescriptionHelpFormatter, description=_description(experiment)
     )
-    data = os.environ.get("TLKERAS_DATA", "data")
+    data = Path(os.environ.get("TLKERAS_DATA", "data"))
     add = parser.add_argument
-    add(
-        "--data", type=Path, default=Path(data), help="folder that holds the data sets (TLKERAS_DATA; now: %(default)s)"
-    )
+    if all(isinstance(each.data, Samples) for each in experiments):
+        parser.set_defaults(data=data)
+    else:
+        add("--data", type=Path, default=data, help="folder that holds the data (TLKERAS_DATA; now: %(default)s)")
     add(
         "--weights",
         default=None,
@@ -137,6 +134,16 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
         "--publish", type=Path, metavar="DIR", help="then copy the run folder there without models, fit to be committed"
     )
     return parser
+
+
+def _description(experiment: Experiment) -> str:
+    if experiment.paper is None:
+        return "\n".join(textwrap.wrap(experiment.question or experiment.name, width=100))
+    return textwrap.dedent(f"""\
+        {experiment.paper.title}
+        {experiment.paper.authors}, {experiment.paper.venue}
+        The docstring of experiments/{experiment.script or experiment.name}.py says what is replicated, what differs.\
+        """)
 
 
 def _run_all(experiments: Sequence[Experiment], given: argparse.Namespace) -> None:
@@ -234,6 +241,7 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
             earlier=getattr(given, "earlier", None),
             store=False if given.no_store else given.store or True,
             memory_budget=given.memory_budget,
+            script=_script(),
         )
         start_keras()
         with _spread(given):
@@ -252,6 +260,12 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
         compare_protocols(experiment, given.publish)
+
+
+def _script() -> str:
+    """The file that was run, from the working directory where it lies below it."""
+    script = Path(sys.argv[0]).resolve()
+    return script.relative_to(Path.cwd()).as_posix() if script.is_relative_to(Path.cwd()) else script.name
 
 
 def _spread(given: argparse.Namespace) -> contextlib.AbstractContextManager:
@@ -293,7 +307,8 @@ def _look_into(
     """What --explain and --activations ask for, of the chosen networks; classifiers of scikit-learn are not kept."""
     from tlkeras.explanations import compare_activations, explain_cells
 
-    source = {"dataset": experiment.dataset_of(given.protocol), "data": given.data, "smoke": given.smoke}
+    samples = experiment.load(given.protocol, given.data, check_counts=not given.smoke)
+    source = {"samples": samples, "credit": experiment.credit(given.protocol)}
     if given.explain:
         kept = [key for key in folder.finished() if (folder.cell(key) / "model.keras").is_file()]
         networks = [key for key in kept if key.backbone in backbones and key.seed in given.seeds]

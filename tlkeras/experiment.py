@@ -1,4 +1,5 @@
-"""An experiment: what a document did, declared once. `tlkeras.running` runs it, `tlkeras.reporting` reports it."""
+"""An experiment, of a document or of one's own, declared once. `tlkeras.running` runs it, `tlkeras.reporting` reports
+it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.data.datasets import load_dataset
+from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.schema import InputError, Samples
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Recipe = Tuner | Extractor | PixelBaseline | Search
 
+OWN_DATA = "Images of one's own; the experiment does not say where they come from."
 PIXELS = "pixels"  # stands in a cell's key where a network's name stands: a method that looks at pixels, and has none
 
 
@@ -90,21 +92,23 @@ class Protocol:
         return on_pixels + [pair for pair in pairs if pair in self.cells]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A replication, declared.
+    """An experiment, declared: of images of one's own, or what a document did.
 
     Attributes:
         name: as in `experiments/<name>.py` and `assets/<name>/`.
-        paper: the document.
-        dataset: a name of `tl.DATASETS`.
-        question: what the document asks and claims, for the head of a report.
         protocols: {name: Protocol}; the first is the default.
+        data: the images: Samples, or a function that is called with the folder that --data names and returns them.
+        about_data: where they come from, under which terms, for pages and cards.
+        dataset: a name of `tl.DATASETS`, in place of data.
+        question: what is asked, for the head of a report; of a document, what it asks and claims.
+        paper: the document; None where there is none.
         reported: {((method, backbone), part, metric): value} as printed in the document, accuracy in per cent; "train"
             and "model" are parts too, see `evaluation.training_tables.results_table`. F1 is in 0..1: "micro_f1",
             "macro_f1" and "f1_<class>".
-        default_backbones: what runs when none is named.
-        smoke_backbones: what a smoke run takes when none is named: small ones.
+        default_backbones: what runs when none is named; empty takes all.
+        smoke_backbones: what a smoke run takes when none is named: small ones; empty takes `default_backbones`.
         positive_class: the class that sensitivity and precision speak of, or None.
         stated: settings the document gives.
         assumed: settings it does not give, and what was taken.
@@ -128,13 +132,15 @@ class Experiment:
     """
 
     name: str
-    paper: Paper
-    dataset: str
     protocols: dict[str, Protocol]
-    reported: dict[tuple[tuple[str, str], str, str], float]
-    default_backbones: tuple[str, ...]
-    smoke_backbones: tuple[str, ...]
+    data: Samples | Callable[[Path], Samples] | None = None
+    about_data: str = ""
+    dataset: str | None = None
     question: str = ""
+    paper: Paper | None = None
+    reported: dict[tuple[tuple[str, str], str, str], float] = field(default_factory=dict)
+    default_backbones: tuple[str, ...] = ()
+    smoke_backbones: tuple[str, ...] = ()
     positive_class: str | None = None
     stated: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
@@ -153,6 +159,10 @@ class Experiment:
     explore: Callable[[Samples, Path], object] | None = None
 
     def __post_init__(self):
+        self._check_data()
+        backbones = dict.fromkeys(backbone for protocol in self.protocols.values() for backbone in protocol.backbones)
+        object.__setattr__(self, "default_backbones", tuple(self.default_backbones or backbones))
+        object.__setattr__(self, "smoke_backbones", tuple(self.smoke_backbones or self.default_backbones))
         if self.f1_columns and len(self.default_backbones) != 1:
             raise InputError(
                 f"Experiment.f1_columns: a column stands beside one network of the document's; received "
@@ -174,9 +184,35 @@ class Experiment:
                 f"Experiment.compared: received {list(self.compared)}; accepted are two of {', '.join(methods)}."
             )
 
-    def dataset_of(self, protocol: str) -> str:
-        """The name of the data set that a protocol runs on."""
-        return self.protocols[protocol].dataset or self.dataset
+    def _check_data(self) -> None:
+        if (self.data is None) == (self.dataset is None):
+            raise InputError(
+                f"Experiment: received {'neither data nor dataset' if self.data is None else 'both data and dataset'}; "
+                "accepted is one of the two: images of your own, or the name of a data set of tl.DATASETS."
+            )
+        if not (self.data is None or isinstance(self.data, Samples) or callable(self.data)):
+            raise InputError(
+                f"Experiment.data: received {self.data!r}; accepted are Samples, or a function that is called with the "
+                "folder that --data names and returns Samples."
+            )
+        if not self.protocols:
+            raise InputError("Experiment.protocols: received none; accepted is at least one, {name: tl.Protocol(...)}.")
+        standing_in = [name for name, protocol in self.protocols.items() if protocol.dataset is not None]
+        if self.data is not None and standing_in:
+            raise InputError(
+                f"Experiment.data: protocol {standing_in[0]} names a data set that stands in for these images; that "
+                "needs an experiment whose dataset has a name."
+            )
+
+    def dataset_of(self, protocol: str) -> DatasetRow | None:
+        """The data set that a protocol runs on; None where the images are one's own."""
+        name = self.protocols[protocol].dataset or self.dataset
+        return None if name is None else DATASETS[name]
+
+    def credit(self, protocol: str) -> str:
+        """Which images a protocol runs on, their terms and whom to cite, for a page."""
+        row = self.dataset_of(protocol)
+        return (self.about_data or OWN_DATA) if row is None else f"{row.title}, {row.licence}. {row.citation}"
 
     def positive_class_of(self, protocol: str) -> str | None:
         """The class that sensitivity and precision speak of under a protocol, or None."""
@@ -190,18 +226,28 @@ class Experiment:
         return {key: value for key, value in self.reported.items() if key[0] in declared.cells}
 
     def load(self, protocol: str, data: str | os.PathLike, *, check_counts: bool = True) -> Samples:
-        """The samples that a protocol runs on, read from the folder that holds the data sets.
+        """The samples that a protocol runs on, read from the folder that --data names.
 
         Raises:
-            InputError: the data set is not there or not complete, or of its two classes none is the positive one.
+            InputError: the data set is not there or not complete, data returns something else than samples, or of two
+                classes none is the positive one.
         """
-        samples = load_dataset(self.dataset_of(protocol), data, check_counts=check_counts)
+        row = self.dataset_of(protocol)
+        if row is not None:
+            samples = load_dataset(row.name, data, check_counts=check_counts)
+        else:
+            samples = self.data if isinstance(self.data, Samples) else self.data(Path(data))
+        if not isinstance(samples, Samples):
+            raise InputError(
+                f"Experiment.data: the function returned {type(samples).__name__}; accepted are Samples, such as "
+                "tl.from_folders makes."
+            )
         select = self.protocols[protocol].select
         samples = samples if select is None else select(samples)
         positive, names = self.positive_class_of(protocol), samples.class_names
         if positive is not None and len(names) == 2 and positive not in names:
             raise InputError(
-                f"{samples.root or self.dataset_of(protocol)}: its classes are {' and '.join(names)}, and the tables "
+                f"{samples.root or self.name}: its classes are {' and '.join(names)}, and the tables "
                 f"of {self.name} speak of the class {positive}. Rename the folder of the class that is looked for."
             )
         return samples

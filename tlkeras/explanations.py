@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from tlkeras.data.datasets import DATASETS, load_dataset
 from tlkeras.data.images import read_pixels
 from tlkeras.evaluation.explanation_plots import draw_activations, draw_evidence
 from tlkeras.evaluation.plots import new_grid, save_figure
@@ -18,7 +17,7 @@ from tlkeras.explain.heatmap import grad_cam
 from tlkeras.explain.lime import explain, perturbed_copies
 from tlkeras.files import write_csv
 from tlkeras.runs import CellKey, RunFolder, write_explanation
-from tlkeras.schema import NOT_TESTS, InputError, Predictions
+from tlkeras.schema import NOT_TESTS, InputError, Predictions, Samples
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.saved_classifier import load
 
@@ -30,15 +29,15 @@ if TYPE_CHECKING:
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 N_COPIES = 3  # perturbed copies shown
+CREDIT_WIDTH = 120  # characters of a line below a figure
 
 
 def explain_cells(
     folder: RunFolder,
     keys: Sequence[CellKey],
     *,
-    dataset: str,
-    data: str | os.PathLike,
-    smoke: bool = False,
+    samples: Samples,
+    credit: str,
     n_samples: int = 1000,
     n_repeats: int = 5,
 ) -> None:
@@ -50,9 +49,8 @@ def explain_cells(
     Args:
         folder: a protocol's run folder.
         keys: the finished cells to explain.
-        dataset: the name of the data set they were run on.
-        data: the folder that holds it.
-        smoke: whether the cells come from a smoke run.
+        samples: those they were run on, with the images.
+        credit: where the images come from, for the figure.
         n_samples: perturbed copies per explanation.
         n_repeats: seeds the stability is told from.
 
@@ -61,7 +59,6 @@ def explain_cells(
     """
     if not keys:
         raise InputError(f"{folder.root} holds no finished cell of those named, so there is nothing to explain.")
-    row, samples = DATASETS[dataset], load_dataset(dataset, data, check_counts=not smoke)
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     for key in keys:
         print(f"explaining {key}", flush=True)
@@ -73,7 +70,7 @@ def explain_cells(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
             )
             write_csv(table, folder.cell(key) / f"explained_{part}.csv")
-            figure.supxlabel(f"Images: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
+            figure.supxlabel(textwrap.fill(f"Images: {credit}", CREDIT_WIDTH), fontsize=7)
             save_figure(figure, folder.cell(key) / f"explanations_{part}.png")
 
 
@@ -82,9 +79,8 @@ def compare_activations(
     cells: Mapping[CellKey, str],
     *,
     layer: str | None,
-    dataset: str,
-    data: str | os.PathLike,
-    smoke: bool = False,
+    samples: Samples,
+    credit: str,
 ) -> Path:
     """Draws what one layer makes of one test image in several networks, side by side.
 
@@ -92,9 +88,8 @@ def compare_activations(
         folder: a protocol's run folder.
         cells: {finished cell: label}, of one backbone and one seed, which draws the image among the test images.
         layer: the name of a layer; None takes the first convolution.
-        dataset: the name of the data set they were run on.
-        data: the folder that holds it.
-        smoke: whether the cells come from a smoke run.
+        samples: those they were run on, with the images.
+        credit: where the images come from, for the figure.
 
     Returns:
         The figure, activations_<backbone>_seed<k>_<layer>.png in `folder`.
@@ -102,23 +97,22 @@ def compare_activations(
     Raises:
         InputError: a layer that is not there, or a cell's images are not in the data set.
     """
-    row, samples = DATASETS[dataset], load_dataset(dataset, data, check_counts=not smoke)
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     first = next(iter(cells))
     parts = folder.read_predictions(first)
     test = next(of_part for part, of_part in parts.items() if part not in NOT_TESTS).samples
     number = int(generator(first.seed, "activations").integers(len(test)))
-    path = _image_path(folder, first, test.sample_ids[number], image_of)
+    image = _image_of(folder, first, test.sample_ids[number], image_of)
     figure, axes = new_grid(1, 1 + len(cells), side=3.6)
     for ax, (key, label) in zip(axes[0, 1:], cells.items(), strict=True):
         classifier = load(folder.cell(key))
-        seen = activations(classifier, read_pixels(path, classifier.image_size), layer=layer)
+        seen = activations(classifier, read_pixels(image, classifier.image_size), layer=layer)
         draw_activations(seen, ax)
         ax.set_title(f"{label}\n{ax.get_title()}", fontsize=10)
     axes[0, 0].imshow(seen.image)
     axes[0, 0].set_axis_off()
     axes[0, 0].set_title(f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}", fontsize=10)
-    figure.supxlabel(f"Image: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
+    figure.supxlabel(textwrap.fill(f"Image: {credit}", CREDIT_WIDTH), fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
     return save_figure(figure, folder.root / name)
 
@@ -139,7 +133,7 @@ def _explain_part(
     rows = []
     for axes_row, (label, row) in zip(axes, chosen.items(), strict=True):
         sample_id = predictions.samples.sample_ids[row]
-        image = read_pixels(_image_path(folder, key, sample_id, image_of), classifier.image_size)
+        image = read_pixels(_image_of(folder, key, sample_id, image_of), classifier.image_size)
         seed = derive_seed(key.seed, "explain", label)
         explanation = explain(classifier, image, label=label, seed=seed, **options)
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)
@@ -153,7 +147,9 @@ def _explain_part(
     return figure, pd.DataFrame(rows, columns=columns)
 
 
-def _image_path(folder: RunFolder, key: CellKey, sample_id: str, image_of: dict[str, str]) -> str:
+def _image_of(
+    folder: RunFolder, key: CellKey, sample_id: str, image_of: Mapping[str, str | np.ndarray]
+) -> str | np.ndarray:
     if sample_id not in image_of:
         raise InputError(f"{folder.cell(key)}: its test image {sample_id} is not in the data set given with --data.")
     return image_of[sample_id]

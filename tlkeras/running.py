@@ -12,7 +12,6 @@ import numpy as np
 
 from tlkeras.auditing import audit_splits, audited_seeds
 from tlkeras.carried import carried_weights
-from tlkeras.data.datasets import DATASETS
 from tlkeras.data.digests import listing_digest
 from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
@@ -54,6 +53,7 @@ class RunOptions:
     earlier: Path | None = None  # the run folder of the experiment whose networks are carried on; None: beside `out`
     store: Path | bool = True  # see Tuner.fit
     memory_budget: str | None = None
+    script: str | None = None  # the file that was run, as a page names it
 
 
 @dataclass(frozen=True)
@@ -231,6 +231,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
         "learnt_from": recipe.learns_from,
         "split_notes": list(splits.notes),
         "environment": environment(),
+        "script": options.script,
     }
     folder.write_cell(cell.key, cell.settings, facts)
     (target / CHECKPOINT).unlink(missing_ok=True)
@@ -289,22 +290,28 @@ def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Sampl
 
 
 def _handful(samples: Samples) -> Samples:
+    """A few images of each class in each part, of as many groups as there are, so that they can be split."""
+    import pandas as pd
+
     parts = samples.parts if samples.parts is not None else np.full(len(samples), "")
-    rows = [
-        np.flatnonzero((parts == part) & (samples.labels == label))[:SMOKE_PER_CLASS]
-        for part in np.unique(parts.astype(str))
-        for label in range(len(samples.class_names))
-    ]
+    rows = []
+    for part in np.unique(parts.astype(str)):
+        for label in range(len(samples.class_names)):
+            of_class = np.flatnonzero((parts == part) & (samples.labels == label))
+            if samples.groups is not None:  # the first image of every group before the second of any
+                turn = pd.Series(of_class).groupby(samples.groups[of_class].astype(str)).cumcount()
+                of_class = of_class[np.argsort(turn, kind="stable")]
+            rows.append(of_class[:SMOKE_PER_CLASS])
     return samples.take(np.sort(np.concatenate(rows)))
 
 
 def _config(experiment: Experiment, options: RunOptions) -> dict:
-    protocol, dataset = experiment.protocols[options.protocol], experiment.dataset_of(options.protocol)
-    row = DATASETS[dataset]
+    protocol, row = experiment.protocols[options.protocol], experiment.dataset_of(options.protocol)
+    own = {"name": None, "about": experiment.about_data}
     return {
         "experiment": experiment.name,
-        "paper": describe(experiment.paper),
-        "dataset": {"name": dataset, "licence": row.licence, "citation": row.citation},
+        "paper": None if experiment.paper is None else describe(experiment.paper),
+        "dataset": own if row is None else {"name": row.name, "licence": row.licence, "citation": row.citation},
         "protocol": options.protocol,
         "select": describe(protocol.select),
         "split": describe(protocol.split),

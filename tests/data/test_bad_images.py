@@ -186,7 +186,7 @@ def strange(tmp_path):
 
 @pytest.mark.parametrize("path", [None, 3, ["a.jpg"]])
 def test_what_is_no_path_is_refused(path):
-    with pytest.raises(InputError, match=r"path: received .*; accepted is a path"):
+    with pytest.raises(InputError, match=r"image: received .*; accepted is a path"):
         read_pixels(path, (4, 4))
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from corpus import BAD, COLOURS, FILES, GREY, LOSSY, ORIENTATIONS, H, W, exif, pillow
 from PIL import Image, ImageOps
 
+from tlkeras.data.arrays import from_arrays
 from tlkeras.data.images import (
     MAX_PIXELS,
     check_images,
@@ -73,6 +74,20 @@ def test_orientation_in_xmp_is_applied(tmp_path):
 def test_orientation_after_a_large_colour_profile_is_found(tmp_path):
     (tmp_path / "a.jpg").write_bytes(pillow(COLOURS, "JPEG", icc_profile=b"\x55" * 200_000, exif=exif(3)))
     np.testing.assert_allclose(read_pixels(tmp_path / "a.jpg", (H, W))[5, 5], GREY, atol=LOSSY)
+
+
+def test_an_image_in_memory_is_resized_as_training_sees_it():
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8)
+    seen = decode_all(from_arrays(images, ["a", "b", "a"]), (16, 20), progress=False)
+    for row, image in enumerate(images):
+        pixels = read_pixels(image, (16, 20))
+        assert pixels.dtype == np.float32
+        np.testing.assert_array_equal(pixels, seen[row])
+        np.testing.assert_array_equal(read_pixels(image.astype(float), None), image)
+    with pytest.raises(InputError, match="received fractions"):
+        read_pixels(images[0] / 255, (16, 20))
+    with pytest.raises(InputError, match=r"images: received shape \(1, 40, 30, 4\)"):
+        read_pixels(np.zeros((40, 30, 4), np.uint8), None)
 
 
 @pytest.mark.parametrize("image_size", SIZES)

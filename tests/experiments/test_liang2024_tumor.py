@@ -92,7 +92,7 @@ def test_paper_and_corrected_differ_in_what_respects_groups_alone(script):
 
 def test_the_stand_in_is_named_and_its_grids_are_the_documents(script):
     stand_in = script.EXPERIMENT.protocols["stand_in"]
-    assert script.EXPERIMENT.dataset_of("stand_in") == "chest_xray"
+    assert script.EXPERIMENT.dataset_of("stand_in").name == "chest_xray"
     assert script.EXPERIMENT.positive_class_of("stand_in") == "PNEUMONIA"
     assert script.EXPERIMENT.positive_class_of("paper") == "tumor"
     assert {cell.weights for cell in stand_in.cells.values() if isinstance(cell, tl.Tuner)} == {None}

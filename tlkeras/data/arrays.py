@@ -29,7 +29,7 @@ def from_arrays(
     Raises:
         InputError: where shapes, dtypes or values are none of these.
     """
-    images, groups = _as_pixels(images), as_groups(groups)
+    images, groups = as_pixels(images), as_groups(groups)
     if isinstance(class_names, str):
         raise InputError(f"class_names: received {class_names!r}; accepted are several names, e.g. ('cat', 'dog').")
     class_names = None if class_names is None else [str(name) for name in class_names]
@@ -90,7 +90,7 @@ def _as_integers(values: list[int]) -> np.ndarray:
         raise InputError(f"labels: received values up to {max(values)}; accepted are 0..k-1 for k classes.") from error
 
 
-def _as_pixels(images: np.ndarray) -> np.ndarray:
+def as_pixels(images: np.ndarray) -> np.ndarray:
     """`images` as uint8 (n, H, W, 3), without loss."""
     try:
         images = np.asarray(images)

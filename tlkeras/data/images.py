@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tlkeras.data.arrays import as_pixels
 from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_slowly
 from tlkeras.schema import InputError, Samples, check_image_size
@@ -45,11 +46,12 @@ _RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes
 _SLOW, _PNG, _JPEG = 0, 1, 2  # _JPEG + i decodes at _RATIOS[i]
 
 
-def read_pixels(path: str | os.PathLike, image_size: tuple[int, int] | None) -> np.ndarray:
-    """One image file as pixels, the very ones that training and prediction see.
+def read_pixels(image: str | os.PathLike | np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
+    """One image as pixels, the very ones that training and prediction see.
 
     Args:
-        path: a JPEG, PNG, BMP, GIF (first frame), TIFF (first page) or WebP (first frame) file.
+        image: a JPEG, PNG, BMP, GIF (first frame), TIFF (first page) or WebP (first frame) file; or pixels that are in
+            memory, one image (H, W, 3) of those that `from_arrays` takes.
         image_size: (height, width) to resize to; the aspect ratio is not kept. A JPEG with at least four times these
             sides is decoded at a reduced scale first, never below twice the sides. None keeps the size of the file.
 
@@ -58,9 +60,14 @@ def read_pixels(path: str | os.PathLike, image_size: tuple[int, int] | None) -> 
         EXIF orientation is applied, grey is repeated.
 
     Raises:
-        InputError: names the file and why it cannot be read.
+        InputError: names the file and why it cannot be read, or what the array is and is not.
     """
-    path, image_size = as_path("path", path), None if image_size is None else check_image_size(image_size)
+    image_size = None if image_size is None else check_image_size(image_size)
+    if isinstance(image, np.ndarray):
+        pixels = as_pixels(image[np.newaxis])[0]
+        with tf.device("CPU:0"):
+            return np.asarray(pixels if image_size is None else resize_pixels(pixels, image_size), np.float32)
+    path = as_path("image", image)
     try:
         with tf.device("CPU:0"):  # where tf.data runs the same ops
             pixels, sides = _decode_or_explain(read_bytes(path), image_size)

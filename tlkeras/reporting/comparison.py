@@ -42,7 +42,7 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
             ]
     for name in reported:
         if experiment.protocols[name].dataset is not None:
-            stand_in, own = (DATASETS[each].title for each in (experiment.dataset_of(name), experiment.dataset))
+            stand_in, own = experiment.dataset_of(name).title, DATASETS[experiment.dataset].title
             lines += [f"**{name}: {stand_in} in place of {own}; not to be compared with the others.**", ""]
     lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
     return write_text(out / "protocols.md", "\n".join(lines) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tlkeras.data.datasets import DATASETS
 from tlkeras.evaluation.blocks import Bullets, Text, page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, model_card
 from tlkeras.files import read_json, write_text
@@ -38,7 +37,6 @@ def write_model_cards(
         predicted: their predictions.
         audits: {seed: Audit} of the splits.
     """
-    row = DATASETS[experiment.dataset_of(protocol)]
     for key, cell in cells.items():
         place = folder.cell(key)
         if not ((place / "model.keras").is_file() and (place / "classifier.json").is_file()):
@@ -51,7 +49,7 @@ def write_model_cards(
             read_json(place / "classifier.json"),
             name=f"{experiment.name}, {protocol}, {key}",
             data=[
-                Text(f"{row.title}, {row.licence}. {row.citation}"),
+                Text(experiment.credit(protocol)),
                 Text(f"It learnt from {sum(learnt.values()):,} images: {counts}."),
                 *([Text("The audit of its split:"), Bullets(tuple(findings))] if findings else []),
             ],

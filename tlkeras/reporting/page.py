@@ -133,8 +133,9 @@ def build_page(experiment: Experiment, protocol: str, results: Results, details:
     networks = {key: cell for key, cell in cells.items() if training_of(cell) is not None}
     blocks: list[Block] = [
         Heading(f"{experiment.name}: protocol {protocol}", level=1),
-        Text(f"{experiment.paper.authors}, {experiment.paper.title}"),
     ]
+    if experiment.paper is not None:
+        blocks.append(Text(f"{experiment.paper.authors}, {experiment.paper.title}"))
     blocks += [Text(_PROTOCOLS[protocol])] if protocol in _PROTOCOLS else []
     blocks += [Text(SMOKE)] if settings["smoke"] else []
     blocks += [Heading("The question"), Text(experiment.question)] if experiment.question else []

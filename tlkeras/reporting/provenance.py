@@ -13,6 +13,7 @@ from tlkeras.data.datasets import DATASETS
 from tlkeras.data.pixel_sizes import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.experiment import PIXELS
+from tlkeras.schema import Samples
 from tlkeras.settings import image_size_of, network_of, settings_table, split_in_words
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def data_blocks(
 ) -> list[Block]:
     """The data, their licence, the document's table about them with ours beside it, how large the images are, and the
     audit of the splits."""
-    row = DATASETS[experiment.dataset_of(protocol)]
-    blocks = [Heading("The data"), Text(f"{row.title}, {row.licence}. {row.citation}")]
+    row = experiment.dataset_of(protocol)
+    blocks = [Heading("The data"), Text(experiment.credit(protocol))]
     if experiment.protocols[protocol].dataset is not None:
         own = DATASETS[experiment.dataset].title
         blocks.append(
@@ -43,9 +44,9 @@ def data_blocks(
     measured = {key.seed: audits[key.seed] for key in cells if key.seed in audits and audits[key.seed].pixel_sizes}
     parts = next(iter(measured.values())).pixel_sizes if measured else {}
     sizes = PixelSizes.together(parts.values())
-    if copied := _copy_words(row, sizes):
+    if row is not None and (copied := _copy_words(row, sizes)):
         blocks.append(Text(f"**{copied}**"))
-    if experiment.summary:
+    if row is not None and experiment.summary:
         blocks.append(Table(_summary_table(experiment, row, cells, sizes)))
     blocks.append(Table(_parts_table(cells)))
     if measured:
@@ -146,10 +147,10 @@ def _summary_table(
 def provenance_blocks(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[Block]:
     """How the cells were made, and what differs from the document."""
     declared = experiment.protocols[protocol]
-    recipes = [cell["settings"]["recipe"] for cell in cells.values()]
+    settings = settings_table([cell["settings"]["recipe"] for cell in cells.values()], experiment.common)
     return [
         Heading("Settings"),
-        Table(settings_table(recipes, experiment.common)),
+        Table(settings if experiment.paper is not None else settings[["ours"]]),
         *bullets("What differs from the document", declared.deviations),
         *bullets("Weights", _weights_notes(cells)),
         *bullets("Stated by the document", experiment.stated),
@@ -190,7 +191,8 @@ def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dic
             "--methods": dict.fromkeys(key.method for key in keys),
             "--seeds": dict.fromkeys(str(key.seed) for key in keys),
         }
-        words = [f"python experiments/{experiment.script or experiment.name}.py --data DATA --weights WEIGHTS"]
+        script = cells[keys[0]]["facts"].get("script") or f"experiments/{experiment.script or experiment.name}.py"
+        words = [f"python {script}{' --data DATA' * (not isinstance(experiment.data, Samples))} --weights WEIGHTS"]
         words += [f"--only {experiment.name}"] * (experiment.script is not None) + [f"--protocol {protocol}"]
         words += [" ".join([option, *values]) for option, values in named.items() if values]
         words += options
