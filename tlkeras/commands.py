@@ -1,4 +1,4 @@
-"""The `tlkeras` command: look at runs, compare them, predict, export, and see what this machine has."""
+"""The `tlkeras` command: begin an experiment, look at runs and compare them, predict, export, examine this machine."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.set_defaults(work=work)
         return command
+
+    new = add("new", _new, "write a script that runs an experiment on your own images, ready to run and to change")
+    new.add_argument("name", metavar="NAME", help="of the experiment and its script, NAME.py")
+    new.add_argument(
+        "--folders",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="one folder per class, or parts that hold such folders",
+    )
 
     runs = add("runs", _runs, "list the finished cells of the run folders below a folder, with their test scores")
     runs.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: %(default)s")
@@ -77,6 +87,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     store.add_argument("--clear", action="store_true", help="remove all that no process is writing")
     return parser
+
+
+def _new(given: argparse.Namespace) -> None:
+    from tlkeras.new_script import write_script
+
+    file, samples = write_script(given.name, given.folders)
+    print(f"{len(samples):,} images found: {samples.class_counts()}")
+    print(f"written to {file}; now: python {file} --data {given.folders} --smoke")
 
 
 def _runs(given: argparse.Namespace) -> None:
