@@ -64,6 +64,10 @@ def test_images_of_ones_own_are_samples_or_a_function_of_the_folder_that_data_na
         return SAMPLES
 
     assert own().load("plain", tmp_path) is SAMPLES
+    assert own(data=lambda: SAMPLES).load("plain", tmp_path) is SAMPLES
+    assert own(data=lambda *folders, step=3: SAMPLES).load("plain", tmp_path) is SAMPLES
+    asks = [each.reads_folder for each in (own(), own(data=lambda: SAMPLES), own(data=read), EXPERIMENT)]
+    assert asks == [False, False, True, True]
     assert own(data=read).load("plain", str(tmp_path)) is SAMPLES
     assert asked == [tmp_path]
     selected = {"plain": dataclasses.replace(PROTOCOL, select=FirstImages(1))}

@@ -16,7 +16,7 @@ from tlkeras.models.precision import PRECISIONS
 from tlkeras.quiet import start_keras
 from tlkeras.running import RunOptions, run_experiment
 from tlkeras.runs import CellKey, RunFolder, publish
-from tlkeras.schema import InputError, Samples, check_image_size
+from tlkeras.schema import InputError, check_image_size
 from tlkeras.sizes import parse_size
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name
@@ -47,10 +47,10 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
     )
     data = Path(os.environ.get("TLKERAS_DATA", "data"))
     add = parser.add_argument
-    if all(isinstance(each.data, Samples) for each in experiments):
-        parser.set_defaults(data=data)
-    else:
+    if any(each.reads_folder for each in experiments):
         add("--data", type=Path, default=data, help="folder that holds the data (TLKERAS_DATA; now: %(default)s)")
+    else:
+        parser.set_defaults(data=data)
     add(
         "--weights",
         default=None,

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,8 @@ class Experiment:
     Attributes:
         name: as in `experiments/<name>.py` and `assets/<name>/`.
         protocols: {name: Protocol}; the first is the default.
-        data: the images: Samples, or a function that is called with the folder that --data names and returns them.
+        data: the images: Samples, or a function that returns them; where it asks for an argument, it is called with the
+            folder that --data names.
         about_data: where they come from, under which terms, for pages and cards.
         dataset: a name of `tl.DATASETS`, in place of data.
         question: what is asked, for the head of a report; of a document, what it asks and claims.
@@ -133,7 +135,7 @@ class Experiment:
 
     name: str
     protocols: dict[str, Protocol]
-    data: Samples | Callable[[Path], Samples] | None = None
+    data: Samples | Callable[[], Samples] | Callable[[Path], Samples] | None = None
     about_data: str = ""
     dataset: str | None = None
     question: str = ""
@@ -192,8 +194,8 @@ class Experiment:
             )
         if not (self.data is None or isinstance(self.data, Samples) or callable(self.data)):
             raise InputError(
-                f"Experiment.data: received {self.data!r}; accepted are Samples, or a function that is called with the "
-                "folder that --data names and returns Samples."
+                f"Experiment.data: received {self.data!r}; accepted are Samples, or a function that returns them; "
+                "it may ask for the folder that --data names."
             )
         if not self.protocols:
             raise InputError("Experiment.protocols: received none; accepted is at least one, {name: tl.Protocol(...)}.")
@@ -203,6 +205,11 @@ class Experiment:
                 f"Experiment.data: protocol {standing_in[0]} names a data set that stands in for these images; that "
                 "needs an experiment whose dataset has a name."
             )
+
+    @property
+    def reads_folder(self) -> bool:
+        """Whether the images are read from the folder that --data names."""
+        return self.dataset is not None or (callable(self.data) and bool(_required(self.data)))
 
     def dataset_of(self, protocol: str) -> DatasetRow | None:
         """The data set that a protocol runs on; None where the images are one's own."""
@@ -236,7 +243,8 @@ class Experiment:
         if row is not None:
             samples = load_dataset(row.name, data, check_counts=check_counts)
         else:
-            samples = self.data if isinstance(self.data, Samples) else self.data(Path(data))
+            folder = (Path(data),) if self.reads_folder else ()
+            samples = self.data if isinstance(self.data, Samples) else self.data(*folder)
         if not isinstance(samples, Samples):
             raise InputError(
                 f"Experiment.data: the function returned {type(samples).__name__}; accepted are Samples, such as "
@@ -255,6 +263,13 @@ class Experiment:
     def shows_f1(self, protocol: str) -> bool:
         """Whether this protocol's table is F1 per class: its methods are columns of the document's."""
         return set(self.protocols[protocol].methods) <= set(self.f1_columns)
+
+
+def _required(function: Callable) -> list[str]:
+    """The names of the arguments that a function cannot be called without."""
+    parameters = inspect.signature(function).parameters.values()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in variadic]
 
 
 def choose(name: str, wanted: Sequence[str] | None, known: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from tlkeras.data.datasets import DATASETS
 from tlkeras.data.pixel_sizes import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.experiment import PIXELS
-from tlkeras.schema import Samples
 from tlkeras.settings import image_size_of, network_of, settings_table, split_in_words
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dic
             "--seeds": dict.fromkeys(str(key.seed) for key in keys),
         }
         script = cells[keys[0]]["facts"].get("script") or f"experiments/{experiment.script or experiment.name}.py"
-        words = [f"python {script}{' --data DATA' * (not isinstance(experiment.data, Samples))} --weights WEIGHTS"]
+        words = [f"python {script}{' --data DATA' * experiment.reads_folder} --weights WEIGHTS"]
         words += [f"--only {experiment.name}"] * (experiment.script is not None) + [f"--protocol {protocol}"]
         words += [" ".join([option, *values]) for option, values in named.items() if values]
         words += options
