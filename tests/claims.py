@@ -61,6 +61,7 @@ RULES = {
 GENERATED = {
     "table.md": "tlkeras/reporting/results.py, experiments/quickstart.py",
     "protocols.md": "tlkeras/reporting/comparison.py",
+    "cells_made_again.md": "experiments/cells_made_again.py",
     "coverage.md": "experiments/benchmark_coverage.py",
     "eda.md": "tlkeras/evaluation/eda_page.py",
     "explain.md": "experiments/benchmark_explain.py",
