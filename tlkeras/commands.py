@@ -99,7 +99,7 @@ def _compare(given: argparse.Namespace) -> None:
 
 def _predict(given: argparse.Namespace) -> None:
     from tlkeras.files import write_csv
-    from tlkeras.predicting import format_predictions, predict_files
+    from tlkeras.predicting import format_predictions, format_skipped, predict_files
 
     out = given.out or (Path("explained") if given.explain else None)
     if out is not None and out.exists() and not out.is_dir():
@@ -110,6 +110,8 @@ def _predict(given: argparse.Namespace) -> None:
     print(format_predictions(table))
     if out is not None:
         print(f"written to {write_csv(table, out / 'predictions.csv')}")
+    if skipped := format_skipped(given.images):
+        print(skipped, file=sys.stderr)
 
 
 def _doctor(given: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlkeras.data.class_names import is_empty
+from tlkeras.data.identifiers import in_one_spelling
 from tlkeras.files import sha256_of
 from tlkeras.schema import InputError, MissingInputError, Samples, Splits
 from tlkeras.seeds import derive_seed, generator
@@ -59,37 +61,46 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Predefined:
-    """The parts that came with the data set; every part other than "train" and "val" is a test part of its name.
+    """The parts that came with the data set.
 
     Attributes:
         val: None keeps the set's own validation part, or none where it has none. A share is drawn anew from the
             images of "train" and "val" together.
         respect_groups: refuse parts that share a group (patient, lesion) or byte-identical images, and draw `val` by
             group. False says such crossings in the notes and draws image by image.
+        test: the test parts, a name or several; None takes those whose names begin with "test". "val" makes a test part
+            of the validation images of a set that has no other: it is then called "test", and "val" is drawn or none.
     """
 
     val: float | None = None
     respect_groups: bool = True
+    test: str | tuple[str, ...] | None = None
 
     def __post_init__(self):
         if self.val is not None:
             _check_share("val", self.val)
+        if isinstance(self.test, list | tuple):
+            object.__setattr__(self, "test", tuple(self.test))
+        tests = self._tests
+        if self.test is not None and (not tests or "train" in tests or ("val" in tests and len(tests) > 1)):
+            raise InputError(
+                f"test: received {self.test!r}; accepted are names of parts beside 'train', e.g. 'test' or ('north', "
+                "'south'); or 'val' alone, where a set has no test part."
+            )
+
+    @property
+    def _tests(self) -> tuple[str, ...]:
+        return (self.test,) if isinstance(self.test, str) else self.test or ()
 
     def split(self, samples: Samples, seed: int = 0) -> Splits:
         """Takes the samples' own parts; `seed` only draws `val` where it is a share.
 
         Raises:
-            InputError: without parts, without "train" or a test part, or where a group crosses parts and groups are
-                to be respected.
+            InputError: without parts, without "train" or a test part, a part that is neither train, val nor test, or
+                where a group crosses parts and groups are to be respected.
         """
-        names = set() if samples.parts is None else set(samples.parts)
-        if "train" not in names or not names - {"train", "val"}:
-            raise InputError(
-                f"samples.parts: received {sorted(names) or None}; Predefined needs 'train' and a test part. "
-                "Name the column with from_csv(..., part=...), or draw parts with Holdout."
-            )
+        parts, shares = self._own_parts(samples), {}
         groups, notes = _groups(samples)
-        parts, shares = samples.parts.copy(), {}
         pool = np.flatnonzero(np.isin(parts, ["train", "val"]))
         if self.val is not None:
             parts[pool] = "train"
@@ -105,6 +116,31 @@ class Predefined:
             parts[pool] = _assign(samples.labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
             shares = {part: share * len(pool) / len(samples) for part, share in inner.items()}
         return _splits(samples, parts, groups, notes, shares)
+
+    def _own_parts(self, samples: Samples) -> np.ndarray:
+        """object (n,): "train", "val" or the name of a test part."""
+        names = dict.fromkeys(() if samples.parts is None else samples.parts)
+        tests = self._tests or [name for name in names if str(name).startswith("test")]
+        absent = sorted({"train", *tests} - set(names))
+        if absent or not tests:
+            remedy = "Name the column with from_csv(..., part=...), or draw parts with Holdout."
+            if "train" in names and "val" in names and not tests:
+                remedy = "Predefined(test='val') tests on the validation part; Holdout draws parts anew."
+            raise InputError(
+                f"samples.parts: received {sorted(names) or None}; Predefined needs 'train' and a test part"
+                f"{f' called {absent[0]!r}' if absent and absent != ['train'] else ''}. {remedy}"
+            )
+        unknown = [name for name in names if name not in ("train", "val", *tests)]
+        if unknown:
+            named = f"Name every test part, test={(*tests, *unknown)!r}, or leave" if "val" not in tests else "Leave"
+            raise InputError(
+                f"samples.parts: {', '.join(map(repr, unknown))}: neither 'train', 'val' nor a test part. {named} "
+                f"these images out: samples.take(np.flatnonzero(samples.parts != {unknown[0]!r}))."
+            )
+        parts = samples.parts.copy()
+        if "val" in tests:
+            parts[parts == "val"] = "test"
+        return parts
 
 
 @dataclass(frozen=True)
@@ -227,6 +263,9 @@ def _groups(samples: Samples) -> tuple[np.ndarray, list[str]]:
     """The joined groups, and what to note about them."""
     if samples.labels is None:
         raise InputError("these samples have no labels, and a split is drawn by class. Give the labels.")
+    if samples.groups is not None:
+        known = [str(name) for name in samples.groups if not is_empty(name)]
+        in_one_spelling(known, "samples.groups", "the names", None)
     identical = identical_images(samples)
     notes = [f"{len(identical)} sets of byte-identical images were found"] if identical else []
     return _joined(samples, identical), notes
