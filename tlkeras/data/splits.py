@@ -79,18 +79,16 @@ class Predefined:
     def __post_init__(self):
         if self.val is not None:
             _check_share("val", self.val)
-        if isinstance(self.test, list | tuple):
-            object.__setattr__(self, "test", tuple(self.test))
-        tests = self._tests
-        if self.test is not None and (not tests or "train" in tests or ("val" in tests and len(tests) > 1)):
+        if self.test is None:
+            return
+        tests = (self.test,) if isinstance(self.test, str) else self.test if isinstance(self.test, list | tuple) else ()
+        named = all(isinstance(name, str) and name not in ("", "train") for name in tests)
+        if not tests or not named or ("val" in tests and len(tests) > 1):
             raise InputError(
                 f"test: received {self.test!r}; accepted are names of parts beside 'train', e.g. 'test' or ('north', "
                 "'south'); or 'val' alone, where a set has no test part."
             )
-
-    @property
-    def _tests(self) -> tuple[str, ...]:
-        return (self.test,) if isinstance(self.test, str) else self.test or ()
+        object.__setattr__(self, "test", tuple(tests))  # the dataclass is frozen
 
     def split(self, samples: Samples, seed: int = 0) -> Splits:
         """Takes the samples' own parts; `seed` only draws `val` where it is a share.
@@ -120,7 +118,7 @@ class Predefined:
     def _own_parts(self, samples: Samples) -> np.ndarray:
         """object (n,): "train", "val" or the name of a test part."""
         names = dict.fromkeys(() if samples.parts is None else samples.parts)
-        tests = self._tests or [name for name in names if str(name).startswith("test")]
+        tests = self.test or [name for name in names if str(name).startswith("test")]
         absent = sorted({"train", *tests} - set(names))
         if absent or not tests:
             remedy = "Name the column with from_csv(..., part=...), or draw parts with Holdout."
