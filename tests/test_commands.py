@@ -196,11 +196,12 @@ def test_predict_prints_and_keeps_nothing_where_no_folder_is_named(asked, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predict_names_what_it_skipped_in_a_folder(asked, tmp_path, capsys):
+@pytest.mark.parametrize("words", [["predict", "model"], ["export", "model", "--format", "onnx", "--images"]])
+def test_what_a_command_skips_in_a_folder_is_named(asked, tmp_path, capsys, words):
     (tmp_path / "folder").mkdir()
     for name in ("a.png", "b.dcm"):
         (tmp_path / "folder" / name).touch()
-    main(["predict", "model", "folder"])
+    main([*words, "folder"])
     printed = capsys.readouterr()
     assert "b.dcm" in printed.err
     assert "a.png" not in printed.err

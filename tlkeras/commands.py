@@ -125,8 +125,11 @@ def _doctor(given: argparse.Namespace) -> None:
 
 def _export(given: argparse.Namespace) -> None:
     from tlkeras.export import export_classifier
+    from tlkeras.predicting import format_skipped
 
     print(export_classifier(given.model, given.out, given.format, given.images).describe())
+    if skipped := format_skipped(given.images or ()):
+        print(skipped, file=sys.stderr)
 
 
 def _store(given: argparse.Namespace) -> None:

@@ -64,7 +64,7 @@ def test_groups_that_each_lie_within_one_part_or_class_are_told():
     numbers = {name: str(number) for number, name in enumerate(sorted({path.split("_")[0] for path in PATHS}))}
     found = of_folders(*PATHS, group_of=lambda path: numbers[path.split("_")[0]])
     assert (found.within, found.named_after) == (("class", "part"), {})
-    assert "lies within one class and one of the set's own parts, as it may" in found.findings()[0]
+    assert "lies within one class and one of the set's own parts: right where" in found.findings()[0]
     by_part = of_folders(*PATHS, group_of=lambda path: path[0] + path[-7])
     assert by_part.within == ("part",)
     assert of_folders(*PATHS, group_of=lambda path: path[-7]).findings() == []

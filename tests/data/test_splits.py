@@ -294,6 +294,8 @@ def test_groups_in_two_spellings_are_not_split(split):
         split.split(replace(samples, groups=groups))
     with pytest.raises(InputError, match="'P1' and 'p1 '"):
         KFold(2).folds(replace(samples, groups=groups))
+    with pytest.raises(InputError, match="'P1' and 'p1 '"):
+        joined_groups(replace(samples, groups=groups))
 
 
 @pytest.mark.parametrize("parts", [None, ["train"] * 4, ["val", "test"] * 2])

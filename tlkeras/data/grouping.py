@@ -14,6 +14,11 @@ from tlkeras.data.identifiers import WRITTEN_TWICE, normal_form, spelled_alike, 
 
 NEARLY_EVERY = 0.95  # of the groups hold one image each
 _FEWEST = 10  # groups, of which that says something
+# In words, and where it is as it should be.
+_WITHIN = {
+    "class": ("one class", "a group has one label, as a lesion has"),
+    "part": ("one of the set's own parts", "these were drawn by group"),
+}
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,10 @@ class Grouping:
                 "images lie in two of these counts as two."
             )
         elif self.within:
+            places, reasons = zip(*(_WITHIN[name] for name in self.within), strict=True)
             said.append(
-                f"Every group of several images lies within one {' and one '.join(map(_in_words, self.within))}, as it "
-                "may, but also as where the names of folders have become part of the groups'."
+                f"Every group of several images lies within {' and '.join(places)}: right where "
+                f"{' and '.join(reasons)}; else look at how the groups are named."
             )
         if self.groups >= _FEWEST and self.of_one >= NEARLY_EVERY * self.groups:
             said.append(
@@ -124,7 +130,3 @@ def _named_after(known: pd.DataFrame) -> dict[str, str]:
 
 def _words(name: str) -> list[str]:
     return re.findall(r"[^\W_]+", normal_form(name))
-
-
-def _in_words(what: str) -> str:
-    return {"class": "class", "part": "of the set's own parts"}[what]

@@ -79,8 +79,8 @@ def in_one_spelling(
         return list(names)
     if normalise is None:
         raise InputError(
-            f"{source}: {what} {told_alike(alike)} {why}. Write each name in one way, or pass "
-            f'normalise="{JOIN}", which takes them for one; where they are two, give them names that differ in more.'
+            f"{source}: {what} {told_alike(alike)} {why}. Write each name in one way, or read "
+            f'them with normalise="{JOIN}", which takes them for one; where they are two, let the names differ in more.'
         )
     counts = Counter(names)
     commonest = {name: max(of_one, key=counts.__getitem__) for of_one in alike for name in of_one}

@@ -49,7 +49,7 @@ class Holdout:
             seed: the same seed and samples give the same split.
 
         Raises:
-            InputError: without labels, or where a part would be empty.
+            InputError: without labels, groups in two spellings, or where a part would be empty.
         """
         shares = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
         shares = {part: share for part, share in shares.items() if share > 0}
@@ -94,8 +94,8 @@ class Predefined:
         """Takes the samples' own parts; `seed` only draws `val` where it is a share.
 
         Raises:
-            InputError: without parts, without "train" or a test part, a part that is neither train, val nor test, or
-                where a group crosses parts and groups are to be respected.
+            InputError: without parts, without "train" or a test part, a part that is neither train, val nor test,
+                groups in two spellings, or where a group crosses parts and groups are to be respected.
         """
         parts, shares = self._own_parts(samples), {}
         groups, notes = _groups(samples)
@@ -166,7 +166,7 @@ class KFold:
         """The folds, each with its held-out images as `test`.
 
         Raises:
-            InputError: without labels, or where a part would be empty.
+            InputError: without labels, groups in two spellings, or where a part would be empty.
         """
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
@@ -229,7 +229,11 @@ def joined_groups(samples: Samples) -> np.ndarray:
     Returns:
         object (n,) of str. A joined group has the name of its first member's group; without groups each image is
         one of its own, under its sample id.
+
+    Raises:
+        InputError: groups that differ only in case, spaces, leading zeros and the like.
     """
+    _check_spellings(samples)
     return _joined(samples, identical_images(samples))
 
 
@@ -250,6 +254,13 @@ def _joined(samples: Samples, identical: list[np.ndarray]) -> np.ndarray:
     return np.array([str(names[first(row)]) for row in range(len(samples))], dtype=object)
 
 
+def _check_spellings(samples: Samples) -> None:
+    """Refuses one patient in two spellings, who could come apart: samples need not be from a reader that asks."""
+    if samples.groups is not None:
+        known = [str(name) for name in samples.groups if not is_empty(name)]
+        in_one_spelling(known, "samples.groups", "the names", None)
+
+
 def _rows_of(keys) -> dict:
     rows = defaultdict(list)
     for row, key in enumerate(keys):
@@ -261,9 +272,7 @@ def _groups(samples: Samples) -> tuple[np.ndarray, list[str]]:
     """The joined groups, and what to note about them."""
     if samples.labels is None:
         raise InputError("these samples have no labels, and a split is drawn by class. Give the labels.")
-    if samples.groups is not None:
-        known = [str(name) for name in samples.groups if not is_empty(name)]
-        in_one_spelling(known, "samples.groups", "the names", None)
+    _check_spellings(samples)
     identical = identical_images(samples)
     notes = [f"{len(identical)} sets of byte-identical images were found"] if identical else []
     return _joined(samples, identical), notes
