@@ -507,7 +507,12 @@ def test_rows_without_their_image_are_dropped_on_request_with_a_count(animals):
         samples = from_csv(file, group="who", missing="drop")
     assert samples.sample_ids.tolist() == ["a.jpg", "b.jpg"]
     assert (samples.groups.tolist(), samples.metadata["age"].tolist()) == (["q", "s"], [2, 4])
-    assert len(from_dataframe(pd.DataFrame({"path": ["a.jpg", "b.jpg"], "label": [0, 1]}), root=animals)) == 2
+    for text, message in (
+        ("gone.jpg,x\na.jpg,x\nb.jpg,\n", "'label' is empty in rows 3 "),
+        ("a.jpg,x\ngone.jpg,x\na.jpg,y\n", r"\(rows 1 and 3, as x and as y\)"),
+    ):
+        with pytest.warns(UserWarning, match="1 of 3 images"), pytest.raises(InputError, match=message):
+            from_csv(csv(animals, f"path,label\n{text}"), missing="drop")
     with pytest.raises(MissingInputError, match="none of the 1 images is there"):
         from_csv(csv(animals, "path,label\ngone.jpg,x\n"), missing="drop")
     with pytest.raises(InputError, match="missing: received 'skip'; accepted are 'drop'"):

@@ -59,7 +59,7 @@ def from_table(
         raise InputError(f"{source} has no rows.")
     if root is not None:
         base = as_path("root", root)
-    paths = _as_text(frame[path], source, path)
+    paths = _as_text(frame[path], source, path, range(1, len(frame) + 1))
     if suffix is not None:
         paths = [name if is_image(name) else name + suffix for name in paths]
     images = _paths(paths, base, source)
@@ -67,18 +67,19 @@ def from_table(
         images = _as_spelled_on_disk(images, paths, base)
     if root is not None:
         _refuse_outside(images, base, source)
-    if missing == DROP:
-        there = _there(images, source)
-        frame = frame.iloc[there]
-        images, paths = [images[row] for row in there], [paths[row] for row in there]
+    kept = _there(images, source) if missing == DROP else range(len(frame))
+    frame, images, paths = frame.iloc[kept], [images[row] for row in kept], [paths[row] for row in kept]
+    rows = [row + 1 for row in kept]
     if one_hot:
-        names, class_names = _of_one_hot(frame[columns], source), columns if class_names is None else class_names
+        names, class_names = _of_one_hot(frame[columns], source, rows), columns if class_names is None else class_names
     else:
-        names = _as_text(frame[label], source, label)
-    _refuse_repeats(images, names, source)
-    _refuse_what_is_not_there(images, paths, names, base, source)
+        names = _as_text(frame[label], source, label, rows)
+    groups, parts = (
+        None if column is None else _as_text(frame[column], source, column, rows) for column in (group, part)
+    )
+    _refuse_repeats(images, names, source, rows)
+    _refuse_what_is_not_there(images, paths, names, base, source, rows)
     labels, class_names = label_numbers(names, class_names, source, normalise)
-    groups, parts = (None if c is None else _as_text(frame[c], source, c) for c in (group, part))
     others = frame.drop(columns=[column for _, column in named]).reset_index(drop=True)
     inside = all(image.startswith(os.path.join(base, "")) for image in images)
     return Samples(
@@ -104,16 +105,17 @@ def _check_words(suffix: str | None, missing: str) -> None:
         )
 
 
-def _as_text(column: pd.Series, source: str, name: str) -> list[str]:
+def _as_text(column: pd.Series, source: str, name: str, rows: Sequence[int]) -> list[str]:
+    """The column's values as text; `rows` numbers them for messages."""
     values = column.tolist()
-    rows = [str(row) for row, value in enumerate(values, start=1) if is_empty(value)]
-    if rows:
+    empty = [str(row) for row, value in zip(rows, values, strict=True) if is_empty(value)]
+    if empty:
         raise InputError(
-            f"{source}: column {name!r} is empty in rows {few(rows)} (1 is the first). Fill or remove them."
+            f"{source}: column {name!r} is empty in rows {few(empty)} (1 is the first). Fill or remove them."
         )
     # pandas makes decimals of whole numbers beside an empty cell.
     values = [int(value) if _is_whole(value) else value for value in values]
-    strange = [f"{value!r} in row {row}" for row, value in enumerate(values, start=1) if not _is_written(value)]
+    strange = [f"{value!r} in row {row}" for row, value in zip(rows, values, strict=True) if not _is_written(value)]
     if strange:
         raise InputError(f"{source}: column {name!r} holds {few(strange)}; accepted are text and whole numbers.")
     return [str(value) for value in values]
@@ -123,15 +125,16 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, float | np.floating) and abs(value) < 2**53 and value == int(value)
 
 
-def _of_one_hot(columns: pd.DataFrame, source: str) -> list[str]:
+def _of_one_hot(columns: pd.DataFrame, source: str, rows: Sequence[int]) -> list[str]:
     """The class of every row, whose column holds its only 1."""
     import pandas as pd
 
     values = columns.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    rows = [str(row) for row in np.flatnonzero(~(np.isin(values, (0, 1)).all(axis=1) & (values.sum(axis=1) == 1))) + 1]
-    if rows:
+    single = np.isin(values, (0, 1)).all(axis=1) & (values.sum(axis=1) == 1)
+    if not single.all():
+        wrong = [str(row) for row, fits in zip(rows, single, strict=True) if not fits]
         raise InputError(
-            f"{source}: rows {few(rows)} (1 is the first) do not hold a single 1, and else 0, in the label columns "
+            f"{source}: rows {few(wrong)} (1 is the first) do not hold a single 1, and else 0, in the label columns "
             f"{', '.join(map(str, columns))}. Every image has one class: correct these rows, or leave them out."
         )
     return [str(columns.columns[column]) for column in values.argmax(axis=1)]
@@ -169,15 +172,13 @@ def _refuse_outside(images: list[str], root: str, source: str) -> None:
         raise InputError(f"{source}: {few(outside)} lie outside root {root}. Correct the paths, or leave root out.")
 
 
-def _refuse_repeats(images: list[str], labels: list[str], source: str) -> None:
+def _refuse_repeats(images: list[str], labels: list[str], source: str, rows: Sequence[int]) -> None:
     first, repeats = {}, []
-    for row, image in enumerate(images):
-        if image in first:
-            given = (
-                f"as {labels[first[image]]} and as {labels[row]}" if labels[row] != labels[first[image]] else "twice"
-            )
-            repeats.append(f"{image} (rows {first[image] + 1} and {row + 1}, {given})")
-        first.setdefault(image, row)
+    for row, image, label in zip(rows, images, labels, strict=True):
+        other, its_label = first.setdefault(image, (row, label))
+        if other != row:
+            given = f"as {its_label} and as {label}" if label != its_label else "twice"
+            repeats.append(f"{image} (rows {other} and {row}, {given})")
     if repeats:
         raise InputError(f"{source} names images more than once: {few(repeats)}. Keep one row per image.")
 
@@ -207,7 +208,9 @@ def _there(images: list[str], source: str) -> list[int]:
     return rows
 
 
-def _refuse_what_is_not_there(images: list[str], paths: list[str], labels: list[str], base: str, source: str) -> None:
+def _refuse_what_is_not_there(
+    images: list[str], paths: list[str], labels: list[str], base: str, source: str, rows: Sequence[int]
+) -> None:
     """Refuses paths without a file, and links that give one file two labels."""
     absent, strange, first, twofold = {}, [], {}, []
     for row, image in enumerate(images):
@@ -223,7 +226,7 @@ def _refuse_what_is_not_there(images: list[str], paths: list[str], labels: list[
         # Equal numbers alone may be chance on a network's file system, or copies that a tool made one file of.
         if labels[other] != labels[row] and os.path.realpath(image) == os.path.realpath(images[other]):
             twofold.append(
-                f"{image} (row {row + 1}, {labels[row]}; as {images[other]} in row {other + 1}, {labels[other]})"
+                f"{image} (row {rows[row]}, {labels[row]}; as {images[other]} in row {rows[other]}, {labels[other]})"
             )
     if absent:
         raise MissingInputError(
