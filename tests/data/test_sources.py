@@ -66,6 +66,8 @@ def test_group_of_sees_the_name_and_group_of_path_the_path_below_root(tmp_path):
     assert by_path == ["test/cat/tom", "train/cat/tom", "train/cat/tom", "train/dog/tom"]
     with pytest.raises(InputError, match="group_of and group_of_path: received both"):
         from_folders(tmp_path, group_of=patient, group_of_path=patient)
+    with pytest.raises(InputError, match="group_of: received 'tom'; accepted is a function"):
+        from_folders(tmp_path, group_of="tom")
 
 
 def test_groups_of_file_names_in_two_spellings(tmp_path):
@@ -412,6 +414,8 @@ def test_one_hot_columns_of_a_file(animals):
         (([1, None], [0, 1]), ["nv", "mel"], "rows 2 "),
         (([1, "yes"], [0, 0]), ["nv", "mel"], "rows 2 "),
         (([1, 0], [0, 1]), ["nv"], r"label: received \['nv'\]; accepted are a column, or two or more"),
+        (([1, 0], [0, 1]), ["nv", "nv"], r"label: received \['nv', 'nv'\]"),
+        (([1, 0], [0, 1]), None, "label: received None"),
         (([1, 0], [0, 1]), ["nv", "bcc"], r"not one column for label='bcc'"),
     ],
 )
@@ -467,6 +471,11 @@ def test_a_path_in_another_spelling_is_told_and_taken_on_request(tmp_path, name,
         from_dataframe(frame, root=tmp_path)
     assert f"{str(name)!r} is there as {there!r}: {argument} takes 1 of them so" in str(error.value)
     given = dict([argument.replace('"', "").split("=")])
+    if isinstance(name, str):
+        far = frame.assign(path=[str(tmp_path / "b.jpg"), f"{tmp_path}/{name}"])
+        with pytest.raises(MissingInputError) as error:
+            from_dataframe(far)
+        assert f"is there as {str(tmp_path / there)!r}: {argument}" in str(error.value)
     assert from_dataframe(frame, root=tmp_path, **given).sample_ids.tolist() == ["b.jpg", there]
 
 

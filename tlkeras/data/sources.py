@@ -58,6 +58,11 @@ def from_folders(
         raise InputError(f"parts: received {tuple(parts)!r}; accepted is every part once.")
     if group_of is not None and group_of_path is not None:
         raise InputError("group_of and group_of_path: received both; accepted is one of them, or neither.")
+    for name, given in (("group_of", group_of), ("group_of_path", group_of_path)):
+        if given is not None and not callable(given):
+            raise InputError(
+                f"{name}: received {given!r}; accepted is a function, e.g. lambda name: name.split('_')[0]."
+            )
     if not os.path.isdir(root):
         raise MissingInputError(f"root: there is no folder {root}. Accepted is {_FOLDERS_ACCEPTED}.")
     folders = _folders(root)[0] if parts is None else list(parts)

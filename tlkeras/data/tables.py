@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,12 @@ def from_table(
     """Samples of the rows of `frame`; `source` names it in messages, `base` is where relative paths start."""
     check_normalise(normalise)
     _check_words(suffix, missing)
-    one_hot = isinstance(label, Sequence) and not isinstance(label, str)
+    one_hot = isinstance(label, Iterable) and not isinstance(label, str)
     columns = list(label) if one_hot else [label]
-    if one_hot and len(columns) < 2:
+    if label is None or (one_hot and (len(columns) < 2 or len(set(columns)) < len(columns))):
         raise InputError(f"label: received {label!r}; accepted are a column, or two or more of 0 and 1, one a class.")
+    if path is None:
+        raise InputError("path: received None; accepted is the column of image paths.")
     named = [("path", path), *(("label", column) for column in columns), ("group", group), ("part", part)]
     named = [(role, column) for role, column in named if column is not None]
     headers = list(frame.columns)
@@ -250,4 +252,5 @@ def _meant(absent: dict[str, str], base: str) -> str:
     suffix = added.pop() if len(added) == 1 else ""
     taken = f'suffix="{suffix}"' if suffix.lower() in IMAGE_SUFFIXES else f'normalise="{JOIN}"'
     image, there = next(iter(found.items()))
-    return f"{absent[image]!r} is there as {os.path.relpath(there, base)!r}: {taken} takes {len(found):,} of them so. "
+    there = there if os.path.isabs(absent[image]) else os.path.relpath(there, base)
+    return f"{absent[image]!r} is there as {there!r}: {taken} takes {len(found):,} of them so. "
