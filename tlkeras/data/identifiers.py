@@ -80,7 +80,8 @@ def in_one_spelling(
     if normalise is None:
         raise InputError(
             f"{source}: {what} {told_alike(alike)} {why}. Write each name in one way, or read "
-            f'them with normalise="{JOIN}", which takes them for one; where they are two, let the names differ in more.'
+            f'them with normalise="{JOIN}", which takes them for one. Where they are two, give them other names '
+            "(pandas.factorize numbers them)."
         )
     counts = Counter(names)
     commonest = {name: max(of_one, key=counts.__getitem__) for of_one in alike for name in of_one}
