@@ -196,6 +196,18 @@ def test_predict_prints_and_keeps_nothing_where_no_folder_is_named(asked, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["predict", "model"], ["export", "model", "--format", "onnx", "--images"]])
+def test_what_a_command_skips_in_a_folder_is_named(asked, tmp_path, capsys, words):
+    (tmp_path / "folder").mkdir()
+    for name in ("a.png", "b.dcm"):
+        (tmp_path / "folder" / name).touch()
+    main([*words, "folder"])
+    printed = capsys.readouterr()
+    assert "b.dcm" in printed.err
+    assert "a.png" not in printed.err
+    assert "b.dcm" not in printed.out
+
+
 def test_predict_does_not_write_over_the_predictions_of_a_run(asked, capsys):
     cell = Path("runs/first/corrected/vgg16/frozen/seed0")
     cell.mkdir(parents=True)

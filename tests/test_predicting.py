@@ -5,7 +5,7 @@ from PIL import Image
 from tiny import TINY
 
 import tlkeras as tl
-from tlkeras.predicting import NOTICE, format_predictions, image_files, predict_files
+from tlkeras.predicting import NOTICE, format_predictions, format_skipped, image_files, predict_files
 from tlkeras.runs import read_explanation
 from tlkeras.training import saved_classifier
 from tlkeras.training.tuned_classifier import TunedClassifier
@@ -57,6 +57,17 @@ def test_a_folder_stands_for_the_images_in_it(images):
     assert image_files([images]) == inside
     assert image_files([inside[2], images]) == [inside[2], *inside]
     assert image_files(images / "image1.png") == inside[1:2]
+
+
+def test_what_is_skipped_in_a_folder_is_named(images, tmp_path):
+    assert format_skipped([images / "image0.png"]) == ""
+    said = format_skipped([images, images / "image0.png"])
+    assert said.splitlines()[1:] == [f"  {str(images / 'notes.txt')!r}"]
+    assert said.startswith("skipped 1, named as no image (.jpg, ")
+    for number in range(25):
+        (tmp_path / f"{number:02d}.dcm").touch()
+    lines = format_skipped([tmp_path]).splitlines()
+    assert (len(lines), lines[0][:11], lines[-1]) == (22, "skipped 25,", "  and 5 more")
 
 
 def test_folders_that_leave_it_open_which_images_are_meant_are_refused(tmp_path):

@@ -5,7 +5,7 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.runs import describe
-from tlkeras.settings import differing_settings, image_size_of, network_of, settings_table, training_of
+from tlkeras.settings import differing_settings, image_size_of, network_of, settings_table, split_in_words, training_of
 
 
 def test_settings_are_those_of_the_recipes_beside_those_of_the_document():
@@ -78,6 +78,17 @@ def test_what_only_one_of_the_two_has_is_none_in_the_other():
         "split: Holdout, groups (patients, lesions) on one side → Predefined, groups (patients, lesions) on one side",
         "share of test: 0.2 → none",
     ]
+
+
+def test_the_parts_that_a_set_is_tested_on_are_said_where_they_are_named():
+    before, after = (settings(split=tl.Predefined(test=test)) for test in (None, "val"))
+    assert differing_settings(before, after) == ["test parts: none → [val]"]
+    assert "test" not in split_in_words(before["split"])
+    assert split_in_words(after["split"]).endswith("; test parts: [val]")
+    older = {
+        name: value for name, value in before["split"].items() if name != "test"
+    }  # as earlier versions described it
+    assert differing_settings(before | {"split": older}, before) == ["nothing"]
 
 
 def test_a_setting_that_goes_without_saying_is_said_where_the_other_differs():

@@ -117,7 +117,7 @@ def _compare(given: argparse.Namespace) -> None:
 
 def _predict(given: argparse.Namespace) -> None:
     from tlkeras.files import write_csv
-    from tlkeras.predicting import format_predictions, predict_files
+    from tlkeras.predicting import format_predictions, format_skipped, predict_files
 
     out = given.out or (Path("explained") if given.explain else None)
     if out is not None and out.exists() and not out.is_dir():
@@ -128,6 +128,8 @@ def _predict(given: argparse.Namespace) -> None:
     print(format_predictions(table))
     if out is not None:
         print(f"written to {write_csv(table, out / 'predictions.csv')}")
+    if skipped := format_skipped(given.images):
+        print(skipped, file=sys.stderr)
 
 
 def _doctor(given: argparse.Namespace) -> None:
@@ -141,8 +143,11 @@ def _doctor(given: argparse.Namespace) -> None:
 
 def _export(given: argparse.Namespace) -> None:
     from tlkeras.export import export_classifier
+    from tlkeras.predicting import format_skipped
 
     print(export_classifier(given.model, given.out, given.format, given.images).describe())
+    if skipped := format_skipped(given.images or ()):
+        print(skipped, file=sys.stderr)
 
 
 def _store(given: argparse.Namespace) -> None:

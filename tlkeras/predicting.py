@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.data.sources import IMAGE_SUFFIXES, few, visible
+from tlkeras.data.class_names import few
+from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
 from tlkeras.quiet import start_keras
 from tlkeras.schema import PROBABILITY_PREFIX, InputError, MissingInputError, Samples
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tlkeras.training.tuned_classifier import TunedClassifier
 
+SHOWN_SKIPPED = 20  # files that were skipped, by name
 NOTICE = "Not for diagnosis."
 SHOWN_CLASSES = 8  # up to so many classes have a column each on the terminal
 
@@ -75,8 +77,8 @@ def predict_files(
 def image_files(paths: Sequence[str | os.PathLike]) -> list[str]:
     """The files that `paths` stand for, in order, a folder's by name.
 
-    Of a folder the files that end in one of `IMAGE_SUFFIXES` are taken, hidden ones and others left; a folder that
-    holds folders is refused, for it is not clear which of its images are meant.
+    Of a folder the files that end in one of `IMAGE_SUFFIXES` are taken, hidden ones and others left aside (see
+    `format_skipped`); a folder that holds folders is refused, for it is not clear which of its images are meant.
 
     Raises:
         InputError: no paths, or a folder without images or with folders in it.
@@ -99,6 +101,18 @@ def image_files(paths: Sequence[str | os.PathLike]) -> list[str]:
     return files
 
 
+def format_skipped(paths: Sequence[str | os.PathLike]) -> str:
+    """What `image_files` leaves aside in the folders among `paths`, a line each: files that are not called as images
+    are. Empty where it takes every file; hidden ones are not told."""
+    folders = [path for path in map(os.fsdecode, paths) if os.path.isdir(path)]
+    skipped = [os.path.join(folder, name) for folder in folders for name in visible(folder)[1] if not is_image(name)]
+    if not skipped:
+        return ""
+    lines = [f"  {path!r}" for path in skipped[:SHOWN_SKIPPED]]
+    more = [f"  and {len(skipped) - len(lines):,} more"] if len(skipped) > len(lines) else []
+    return "\n".join([f"skipped {len(skipped):,}, named as no image ({', '.join(IMAGE_SUFFIXES)}):", *lines, *more])
+
+
 def format_predictions(table: pd.DataFrame) -> str:
     """The table of `predict_files` for a terminal, one line per image, and that it is not for diagnosis.
 
@@ -117,7 +131,7 @@ def _files_in(folder: str) -> list[str]:
             f"images: {folder} holds folders: {few(nested)}. Name those that are meant; of a folder the images that "
             "lie directly in it are taken."
         )
-    images = [os.path.join(folder, name) for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    images = [os.path.join(folder, name) for name in names if is_image(name)]
     if not images:
         raise InputError(
             f"images: {folder} holds no image ({', '.join(IMAGE_SUFFIXES)}). Name another folder, or files."

@@ -176,9 +176,11 @@ def _split_words(split: dict | str) -> dict[str, str]:
     if not isinstance(split, dict):  # a class of one's own
         return {"split": str(split)}
     units = {True: ", groups (patients, lesions) on one side", False: ", image by image"}
-    words = {name: _word(value) for name, value in split.items() if name not in ("type", "respect_groups")}
+    others = {name: value for name, value in split.items() if name not in ("type", "respect_groups")}
+    if split["type"] == "Predefined" and (tests := others.pop("test", None)):  # those that are not so called
+        others["test parts"] = tests
     return {"split": split["type"] + units.get(split.get("respect_groups"), "")} | {
-        f"share of {name}" if name in ("val", "test") else name: word for name, word in words.items()
+        f"share of {name}" if name in ("val", "test") else name: _word(value) for name, value in others.items()
     }
 
 

@@ -66,9 +66,10 @@ def test_pixels_that_would_lose_something_are_refused(images, message):
 @pytest.mark.parametrize(
     ("labels", "names", "message"),
     [
-        (np.eye(4), None, "argmax"),
+        (np.eye(4)[:, :3], None, "hold a single 1, and else 0"),
+        (np.full((4, 2), 0.5), None, r"\(4, 2\); accepted .* \(4,\)"),
         ([0, 1, 0], None, r"\(3,\); accepted .* \(4,\)"),
-        ([0.0, 1.0, 0.0, 1.0], None, "float64"),
+        ([0.0, 2.0**60, 0.0, 1.0], None, "float64"),
         ([0, 1, 2, 0], ["a", "b"], r"0\.\.2"),
         ([0, -1, 1, 0], None, r"-1\.\.1"),
         (["a", "b", "c", "a"], ["a", "b"], "c are not among"),
@@ -99,6 +100,26 @@ def test_pixels_that_would_lose_something_are_refused(images, message):
 def test_labels_that_do_not_fit(labels, names, message):
     with pytest.raises(InputError, match=message):
         from_arrays(PIXELS, labels, class_names=names)
+
+
+def test_whole_floats_and_one_hot_rows_are_labels():
+    assert from_arrays(PIXELS, [0.0, 1.0, 0.0, 1.0]).labels.tolist() == [0, 1, 0, 1]
+    for dtype in (int, np.float32, bool):
+        samples = from_arrays(PIXELS, np.eye(3, dtype=dtype)[[1, 0, 1, 0]])
+        assert (samples.labels.tolist(), samples.class_names) == ([1, 0, 1, 0], ("0", "1", "2"))
+    assert from_arrays(PIXELS, [[1, 0], [0, 1], [1, 0], [1, 0]], ["a", "b"]).class_names == ("a", "b")
+
+
+def test_names_in_two_spellings_are_refused_or_joined():
+    labels, groups = ["nv", "NV", "mel", "nv"], ["P1", "p01", "P2", "P2"]
+    with pytest.raises(InputError, match="'nv' and 'NV' differ only"):
+        from_arrays(PIXELS, labels)
+    with pytest.raises(InputError, match="groups: the names 'P1' and 'p01' differ only"):
+        from_arrays(PIXELS, [0, 1, 0, 1], groups=groups)
+    samples = from_arrays(PIXELS, labels, groups=groups, normalise="join")
+    assert (samples.class_names, samples.groups.tolist()) == (("mel", "nv"), ["P1", "P1", "P2", "P2"])
+    with pytest.raises(InputError, match="normalise: received 'all'"):
+        from_arrays(PIXELS, [0, 1, 0, 1], normalise="all")
 
 
 def test_an_image_without_group_is_named():

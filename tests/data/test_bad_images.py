@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tifffile
 from corpus import BAD, COLOURS, FILES, SIDES, H, W, exif, pillow
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -141,6 +142,17 @@ def test_the_name_does_not_say_what_a_file_is(tmp_path, kind):
     for name in ("a.png", "a.jpg", "a.tiff", "a"):
         (tmp_path / name).write_bytes(contents)
         np.testing.assert_allclose(read_pixels(tmp_path / name, (H, W))[centres], expected[centres], atol=tolerance)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_tiff_of_planes_is_named_for_what_it_is_where_it_is_not_read(tmp_path, depth):
+    levels = np.moveaxis(COLOURS, -1, 0).astype(f"uint{depth}")
+    tifffile.imwrite(tmp_path / "a.tiff", levels, photometric="rgb", planarconfig="separate")
+    if depth == 8:
+        np.testing.assert_array_equal(read_pixels(tmp_path / "a.tiff", None), COLOURS)
+        return
+    with pytest.raises(InputError, match=r"a\.tiff.* planar TIFF of 16 bits .*PlanarConfiguration 1"):
+        read_pixels(tmp_path / "a.tiff", None)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

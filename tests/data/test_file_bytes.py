@@ -44,7 +44,7 @@ def test_a_file_that_is_closed_to_this_user(tmp_path):
         "    os.execv(sys.executable, [sys.executable, '-c', sys.orig_argv[2], *sys.argv[1:], 'again'])\n"
         "if os.access(sys.argv[1], os.R_OK, effective_ids=True): sys.exit('readable all the same')\n"
         "from tlkeras.data.file_bytes import Unreadable, read_bytes\n"
-        "from tlkeras.data.sources import visible\n"
+        "from tlkeras.data.file_names import visible\n"
         "from tlkeras.schema import InputError\n"
         "try: read_bytes(sys.argv[1])\n"
         "except Unreadable as error: print(error)\n"

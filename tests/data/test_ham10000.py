@@ -160,7 +160,7 @@ def test_entries_that_are_no_image_of_the_set(ham):
         (2, {"age": "x" * 999}, f"rows with an age that is none: 1, e.g. ISIC_2 '{'x' * 60}'.... "),
         (2, {"lesion_id": ""}, "rows with an empty lesion_id: 1, e.g. ISIC_2. "),
         (2, {"lesion_id": "  "}, "rows with an empty lesion_id: 1, e.g. ISIC_2. "),
-        (1, {"lesion_id": "HAM_1 "}, "rows with spaces around the lesion_id: 1, e.g. ISIC_1 'HAM_1 '. "),
+        (1, {"lesion_id": "HAM_1 "}, "lesion ids written in two ways: 1, e.g. 'HAM_1' and 'HAM_1 '. "),
         (1, {"dx": "mel"}, "lesions with more than one dx: 1, e.g. HAM_1 (nv, mel). "),
     ],
 )

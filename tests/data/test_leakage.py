@@ -11,11 +11,13 @@ from tlkeras.data import digests
 from tlkeras.data.datasets import load_dataset
 from tlkeras.data.file_bytes import Unreadable, read_bytes
 from tlkeras.data.fingerprints import fingerprint
+from tlkeras.data.grouping import Grouping
 from tlkeras.data.images import read_pixels
 from tlkeras.data.leakage import audit
 from tlkeras.data.leakage_findings import Audit
 from tlkeras.data.perceptual_hash import near_pairs
 from tlkeras.data.python_decoder import upright_size
+from tlkeras.data.sources import from_folders
 from tlkeras.data.splits import Holdout, Predefined
 from tlkeras.schema import InputError, Samples, Splits
 
@@ -57,6 +59,7 @@ def test_groups_on_two_sides_and_the_images_they_concern():
         val=(2, 1, 0, 0, 0), test=(3, 1, 0, 0, 0), other=(2, 1, 0, 0, 0)
     )
     assert (found.crossing_groups, found.crossing_sets, found.without_group, found.crossing) == (2, 0, 0, True)
+    assert found.grouping == Grouping(groups=6, of_one=3)
     assert found.findings() == (
         "1 of 2 val images (50.0%) are of a group (patient, lesion) that is also in train.",
         "1 of 3 test images (33.3%) are of a group (patient, lesion) that is also in train.",
@@ -323,6 +326,36 @@ def comment(text):
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", text)
     return info
+
+
+def test_a_patient_in_two_spellings_is_no_separate_one():
+    found = audit(splits(part([0, 1], groups=["P1", "P2"]), test=part([2, 3], groups=["P1 ", "\uff302"])))
+    assert (found.crossing, found.crossing_groups, found.grouping.alike_crossing) == (True, 0, 2)
+    assert found.findings()[0].startswith("2 groups are written in two ways and counted as two, 2 of them on two sides")
+    with pytest.raises(InputError, match=r"splits: 2 groups written in two ways \('P1' and 'P1 '; .* lie on two sides"):
+        found.require_separate()
+
+
+def test_groups_that_hold_the_names_of_folders_are_a_finding(tmp_path):
+    for n, name in enumerate(("train/a/x_1", "train/a/x_2", "train/b/y_1", "test/a/x_3", "test/b/y_2", "test/b/y_3")):
+        save(scene(n, 20, 20), tmp_path / f"{name}.png")
+    by_path = from_folders(tmp_path, group_of_path=lambda path: path.split("_")[0])
+    found = audit(Predefined().split(by_path))
+    assert not found.crossing
+    assert found.findings()[1].startswith(
+        "Every group's name holds that of its part or class, as 'train/a/x' does 'train'"
+    )
+    by_name = from_folders(tmp_path, group_of=lambda name: name.split("_")[0])
+    found = audit(Predefined(respect_groups=False).split(by_name))
+    assert found.known["group_in_train"].tolist() == [3]
+    assert not any("name holds" in finding for finding in found.findings())
+
+
+def test_an_audit_that_was_kept_before_groups_were_looked_at_is_read():
+    found = audit(reference())
+    value = {name: kept for name, kept in found.as_json().items() if name != "grouping"}
+    assert Audit.from_json(value).findings() == found.findings()
+    assert Audit.from_json(value).grouping == Grouping()
 
 
 def test_groups_that_are_known_in_part():

@@ -58,10 +58,61 @@ def test_named_parts_leave_the_rest_aside(tmp_path):
         from_folders(tmp_path, parts=("train", "val"))
 
 
-def test_group_of_sees_the_path_below_root(tmp_path):
-    touch(tmp_path, "train/cat/tom_1.jpg", "train/cat/tom_2.jpg", "train/dog/rex_1.jpg", "test/dog/rex_2.jpg")
-    samples = from_folders(tmp_path, group_of=lambda name: name.rsplit("_", 1)[0])
-    assert samples.groups.tolist() == ["test/dog/rex", "train/cat/tom", "train/cat/tom", "train/dog/rex"]
+def test_group_of_sees_the_name_and_group_of_path_the_path_below_root(tmp_path):
+    touch(tmp_path, "train/cat/tom_1.jpg", "train/cat/tom_2.jpg", "train/dog/tom_1.jpg", "test/cat/tom_3.jpg")
+    patient = lambda name: name.rsplit("_", 1)[0]  # noqa: E731
+    assert from_folders(tmp_path, group_of=patient).groups.tolist() == ["tom"] * 4
+    by_path = from_folders(tmp_path, group_of_path=patient).groups.tolist()
+    assert by_path == ["test/cat/tom", "train/cat/tom", "train/cat/tom", "train/dog/tom"]
+    with pytest.raises(InputError, match="group_of and group_of_path: received both"):
+        from_folders(tmp_path, group_of=patient, group_of_path=patient)
+    with pytest.raises(InputError, match="group_of: received 'tom'; accepted is a function"):
+        from_folders(tmp_path, group_of="tom")
+
+
+def test_groups_of_file_names_in_two_spellings(tmp_path):
+    touch(tmp_path, "cat/Tom_1.jpg", "cat/tom_2.jpg", "dog/rex_01.jpg", "dog/rex_1.png")
+    patient = lambda name: name.split("_")[0]  # noqa: E731
+    with pytest.raises(InputError, match="groups: the names 'Tom' and 'tom' differ only in case"):
+        from_folders(tmp_path, group_of=patient)
+    assert from_folders(tmp_path, group_of=patient, normalise="join").groups.tolist() == ["Tom", "Tom", "rex", "rex"]
+    assert len(from_folders(tmp_path)) == 4  # rex_01.jpg and rex_1.png are names of files, not of patients
+
+
+def test_class_folders_in_two_spellings_are_joined_on_request(tmp_path):
+    samples = from_folders(touch(tmp_path, "cat/1.jpg", "Cat/2.jpg", "Cat/3.jpg", "dog/4.jpg"), normalise="join")
+    assert samples.class_names == ("Cat", "dog")
+    assert dict(zip(samples.sample_ids, samples.labels.tolist(), strict=True)) == {
+        "Cat/2.jpg": 0,
+        "Cat/3.jpg": 0,
+        "cat/1.jpg": 0,
+        "dog/4.jpg": 1,
+    }
+    with pytest.raises(InputError, match="normalise: received 'fold'"):
+        from_folders(tmp_path, normalise="fold")
+
+
+def test_part_folders_by_other_words(tmp_path):
+    names = [f"{part}/{name}" for part in ("Training", "dev", "Testing") for name in ("cat/1.jpg", "dog/2.jpg")]
+    assert from_folders(touch(tmp_path, *names)).parts.tolist() == ["test", "test", "train", "train", "val", "val"]
+    touch(tmp_path, "valid/cat/3.jpg", "valid/dog/4.jpg")
+    with pytest.raises(InputError, match="'dev' and 'valid' mean the same part"):
+        from_folders(tmp_path)
+    assert from_folders(tmp_path, normalise="join").parts.tolist() == ["test"] * 2 + ["train"] * 2 + ["val"] * 4
+
+
+def test_a_folder_beside_the_parts_is_named_with_how_to_leave_it_aside(tmp_path):
+    touch(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg", "exclude/cat/4.jpg")
+    with pytest.raises(InputError, match=r"are exclude no classes\? .*parts=\('train', 'val'\)"):
+        from_folders(tmp_path)
+    assert set(from_folders(tmp_path, parts=("train", "val")).parts) == {"train", "val"}
+    with pytest.raises(InputError, match="accepted is every part once"):
+        from_folders(tmp_path, parts=("train", "train"))
+
+
+def test_every_suffix_of_jpeg_is_an_image(tmp_path):
+    touch(tmp_path, "cat/1.jfif", "cat/2.JPE", "dog/3.jpeg", "dog/4.jpg")
+    assert len(from_folders(tmp_path)) == 4
 
 
 def test_names_that_are_not_utf8(tmp_path):
@@ -82,9 +133,11 @@ def test_names_that_are_not_utf8(tmp_path):
         (["cat/1.jpg", "dog/2.jpg", "dog/notes.txt"], r"notes\.txt are not images .*Convert"),
         (["cat/1.jpg", "dog/2.jpg", "3.jpg"], r"3\.jpg lie outside the class folders"),
         (["train/1.jpg", "test/2.jpg"], "lie outside the class folders"),
-        (["valid/cat/1.jpg", "val/dog/1.jpg"], "name a part twice"),
+        (["valid/cat/1.jpg", "val/dog/1.jpg"], "'val' and 'valid' mean the same part"),
         (["notes.txt"], "holds no class folders"),
-        (["caf\u00e9/1.jpg", "cafe\u0301/2.jpg"], "how an accent is stored"),
+        (["caf\u00e9/1.jpg", "cafe\u0301/2.jpg"], "how an accent or a wide letter is stored"),
+        (["nv/1.jpg", "nv\u200b/2.jpg"], r"'nv' and 'nv\\u200b' differ only"),
+        (["1/1.jpg", "01/2.jpg"], "'01' and '1' differ only"),
         (["cat/1.jpg", os.fsdecode(b"d\xffg/2.jpg")], r"class name 'd\\udcffg' is not UTF-8"),
         (["train/1.jpg", "train/cat/1.jpg", "test/cat/2.jpg"], r"train: 1\.jpg lie outside"),
         (["train/cat/1.jpg", "test/dog/1.jpg", "bus/2.jpg"], "test holds folders: dog"),
@@ -322,8 +375,157 @@ def test_missing_and_decimal_values_in_a_dataframe(animals):
     frame = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "label": ["x", "y"], "patient": ["p", None]})
     with pytest.raises(InputError, match="'patient' is empty in rows 2 "):
         from_dataframe(frame, group="patient", root=animals)
-    with pytest.raises(InputError, match="'label' holds decimal numbers"):
-        from_dataframe(frame.assign(label=[0.0, 1.0]), root=animals)
+    with pytest.raises(InputError, match=r"'label' holds 0\.5 in row 1; accepted are text and whole numbers"):
+        from_dataframe(frame.assign(label=[0.5, 1.0]), root=animals)
+    with pytest.raises(InputError, match=r"'patient' holds 1e\+16 in row 1"):  # the last digits are lost
+        from_dataframe(frame.assign(patient=[1e16, 1.0]), group="patient", root=animals)
+
+
+def test_whole_numbers_that_pandas_holds_as_decimals_are_whole_numbers(animals):
+    frame = pd.DataFrame({"path": ["a.jpg", "b.jpg", "c.jpg"], "label": [0.0, 1.0, 0.0], "patient": [7.0, None, 10.0]})
+    samples = from_dataframe(frame.drop(index=1).assign(label=[1.0, 0.0]), group="patient", root=animals)
+    assert (samples.class_names, samples.labels.tolist(), samples.groups.tolist()) == (("0", "1"), [1, 0], ["7", "10"])
+    mixed = frame.assign(label=pd.Series([0.0, 1, 1.0], dtype=object))
+    assert from_dataframe(mixed, root=animals).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("value", [1, 1.0, True, "1", "1.0"])
+def test_one_hot_columns_name_the_classes(animals, value):
+    frame = pd.DataFrame({"path": ["a.jpg", "b.jpg", "c.jpg"], "nv": [0, 0, 0], "mel": [0, 0, 0]}, dtype=object)
+    frame.loc[[0, 2], "nv"] = frame.loc[1, "mel"] = value
+    samples = from_dataframe(frame, label=["nv", "mel"], root=animals)
+    assert (samples.class_names, samples.labels.tolist(), samples.metadata) == (("nv", "mel"), [0, 1, 0], None)
+    samples = from_dataframe(frame, label=("nv", "mel"), class_names=("mel", "nv"), root=animals)
+    assert (samples.class_names, samples.labels.tolist()) == (("mel", "nv"), [1, 0, 1])
+
+
+def test_one_hot_columns_of_a_file(animals):
+    samples = from_csv(csv(animals, "path,nv,mel,age\na.jpg,1.0,0.0,5\nb.jpg,0.0,1.0,6\n"), label=["mel", "nv"])
+    assert (samples.class_names, samples.labels.tolist()) == (("mel", "nv"), [1, 0])
+    assert samples.metadata.columns.tolist() == ["age"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "label", "message"),
+    [
+        (([1, 1], [1, 0]), ["nv", "mel"], "rows 1 .* single 1, and else 0, in the label columns nv, mel"),
+        (([0, 1], [0, 0]), ["nv", "mel"], "rows 1 "),
+        (([1, 0.5], [0, 0.5]), ["nv", "mel"], "rows 2 "),
+        (([1, None], [0, 1]), ["nv", "mel"], "rows 2 "),
+        (([1, "yes"], [0, 0]), ["nv", "mel"], "rows 2 "),
+        (([1, 0], [0, 1]), ["nv"], r"label: received \['nv'\]; accepted are a column, or two or more"),
+        (([1, 0], [0, 1]), ["nv", "nv"], r"label: received \['nv', 'nv'\]"),
+        (([1, 0], [0, 1]), None, "label: received None"),
+        (([1, 0], [0, 1]), ["nv", "bcc"], r"not one column for label='bcc'"),
+    ],
+)
+def test_one_hot_columns_that_give_an_image_no_class_or_two(animals, cells, label, message):
+    frame = pd.DataFrame({"path": ["a.jpg", "b.jpg"], "nv": cells[0], "mel": cells[1]})
+    with pytest.raises(InputError, match=message):
+        from_dataframe(frame, label=label, root=animals)
+
+
+@pytest.mark.parametrize("column", ["group", "part", "label"])
+def test_names_of_a_column_in_two_spellings(animals, column):
+    text = {"group": "P1", "part": "north", "label": "nv"}[column]
+    frame = pd.DataFrame({"path": ["a.jpg", "b.jpg", "c.jpg"], "label": ["x", "y", "y"], "who": "p", "where": "train"})
+    columns = {"label": "label", "group": "who", "part": "where"}
+    frame[columns[column]] = [text, f"{text.upper()} \u200b", "other"]
+    with pytest.raises(InputError, match=rf"frame.*'{text}' and '{text.upper()} .*normalise=\"join\""):
+        from_dataframe(frame, **columns, root=animals)
+    samples = from_dataframe(frame, **columns, root=animals, normalise="join")
+    found = {"group": samples.groups, "part": samples.parts, "label": np.array(samples.class_names)[samples.labels]}
+    assert found[column].tolist() == [text, text, "other"]
+
+
+def test_one_patient_in_many_spellings_is_one_on_request(animals):
+    frame = pd.DataFrame({"path": ["a.jpg", "b.jpg", "c.jpg", "d.jpg"], "label": [0, 1, 0, 1]})
+    frame = frame.assign(patient=["001", 1, "1.0", "\uff11"])
+    with pytest.raises(InputError, match=r"column 'patient': groups '001' and '1' and '1\.0'"):
+        from_dataframe(frame, group="patient", root=animals)
+    assert set(from_dataframe(frame, group="patient", root=animals, normalise="join").groups) == {"001"}
+
+
+# --- paths that are not there ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "argument"),
+    [
+        ("ISIC_1", "ISIC_1.jpg", 'suffix=".jpg"'),
+        ("scan.1", "scan.1.PNG", 'suffix=".PNG"'),
+        ("isic_1", "ISIC_1.jpg", 'normalise="join"'),
+        ("ISIC_1.JPG", "ISIC_1.jpg", 'normalise="join"'),
+        ("train\\1.jpg", "train/1.jpg", 'normalise="join"'),
+        ("Train/1.jpg", "train/1.jpg", 'normalise="join"'),
+        ("./train/0001.jpg", "train/1.jpg", 'normalise="join"'),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg", 'normalise="join"'),
+        ("1.jpg ", "1.jpg", 'normalise="join"'),
+        (1, "1.jpg", 'suffix=".jpg"'),
+    ],
+)
+def test_a_path_in_another_spelling_is_told_and_taken_on_request(tmp_path, name, there, argument):
+    touch(tmp_path, "b.jpg", there)
+    frame = pd.DataFrame({"path": ["b.jpg", name], "label": ["x", "y"]})
+    with pytest.raises(MissingInputError) as error:
+        from_dataframe(frame, root=tmp_path)
+    assert f"{str(name)!r} is there as {there!r}: {argument} takes 1 of them so" in str(error.value)
+    given = dict([argument.replace('"', "").split("=")])
+    if isinstance(name, str):
+        far = frame.assign(path=[str(tmp_path / "b.jpg"), f"{tmp_path}/{name}"])
+        with pytest.raises(MissingInputError) as error:
+            from_dataframe(far)
+        assert f"is there as {str(tmp_path / there)!r}: {argument}" in str(error.value)
+    assert from_dataframe(frame, root=tmp_path, **given).sample_ids.tolist() == ["b.jpg", there]
+
+
+def test_a_path_that_may_mean_two_files_or_none_is_told_without_either(tmp_path):
+    touch(tmp_path, "b.jpg", "1.jpg", "1.png")
+    for name in ("1", "2.jpg", "nowhere/1.jpg"):
+        frame = pd.DataFrame({"path": ["b.jpg", name], "label": ["x", "y"]})
+        for normalise in (None, "join"):
+            with pytest.raises(MissingInputError, match="1 of 2 images are not there") as error:
+                from_dataframe(frame, root=tmp_path, normalise=normalise)
+            assert "is there as" not in str(error.value)
+            assert 'missing="drop" leaves such rows out' in str(error.value)
+
+
+def test_a_path_that_is_taken_in_another_spelling_is_no_second_row_of_its_file_and_stays_below_root(tmp_path):
+    root = touch(tmp_path / "root", "b.jpg")
+    touch(tmp_path, "c.jpg")
+    for name, message in (("B.JPG", "more than once"), ("../C.JPG", "outside root")):
+        frame = pd.DataFrame({"path": ["b.jpg", name], "label": ["x", "y"]})
+        with pytest.raises(InputError, match=message):
+            from_dataframe(frame, root=root, normalise="join")
+
+
+def test_a_suffix_is_added_where_a_path_has_none(animals):
+    frame = pd.DataFrame({"path": ["a", "b.jpg"], "label": ["x", "y"]})
+    assert from_dataframe(frame, root=animals, suffix=".jpg").sample_ids.tolist() == ["a.jpg", "b.jpg"]
+    touch(animals, "c_small.png", "d_small.png")
+    file = csv(animals, "path,label\nc,x\nd,y\n")
+    assert from_csv(file, suffix="_small.png").sample_ids.tolist() == ["c_small.png", "d_small.png"]
+    for suffix in ("jpg", ".txt", 1):
+        with pytest.raises(InputError, match=rf"suffix: received {suffix!r}; accepted are \.jpg"):
+            from_dataframe(frame, root=animals, suffix=suffix)
+
+
+def test_rows_without_their_image_are_dropped_on_request_with_a_count(animals):
+    file = csv(animals, "path,label,who,age\ngone.jpg,x,p,1\na.jpg,x,q,2\nlost.jpg,,r,3\nb.jpg,y,s,4\n")
+    with pytest.warns(UserWarning, match=r"2 of 4 images are not there and are left out: .*gone\.jpg, .*lost\.jpg"):
+        samples = from_csv(file, group="who", missing="drop")
+    assert samples.sample_ids.tolist() == ["a.jpg", "b.jpg"]
+    assert (samples.groups.tolist(), samples.metadata["age"].tolist()) == (["q", "s"], [2, 4])
+    for text, message in (
+        ("gone.jpg,x\na.jpg,x\nb.jpg,\n", "'label' is empty in rows 3 "),
+        ("a.jpg,x\ngone.jpg,x\na.jpg,y\n", r"\(rows 1 and 3, as x and as y\)"),
+    ):
+        with pytest.warns(UserWarning, match="1 of 3 images"), pytest.raises(InputError, match=message):
+            from_csv(csv(animals, f"path,label\n{text}"), missing="drop")
+    with pytest.raises(MissingInputError, match="none of the 1 images is there"):
+        from_csv(csv(animals, "path,label\ngone.jpg,x\n"), missing="drop")
+    with pytest.raises(InputError, match="missing: received 'skip'; accepted are 'drop'"):
+        from_csv(file, missing="skip")
 
 
 def test_a_test_set_without_a_class_takes_the_classifiers_class_names(tmp_path):
@@ -388,7 +590,7 @@ def test_a_name_of_other_bytes_or_of_odd_letters_is_a_name(animals):
         ([0, np.nan], "'label' is empty in rows 2 "),
         ([None, "x"], "'label' is empty in rows 1 "),
         (["x", pd.NaT], "'label' is empty in rows 2 "),
-        (["x", ("a", "b")], r"'label' holds \('a', 'b'\) in row 2; accepted are text and integers"),
+        (["x", ("a", "b")], r"'label' holds \('a', 'b'\) in row 2; accepted are text and whole numbers"),
         ([b"x", "y"], "'label' holds b'x' in row 1"),
         ([1 + 2j, 2j], r"'label' holds \(1\+2j\) in row 1"),
         (["x", 1.5], r"'label' holds 1\.5 in row 2"),

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,6 +243,59 @@ def test_shares_of_own_parts_that_differ_are_said():
     splits = Predefined().split(build([0] * 60 + [1] * 40, parts=["train"] * 80 + ["test"] * 20))
     assert "test has no image of class c0" in splits.notes
     assert "class c1 is 25.0% of train and 40.0% of the whole (-15.0 points)" in splits.notes
+
+
+def train_and_val():
+    return build([0, 1] * 20, parts=["train"] * 30 + ["val"] * 10)
+
+
+def test_a_set_without_a_test_part_may_be_tested_on_its_validation_part():
+    with pytest.raises(InputError, match=r"received \['train', 'val'\]; .*Predefined\(test='val'\)"):
+        Predefined().split(train_and_val())
+    splits = Predefined(test="val").split(train_and_val())
+    assert {part: len(samples) for part, samples in splits.parts().items()} == {"train": 30, "test": 10}
+    assert splits.val is None
+    drawn = Predefined(val=0.2, test=("val",)).split(train_and_val())
+    assert {part: len(samples) for part, samples in drawn.parts().items()} == {"train": 24, "val": 6, "test": 10}
+    assert ids(drawn.test) == ids(splits.test) == train_and_val().sample_ids[30:].tolist()
+
+
+def test_a_part_that_is_no_known_one_is_refused_until_it_is_named():
+    samples = build([0, 1] * 20, parts=["train"] * 20 + ["north"] * 10 + ["exclude"] * 5 + ["test_b"] * 5)
+    with pytest.raises(InputError, match=r"'north', 'exclude': neither .*test=\('test_b', 'north', 'exclude'\)"):
+        Predefined().split(samples)
+    with pytest.raises(InputError, match=r"'exclude', 'test_b': neither .*samples\.parts != 'exclude'"):
+        Predefined(test="north").split(samples)
+    kept = samples.take(np.flatnonzero(samples.parts != "exclude"))
+    splits = Predefined(test=["north", "test_b"]).split(kept)
+    assert {part: len(samples) for part, samples in splits.parts().items()} == {"train": 20, "north": 10, "test_b": 5}
+    with pytest.raises(InputError, match="needs 'train' and a test part called 'south'"):
+        Predefined(test="south").split(kept)
+
+
+def test_validation_images_do_not_become_test_images_beside_others():
+    with pytest.raises(InputError, match=r"'test1', 'test2': neither .*Leave these images out"):
+        Predefined(test="val").split(own_parts())
+
+
+@pytest.mark.parametrize("test", ["train", ("val", "test"), (), "", ("train", "test"), 0.2, ("test", 1)])
+def test_names_that_are_no_test_parts(test):
+    with pytest.raises(InputError, match=r"test: received .*; accepted are names of parts"):
+        Predefined(test=test)
+
+
+@pytest.mark.parametrize("split", [Holdout(), Holdout(respect_groups=False), Predefined()])
+def test_groups_in_two_spellings_are_not_split(split):
+    groups = [f"P{i // 2}" for i in range(40)]
+    samples = build([0, 1] * 20, groups=groups, parts=["train"] * 20 + ["test"] * 20)
+    split.split(samples)
+    groups[30] = "p1 "
+    with pytest.raises(InputError, match=r"samples\.groups: the names 'P1' and 'p1 ' differ only in case"):
+        split.split(replace(samples, groups=groups))
+    with pytest.raises(InputError, match="'P1' and 'p1 '"):
+        KFold(2).folds(replace(samples, groups=groups))
+    with pytest.raises(InputError, match="'P1' and 'p1 '"):
+        joined_groups(replace(samples, groups=groups))
 
 
 @pytest.mark.parametrize("parts", [None, ["train"] * 4, ["val", "test"] * 2])

@@ -76,3 +76,18 @@ def test_it_says_what_the_report_of_the_predictions_says():
 def test_a_score_that_is_there_twice_is_refused():
     with pytest.raises(tl.InputError):
         class_reports_table(pd.concat([scores_of(CELL), scores_of(CELL)]), part="test")
+
+
+def test_a_class_called_macro_is_not_taken_for_the_mean_over_the_classes():
+    figures = {
+        f"{metric}_{name}": [(0, value)]
+        for metric in ("precision", "recall", "f1")
+        for name, value in (("macro", 0.5), ("mean over the classes", 0.25))
+    }
+    figures |= {f"macro_{metric}": [(0, 0.375)] for metric in ("precision", "recall", "f1")}
+    table = class_reports_table(tidy(CELL, "test", **figures), part="test").droplevel(["method", "backbone"])
+    assert table["recall"].to_dict() == {
+        "macro": "0.500",
+        "mean over the classes": "0.250",
+        "mean over the classes average": "0.375",
+    }

@@ -157,6 +157,14 @@ def test_the_averages_are_drawn_as_bars_in_percent(scores):
     ]
 
 
+def test_a_class_called_like_an_average_has_a_row_of_its_own():
+    scores = of_seeds(TREE, accuracy=(0.5,), macro_f1=(0.25,), **{"f1_macro average": (0.75,)})
+    table = f1_table(scores, {}, columns={"tree": (TREE, TREE)}, class_names=["macro average"])
+    assert list(table.index) == ["macro average", "micro average", "macro average average"]
+    assert table[("tree", "ours")].tolist() == [0.75, 0.5, 0.25]
+    assert averages_table(table).xs("ours", axis=1, level="figure").loc["tree"].tolist() == [50, 25]
+
+
 def test_a_bar_that_is_not_defined_is_not_said_to_be_not_run(scores):
     averages = averages_table(table_of(scores))
     ax = plots.draw_accuracy_bars(averages.loc[["all (mobilenetv2)"]], plots.new_figure(6, 4)[1], partly="not defined")

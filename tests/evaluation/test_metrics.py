@@ -96,6 +96,16 @@ def test_the_report_agrees_with_scikit_learn(three_classes):
     np.testing.assert_array_equal(confusion_table(three_classes), reference.confusion_matrix(labels, predicted))
 
 
+def test_classes_called_like_averages_have_rows_of_their_own():
+    names = ("macro", "micro", "macro average")
+    samples = Samples(tuple("abcd"), np.array([0, 0, 1, 2]), names)
+    report = classification_report_table(Predictions(samples, np.eye(3, dtype=np.float32)[[0, 1, 1, 2]]))
+    assert list(report.index) == [*names, "micro average", "macro average average", "weighted"]
+    assert report.loc["macro", "recall"] == 1 / 2
+    assert report.loc["macro average average", "recall"] == pytest.approx((1 / 2 + 1 + 1) / 3)
+    assert report.loc["micro", "support"] == 1
+
+
 def test_tied_probabilities_count_half_in_roc_auc():
     assert score(two_class([0, 1], [0.5, 0.5]))["roc_auc"] == 0.5
 

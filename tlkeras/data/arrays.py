@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkeras.data.class_names import as_groups, check_class_names, few, is_empty, label_numbers
+from tlkeras.data.identifiers import check_normalise
 from tlkeras.schema import InputError, Samples
 
 _MOST_CLASSES = 100_000  # that numbers alone may name; more are no numbers of classes
@@ -17,27 +18,33 @@ def from_arrays(
     labels: Sequence[int] | Sequence[str] | None,
     class_names: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
+    *,
+    normalise: str | None = None,
 ) -> Samples:
     """Images that are already in memory.
 
     Args:
         images: uint8 (n, H, W, 3), RGB, 0..255; another dtype is taken where it holds nothing but these whole numbers.
-        labels: int (n,), or class names (n,), or None where only predictions are asked for.
+        labels: int (n,), or class names (n,), or one-hot rows (n, k), or None where only predictions are asked for;
+            floats are taken where they are whole.
         class_names: the k names; by default the sorted names in `labels`, or "0", "1", ... up to the largest label.
         groups: str (n,), the patient or lesion of each image.
+        normalise: what to do with classes and groups that differ only in case, spaces, leading zeros, characters that
+            do not show, or in how letters are stored: "join" takes such for one, None refuses them.
 
     Raises:
         InputError: where shapes, dtypes or values are none of these.
     """
-    images, groups = as_pixels(images), as_groups(groups)
+    check_normalise(normalise)
+    images, groups = as_pixels(images), as_groups(groups, normalise)
     if isinstance(class_names, str):
         raise InputError(f"class_names: received {class_names!r}; accepted are several names, e.g. ('cat', 'dog').")
     class_names = None if class_names is None else [str(name) for name in class_names]
     if labels is None:
         return Samples(images, None, tuple(class_names or ()), groups=groups)
-    labels = _as_labels(labels, len(images))
+    given, labels = labels, _as_labels(labels, len(images))
     if labels.dtype.kind == "O":
-        labels, class_names = label_numbers(labels.tolist(), class_names, "labels")
+        labels, class_names = label_numbers(labels.tolist(), class_names, "labels", normalise)
     elif class_names is None:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= _MOST_CLASSES:
@@ -45,7 +52,8 @@ def from_arrays(
                 f"labels: received values {low}..{high}; accepted are 0..k-1 for k classes, at most {_MOST_CLASSES:,}. "
                 "Number the classes so, or give names: [str(label) for label in labels]."
             )
-        class_names = [str(label) for label in range(high + 1)]
+        n_classes = max(high + 1, np.shape(given)[-1] if np.ndim(given) == 2 else 0)  # a last class without an image
+        class_names = [str(label) for label in range(n_classes)]
     check_class_names(class_names, "labels")
     return Samples(images, labels, tuple(class_names), groups=groups)
 
@@ -60,8 +68,10 @@ def _as_labels(labels: Sequence[int] | Sequence[str], n: int) -> np.ndarray:
         raise InputError(
             f"labels: received rows of different lengths; accepted is one label per image, ({n},)."
         ) from error
+    if _is_one_hot(labels, n):
+        return labels.argmax(axis=1)
     if labels.shape != (n,):
-        remedy = "labels.ravel()" if labels.shape == (n, 1) else "For one-hot rows: labels.argmax(axis=1)"
+        remedy = "labels.ravel()" if labels.shape == (n, 1) else "Rows (n, k) hold a single 1, and else 0"
         raise InputError(f"labels: received shape {labels.shape}; accepted for these images is ({n},). {remedy}.")
     if labels.dtype.kind in "iu":
         return labels
@@ -69,11 +79,12 @@ def _as_labels(labels: Sequence[int] | Sequence[str], n: int) -> np.ndarray:
     empty = [str(row) for row, value in enumerate(values) if is_empty(value)]
     if empty:
         raise InputError(f"labels: no label for images {few(empty)}. Fill these, or leave the images out.")
+    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)) and np.abs(labels).max() < 2**53:
+        return labels.astype(np.int64)
     if labels.dtype.kind not in "OUT":
-        whole = labels.dtype.kind in "bf" and np.isfinite(labels).all() and np.array_equal(labels, np.rint(labels))
         raise InputError(
             f"labels: received dtype {labels.dtype}; accepted are integers or class names."
-            + (" labels.astype(int)?" if whole else "")
+            + (" labels.astype(int)?" if labels.dtype.kind == "b" else "")
         )
     if all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values):
         return _as_integers(values)
@@ -81,6 +92,11 @@ def _as_labels(labels: Sequence[int] | Sequence[str], n: int) -> np.ndarray:
     if strange:
         raise InputError(f"labels: received {few(strange)}; accepted are integers, or class names for all images.")
     return np.array([str(value) for value in values], dtype=object)
+
+
+def _is_one_hot(labels: np.ndarray, n: int) -> bool:
+    rows = labels.ndim == 2 and len(labels) == n and labels.shape[1] > 1 and labels.dtype.kind in "iufb"
+    return rows and bool(np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
 
 
 def _as_integers(values: list[int]) -> np.ndarray:

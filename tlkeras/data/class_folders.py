@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from tlkeras.data.class_names import few
-from tlkeras.data.sources import IMAGE_SUFFIXES, from_folders, visible
+from tlkeras.data.file_names import is_image, visible
+from tlkeras.data.sources import from_folders
 from tlkeras.schema import InputError, MissingInputError, Samples
 
 # The published number of tiles of each tissue.
@@ -136,7 +137,7 @@ def count_images(folder: str) -> dict[str, int]:
     folders = visible(folder)[0]
     parts = [part for part in ("train", "val") if part in folders]
     classes = [f"{part}/{name}" for part in parts for name in visible(os.path.join(folder, part))[0]] or folders
-    return {name: sum(map(_is_image, visible(os.path.join(folder, name))[1])) for name in classes}
+    return {name: sum(map(is_image, visible(os.path.join(folder, name))[1])) for name in classes}
 
 
 def _with_archives(samples: Samples) -> Samples:
@@ -156,7 +157,3 @@ def _refuse_others(folder: str, accepted: Collection[str], kind: str = "class fo
             f"{folder} holds {few(others)}; accepted {kind} are {', '.join(accepted)}. "
             "Rename what is meant by one of these, and move the rest elsewhere."
         )
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tlkeras.data.class_names import few, label_numbers
 from tlkeras.data.csv_text import read_rows
-from tlkeras.data.sources import visible
+from tlkeras.data.file_names import visible
+from tlkeras.data.identifiers import normal_form, spelled_alike, told_alike
 from tlkeras.schema import InputError, MissingInputError, Samples
 
 if TYPE_CHECKING:
@@ -166,6 +167,10 @@ def _id_problems(ids: list[str], paths: dict[str, str], folder: str) -> Iterator
     if absent:
         no_folder = [part for part in IMAGE_FOLDERS if not os.path.isdir(os.path.join(folder, part))]
         remedy = "".join(f"There is no folder {part}. " for part in no_folder) + "Unpack both image archives."
+        spelled = {normal_form(image_id): image_id for image_id in paths}
+        meant = [(image_id, spelled[form]) for image_id in absent if (form := normal_form(image_id)) in spelled]
+        if meant:
+            remedy += f" {meant[0][0]} is there as {meant[0][1]}.jpg: write ids as files are called."
         yield _Problem(_told("rows whose image is not there", absent, remedy), missing=True)
     unknown = [_shown(image_id) for image_id in paths if image_id not in rows_of]
     if unknown:
@@ -179,13 +184,9 @@ def _lesion_problems(rows: pd.DataFrame, names: Sequence[str]) -> Iterator[_Prob
         remedy = "Fill them: images of one lesion must not come apart into training and test."
         yield _Problem(_told("rows with an empty lesion_id", empty, remedy))
     # "HAM_1" and "HAM_1 " would be two lesions, and could come apart.
-    spaced = [
-        f"{name} {_quoted(lesion)}"
-        for name, lesion in zip(names, lesions, strict=True)
-        if lesion.strip() and lesion != lesion.strip()
-    ]
-    if spaced:
-        yield _Problem(_told("rows with spaces around the lesion_id", spaced, "Remove the spaces."))
+    alike = [told_alike([names]) for names in spelled_alike(lesion for lesion in lesions if lesion.strip())]
+    if alike:
+        yield _Problem(_told("lesion ids written in two ways", alike, "Write each in one."))
     if "dx" in rows:
         diagnoses = rows.loc[lesions.str.strip() != ""].groupby("lesion_id", sort=False)["dx"].unique()
         two = [f"{_shown(lesion)} ({', '.join(map(_shown, dx))})" for lesion, dx in diagnoses.items() if len(dx) > 1]

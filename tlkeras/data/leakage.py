@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.data.fingerprints import Fingerprints, fingerprint_all
+from tlkeras.data.grouping import Grouping
 from tlkeras.data.leakage_findings import Audit
 from tlkeras.data.pixel_sizes import PixelSizes
 from tlkeras.schema import NOT_TESTS, InputError, Samples, Splits
@@ -63,6 +64,7 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         near_within=near_within,
         near_complete=fingerprints.complete,
         pixel_sizes=dict(zip(parts, pixel_sizes, strict=True)),
+        grouping=Grouping.of(images),
         known=_known(images),
         groups=groups,
         identical=sets.loc[crossing, _SET].reset_index(drop=True),
@@ -72,10 +74,11 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
 
 
 def _images(part: str, samples: Samples) -> pd.DataFrame:
-    """One row per image: sample_id, part, side, class_name, group."""
+    """One row per image: sample_id, part, own_part (the set's), side, class_name, group."""
     columns = {
         "sample_id": samples.sample_ids,
         "part": part,
+        "own_part": "" if samples.parts is None else samples.parts,
         "side": part if part in NOT_TESTS else "test",
         "class_name": "" if samples.labels is None else np.array(samples.class_names, dtype=object)[samples.labels],
         "group": "" if samples.groups is None else ["" if pd.isna(name) else str(name) for name in samples.groups],

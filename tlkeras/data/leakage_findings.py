@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
+from tlkeras.data.grouping import Grouping
+from tlkeras.data.identifiers import told_alike
 from tlkeras.data.pixel_sizes import PixelSizes, size_words
 from tlkeras.schema import InputError
 
@@ -33,6 +35,7 @@ class Audit:
         near_complete: whether all images that look alike were counted; beyond a million pairs they are not.
         pixel_sizes: {part: PixelSizes}, how large its images are before any resize; empty where an earlier version kept
             the audit, which did not measure them.
+        grouping: what the groups' names tell of the grouping itself; nothing where an earlier version kept the audit.
         known: one row for val and for each test part: part, images; group_in_train, group_in_val, the images of whose
             group train or val holds another; image_in_train, image_in_val, those that are there themselves.
         groups: one row per crossing group: group, parts ("train, test"), images.
@@ -55,6 +58,7 @@ class Audit:
     near_within: int
     near_complete: bool
     pixel_sizes: Mapping[str, PixelSizes]
+    grouping: Grouping
     known: pd.DataFrame
     groups: pd.DataFrame
     identical: pd.DataFrame
@@ -63,8 +67,9 @@ class Audit:
 
     @property
     def crossing(self) -> bool:
-        """Whether groups or identical images lie on two sides. Images that merely look alike do not count."""
-        return bool(self.crossing_groups or self.crossing_sets)
+        """Whether groups, those in another spelling included, or identical images lie on two sides. Images that merely
+        look alike do not count."""
+        return bool(self.crossing_groups or self.crossing_sets or self.grouping.alike_crossing)
 
     @property
     def class_shares(self) -> pd.DataFrame:
@@ -90,6 +95,7 @@ class Audit:
         return (
             *self._separate(),
             *self._known(),
+            *self.grouping.findings(),
             *self._identical(),
             *self._alike(),
             *(f"{part} is empty." for part, n in self.sizes.items() if not n),
@@ -105,6 +111,8 @@ class Audit:
         found = []
         if self.crossing_groups:
             found.append(f"{_count(self.crossing_groups, 'group')} ({_few(self.groups['group'])})")
+        if n := self.grouping.alike_crossing:
+            found.append(f"{_count(n, 'group')} written in two ways ({told_alike(self.grouping.spellings)})")
         if self.crossing_sets:
             ids = _few(self.identical["sample_id"])
             found.append(f"{_count(self.crossing_sets, 'set')} of identical images ({ids})")
@@ -123,15 +131,17 @@ class Audit:
             cut = table.head(LISTED).to_dict("split", index=False)
             tables[name] = {"total": len(table), "columns": cut["columns"], "rows": cut["data"]}
         sizes = {part: sizes.as_json() for part, sizes in self.pixel_sizes.items()}
-        return plain | {"pixel_sizes": sizes} | tables
+        return plain | {"pixel_sizes": sizes, "grouping": self.grouping.as_json()} | tables
 
     @classmethod
     def from_json(cls, value: Mapping) -> Audit:
         """The audit that `as_json` told of, its tables as long as they were kept: it has the same findings."""
         tables = {name: pd.DataFrame(value[name]["rows"], columns=value[name]["columns"]) for name in _TABLES}
         sizes = {part: PixelSizes.from_json(sizes) for part, sizes in value.get("pixel_sizes", {}).items()}
-        plain = {field.name: value[field.name] for field in fields(cls) if field.name not in (*_TABLES, "pixel_sizes")}
-        return cls(**plain, **tables, pixel_sizes=sizes)
+        grouping = Grouping.from_json(value["grouping"]) if "grouping" in value else Grouping()
+        others = (*_TABLES, "pixel_sizes", "grouping")
+        plain = {field.name: value[field.name] for field in fields(cls) if field.name not in others}
+        return cls(**plain, **tables, pixel_sizes=sizes, grouping=grouping)
 
     def _separate(self) -> list[str]:
         n = sum(self.sizes.values())

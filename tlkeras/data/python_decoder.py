@@ -16,6 +16,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _WIDTH, _HEIGHT = 256, 257
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
+_SAMPLES_PER_PIXEL = 277
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap the sides
 # Where a PNG's orientation can stand, before or behind its pixels.
 _TURNED_PNG = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
@@ -102,8 +103,13 @@ def _open(contents: bytes) -> Image.Image:
         depth = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
         unsigned = set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) == {1}
         separate_planes = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2
-        if depth not in (1, 2, 4, 8, 16) or not unsigned or (separate_planes and depth == 16):
+        if depth not in (1, 2, 4, 8, 16) or not unsigned:
             raise Unreadable(f"of a kind that is not read ({_KINDS})")
+        if separate_planes and depth == 16 and image.tag_v2.get(_SAMPLES_PER_PIXEL, 1) > 1:
+            raise Unreadable(
+                "a planar TIFF of 16 bits (each channel in a plane of its own), which is not read; save it with the "
+                "channels of a pixel side by side (PlanarConfiguration 1)"
+            )
     return image
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlkeras.data.class_names import is_empty
+from tlkeras.data.identifiers import in_one_spelling
 from tlkeras.files import sha256_of
 from tlkeras.schema import InputError, MissingInputError, Samples, Splits
 from tlkeras.seeds import derive_seed, generator
@@ -47,7 +49,7 @@ class Holdout:
             seed: the same seed and samples give the same split.
 
         Raises:
-            InputError: without labels, or where a part would be empty.
+            InputError: without labels, groups in two spellings, or where a part would be empty.
         """
         shares = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
         shares = {part: share for part, share in shares.items() if share > 0}
@@ -59,37 +61,44 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Predefined:
-    """The parts that came with the data set; every part other than "train" and "val" is a test part of its name.
+    """The parts that came with the data set.
 
     Attributes:
         val: None keeps the set's own validation part, or none where it has none. A share is drawn anew from the
             images of "train" and "val" together.
         respect_groups: refuse parts that share a group (patient, lesion) or byte-identical images, and draw `val` by
             group. False says such crossings in the notes and draws image by image.
+        test: the test parts, a name or several; None takes those whose names begin with "test". "val" makes a test part
+            of the validation images of a set that has no other: it is then called "test", and "val" is drawn or none.
     """
 
     val: float | None = None
     respect_groups: bool = True
+    test: str | tuple[str, ...] | None = None
 
     def __post_init__(self):
         if self.val is not None:
             _check_share("val", self.val)
+        if self.test is None:
+            return
+        tests = (self.test,) if isinstance(self.test, str) else self.test if isinstance(self.test, list | tuple) else ()
+        named = all(isinstance(name, str) and name not in ("", "train") for name in tests)
+        if not tests or not named or ("val" in tests and len(tests) > 1):
+            raise InputError(
+                f"test: received {self.test!r}; accepted are names of parts beside 'train', e.g. 'test' or ('north', "
+                "'south'); or 'val' alone, where a set has no test part."
+            )
+        object.__setattr__(self, "test", tuple(tests))  # the dataclass is frozen
 
     def split(self, samples: Samples, seed: int = 0) -> Splits:
         """Takes the samples' own parts; `seed` only draws `val` where it is a share.
 
         Raises:
-            InputError: without parts, without "train" or a test part, or where a group crosses parts and groups are
-                to be respected.
+            InputError: without parts, without "train" or a test part, a part that is neither train, val nor test,
+                groups in two spellings, or where a group crosses parts and groups are to be respected.
         """
-        names = set() if samples.parts is None else set(samples.parts)
-        if "train" not in names or not names - {"train", "val"}:
-            raise InputError(
-                f"samples.parts: received {sorted(names) or None}; Predefined needs 'train' and a test part. "
-                "Name the column with from_csv(..., part=...), or draw parts with Holdout."
-            )
+        parts, shares = self._own_parts(samples), {}
         groups, notes = _groups(samples)
-        parts, shares = samples.parts.copy(), {}
         pool = np.flatnonzero(np.isin(parts, ["train", "val"]))
         if self.val is not None:
             parts[pool] = "train"
@@ -105,6 +114,31 @@ class Predefined:
             parts[pool] = _assign(samples.labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
             shares = {part: share * len(pool) / len(samples) for part, share in inner.items()}
         return _splits(samples, parts, groups, notes, shares)
+
+    def _own_parts(self, samples: Samples) -> np.ndarray:
+        """object (n,): "train", "val" or the name of a test part."""
+        names = dict.fromkeys(() if samples.parts is None else samples.parts)
+        tests = self.test or [name for name in names if str(name).startswith("test")]
+        absent = sorted({"train", *tests} - set(names))
+        if absent or not tests:
+            remedy = "Name the column with from_csv(..., part=...), or draw parts with Holdout."
+            if "train" in names and "val" in names and not tests:
+                remedy = "Predefined(test='val') tests on the validation part; Holdout draws parts anew."
+            raise InputError(
+                f"samples.parts: received {sorted(names) or None}; Predefined needs 'train' and a test part"
+                f"{f' called {absent[0]!r}' if absent and absent != ['train'] else ''}. {remedy}"
+            )
+        unknown = [name for name in names if name not in ("train", "val", *tests)]
+        if unknown:
+            named = f"Name every test part, test={(*tests, *unknown)!r}, or leave" if "val" not in tests else "Leave"
+            raise InputError(
+                f"samples.parts: {', '.join(map(repr, unknown))}: neither 'train', 'val' nor a test part. {named} "
+                f"these images out: samples.take(np.flatnonzero(samples.parts != {unknown[0]!r}))."
+            )
+        parts = samples.parts.copy()
+        if "val" in tests:
+            parts[parts == "val"] = "test"
+        return parts
 
 
 @dataclass(frozen=True)
@@ -132,7 +166,7 @@ class KFold:
         """The folds, each with its held-out images as `test`.
 
         Raises:
-            InputError: without labels, or where a part would be empty.
+            InputError: without labels, groups in two spellings, or where a part would be empty.
         """
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
@@ -195,7 +229,11 @@ def joined_groups(samples: Samples) -> np.ndarray:
     Returns:
         object (n,) of str. A joined group has the name of its first member's group; without groups each image is
         one of its own, under its sample id.
+
+    Raises:
+        InputError: groups that differ only in case, spaces, leading zeros and the like.
     """
+    _check_spellings(samples)
     return _joined(samples, identical_images(samples))
 
 
@@ -216,6 +254,13 @@ def _joined(samples: Samples, identical: list[np.ndarray]) -> np.ndarray:
     return np.array([str(names[first(row)]) for row in range(len(samples))], dtype=object)
 
 
+def _check_spellings(samples: Samples) -> None:
+    """Refuses one patient in two spellings, who could come apart: samples need not be from a reader that asks."""
+    if samples.groups is not None:
+        known = [str(name) for name in samples.groups if not is_empty(name)]
+        in_one_spelling(known, "samples.groups", "the names", None)
+
+
 def _rows_of(keys) -> dict:
     rows = defaultdict(list)
     for row, key in enumerate(keys):
@@ -227,6 +272,7 @@ def _groups(samples: Samples) -> tuple[np.ndarray, list[str]]:
     """The joined groups, and what to note about them."""
     if samples.labels is None:
         raise InputError("these samples have no labels, and a split is drawn by class. Give the labels.")
+    _check_spellings(samples)
     identical = identical_images(samples)
     notes = [f"{len(identical)} sets of byte-identical images were found"] if identical else []
     return _joined(samples, identical), notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tlkeras.evaluation.tables import by_cell, check_scores, measured
+from tlkeras.evaluation.weighted_scores import apart_from
 
 FIGURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
@@ -25,14 +26,15 @@ def class_reports_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame:
     rows, index = [], []
     for cell, figures in by_cell(scores[scores["part"] == part], "method", "backbone").items():
         names = [metric.removeprefix("recall_") for metric in figures if metric.startswith("recall_")]
-        for name in [*names, "macro"]:
-            metrics = [f"macro_{figure}" if name == "macro" else f"{figure}_{name}" for figure in FIGURES]
+        of_rows = {name: [f"{figure}_{name}" for figure in FIGURES] for name in names}
+        of_rows[apart_from("mean over the classes", names)] = [f"macro_{figure}" for figure in FIGURES]
+        for name, metrics in of_rows.items():
             groups = sorted(set(figures[metrics[1]]["groups"].dropna()))
             rows.append(
                 [" or ".join(f"{n:,.0f}" for n in groups)]
                 + [measured(figures, metric, factor=1, form=".3f") for metric in metrics]
             )
-            index.append((*cell, "mean over the classes" if name == "macro" else name))
+            index.append((*cell, name))
     return pd.DataFrame(
         rows,
         index=pd.MultiIndex.from_tuples(index, names=["method", "backbone", "class"]),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.evaluation.tables import FIGURES, NOT_RUN, by_cell, check_scores, format_figures, over_seeds
+from tlkeras.evaluation.weighted_scores import apart_from
 
 # In single-label classification every error is one false positive and one false negative, so micro F1 is accuracy.
 AVERAGES = {"micro_f1": "micro average", "macro_f1": "macro average"}
@@ -48,10 +49,10 @@ def f1_table(
         rows = of_cells.get(ours, {}).get(_METRIC_OF.get(metric, metric))
         return [*over_seeds(rows), reported.get((published, part, metric), np.nan)]
 
-    metrics = {f"f1_{name}": name for name in class_names} | AVERAGES
+    metrics = [*(f"f1_{name}" for name in class_names), *AVERAGES]
     return pd.DataFrame(
         [[value for cells in columns.values() for value in figures(*cells, metric)] for metric in metrics],
-        index=pd.Index(metrics.values(), name="F1"),
+        index=pd.Index([*class_names, *(apart_from(name, class_names) for name in AVERAGES.values())], name="F1"),
         columns=pd.MultiIndex.from_product([columns, FIGURES], names=["column", "figure"]),
         dtype=np.float64,
     )
@@ -78,7 +79,7 @@ def format_f1_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def averages_table(table: pd.DataFrame) -> pd.DataFrame:
     """The averages of `f1_table` in per cent, one row per column of it: what `plots.draw_accuracy_bars` draws."""
-    averages = 100 * table.loc[list(AVERAGES.values())]
+    averages = 100 * table.iloc[-len(AVERAGES) :]
     rows = [averages[column].to_numpy().ravel() for column in table.columns.unique("column")]
     return pd.DataFrame(
         rows,

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.weighted_scores import ratio, weighted_scores
+from tlkeras.evaluation.weighted_scores import apart_from, ratio, weighted_scores
 from tlkeras.schema import InputError, Predictions
 
 
@@ -58,7 +58,8 @@ def classification_report_table(predictions: Predictions) -> pd.DataFrame:
 
     Returns:
         Rows: the class names, then "micro" (all three the accuracy), "macro" (the mean over the classes) and
-        "weighted" (by support), whose support is the number of all samples.
+        "weighted" (by support), whose support is the number of all samples. Where a class has such a name, the row of
+        the average is called "macro average".
     """
     figures, n = score(predictions), len(predictions)
     shown = ("precision", "recall", "f1")
@@ -66,8 +67,9 @@ def classification_report_table(predictions: Predictions) -> pd.DataFrame:
         (name, [f"{m}_{name}" for m in shown], of_class)
         for name, of_class in predictions.samples.class_counts().items()
     ]
-    rows.append(("micro", ["accuracy"] * 3, n))
-    rows += [(average, [f"{average}_{m}" for m in shown], n) for average in ("macro", "weighted")]
+    classes = predictions.samples.class_names
+    rows.append((apart_from("micro", classes), ["accuracy"] * 3, n))
+    rows += [(apart_from(name, classes), [f"{name}_{m}" for m in shown], n) for name in ("macro", "weighted")]
     index = pd.Index([name for name, _, _ in rows], name="class")
     table = pd.DataFrame([figures[metrics].to_numpy() for _, metrics, _ in rows], index=index, columns=shown)
     return table.assign(support=[support for _, _, support in rows])
