@@ -59,7 +59,7 @@ RULES = {
 }
 # Pages that scripts write: they are where figures come from. {file name: what writes it}
 GENERATED = {
-    "table.md": "tlkeras/reporting/results.py, experiments/quickstart.py",
+    "table.md": "tlkeras/reporting/results.py",
     "protocols.md": "tlkeras/reporting/comparison.py",
     "cells_made_again.md": "experiments/cells_made_again.py",
     "coverage.md": "experiments/benchmark_coverage.py",
