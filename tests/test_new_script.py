@@ -26,7 +26,12 @@ def write_images(root, parts=("",), names=("{benign}", "malign $"), n=8):
 
 @pytest.mark.parametrize(
     ("parts", "split"),
-    [(("",), tl.Holdout(val=0.2, test=0.2)), (("train", "test"), tl.Predefined())],
+    [
+        (("",), tl.Holdout(val=0.2, test=0.2)),
+        (("train", "test"), tl.Predefined(val=0.2)),
+        (("train", "val"), tl.Predefined(val=0.2, test="val")),
+        (("train", "val", "test"), tl.Predefined()),
+    ],
 )
 def test_the_script_declares_an_experiment_on_the_images_that_were_found(tmp_path, monkeypatch, parts, split):
     images = write_images(tmp_path / "some images", parts)
@@ -36,7 +41,8 @@ def test_the_script_declares_an_experiment_on_the_images_that_were_found(tmp_pat
     assert experiment.name == "skin_2"
     assert experiment.protocols["plain"].split == split
     assert experiment.load("plain", images).class_counts() == samples.class_counts()
-    assert f"{len(samples)} images: 8 " in file.read_text() or len(parts) == 2
+    assert f"{len(samples)} images: {8 * len(parts)} " in file.read_text()
+    assert set(split.split(samples, seed=0).parts()) == {"train", "val", "test"}
 
 
 @pytest.mark.parametrize("name", ["Skin", "2skin", "skin-2", "../skin", ""])

@@ -30,7 +30,7 @@ from tlkeras.cli import main
 def read(folder):
     """The images in the folder that --data names."""
     # Do several images show one patient? Then say what of a file's name tells the patient, so that none is both in
-    # training and in test: group_of=lambda name: name.split("_")[0]
+    # training and in test: tl.from_folders(folder, group_of=lambda name: name.split("_")[0])
     return tl.from_folders(folder)
 
 
@@ -74,7 +74,6 @@ def write_script(name: str, folders: str | os.PathLike) -> tuple[Path, Samples]:
     if file.exists():
         raise InputError(f"{file} is there already, and is not written over. Choose another name, or remove it.")
     samples = from_folders(folders)
-    given = samples.parts is not None and bool(set(samples.parts) - {"train", "val"})
     script = TEMPLATE.format(
         title=name.replace("_", " ").capitalize(),
         name=name,
@@ -82,6 +81,15 @@ def write_script(name: str, folders: str | os.PathLike) -> tuple[Path, Samples]:
         data=folders,
         n=f"{len(samples):,}",
         counts=", ".join(f"{count:,} {of_class}" for of_class, count in samples.class_counts().items()),
-        split="tl.Predefined()" if given else "tl.Holdout(val=0.2, test=0.2)",
+        split=_split(set() if samples.parts is None else set(samples.parts)),
     )
     return write_text(file, script), samples
+
+
+def _split(parts: set[str]) -> str:
+    """What splits images that lie in these parts, with validation images in any case."""
+    if "train" not in parts:
+        return "tl.Holdout(val=0.2, test=0.2)"
+    if parts == {"train", "val"}:
+        return 'tl.Predefined(val=0.2, test="val")'
+    return "tl.Predefined()" if "val" in parts else "tl.Predefined(val=0.2)"
