@@ -142,6 +142,9 @@ def _store(given: argparse.Namespace) -> None:
     print(f"{store.folder}: {len(entries)} tables, {format_size(sum(e['bytes'] for e in entries))} of at most ", end="")
     print(format_size(store.limit))
     for entry in entries:
+        if "damaged" in entry:
+            print(f"  {format_size(entry['bytes']):>8}  not used any more: {entry['damaged']}")
+            continue
         used = datetime.datetime.fromtimestamp(entry["used"]).strftime("%Y-%m-%d %H:%M")
         size, shape = ("x".join(map(str, entry[name])) for name in ("image_size", "row_shape"))
         print(

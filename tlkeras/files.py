@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview  # or an array
 
 TEMPORARY_PREFIX = ".writing-"  # the process that writes follows, so that who clears up leaves the files of the living
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _FULL = "Make room there, or name a folder on another disk; what was there before is as it was."
 _FORBIDDEN = "Give this user the right to write there, or name another folder; what was there before is as it was."
 _REMEDIES = {
@@ -146,8 +147,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             ) from error
         with writing(folder):
             for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-                if not _writer_lives(unfinished.name):  # such as one that writes a report, which takes no lock
-                    shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
+                remove_unfinished(unfinished)
         yield
 
 
@@ -156,7 +156,7 @@ def holding(path: str | os.PathLike, on_wait: Callable[[], None] | None = None) 
     """Holds the lock file `path`, which stays behind; a killed holder's lock is free again.
 
     Args:
-        path: made where it is missing.
+        path: made where it is missing; a link in its place is not followed, but an OSError.
         on_wait: called once where another process holds it, which is then waited for. Without it there is no waiting.
 
     Yields:
@@ -164,7 +164,7 @@ def holding(path: str | os.PathLike, on_wait: Callable[[], None] | None = None) 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
+    with open(path, "a", opener=lambda name, flags: os.open(name, flags | _NO_LINK, 0o666)) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -201,6 +201,13 @@ def scratch_file(folder: str | os.PathLike, size: int) -> BinaryIO:
         file.close()
         raise
     return file
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes a temporary file or folder whose writer was killed; that of a living one stays, such as of one that
+    writes a report, which takes no lock."""
+    if not _writer_lives(path.name):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def remove_folder(folder: str | os.PathLike) -> None:

@@ -1,4 +1,4 @@
-"""What this machine gives the process: cores, memory."""
+"""What this machine gives the process: cores, memory, a place for Keras' downloads."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ def _processor_facts() -> dict[str, str]:
         return {}
     first = info.read_text().split("\n\n", 1)[0]
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def keras_home() -> Path:
+    """Where Keras keeps its settings and what it downloads."""
+    try:
+        return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    except RuntimeError:  # no home folder
+        return Path("/tmp/.keras")  # Keras' own choice then
 
 
 def reset_peak_memory() -> None:
