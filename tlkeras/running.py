@@ -13,9 +13,9 @@ import numpy as np
 from tlkeras.auditing import audit_splits, audited_seeds
 from tlkeras.carried import carried_weights
 from tlkeras.data.datasets import DATASETS
-from tlkeras.data.digests import listing_digest
 from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
+from tlkeras.known_data import KnownData, note_on_contents
 from tlkeras.machine import peak_memory_mb, reset_peak_memory
 from tlkeras.runs import CHECKPOINT, CellKey, RunFolder, describe, environment
 from tlkeras.schema import DivergedError, InputError, Samples, Splits, UnwritableError
@@ -54,6 +54,7 @@ class RunOptions:
     earlier: Path | None = None  # the run folder of the experiment whose networks are carried on; None: beside `out`
     store: Path | bool = True  # see Tuner.fit
     memory_budget: str | None = None
+    verify: bool = False  # hash every image again, whatever is remembered of it
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,16 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
+        known = KnownData(samples, options.store, verify=options.verify)
         shared = {
-            "data": listing_digest(samples),
+            **known.settings,
             "split": describe(protocol.split),
             "smoke": options.smoke,
             "skip_unreadable": options.skip_unreadable,
         }
         folder.require_same(shared)
+        if note := note_on_contents(folder):
+            print(note)
         plan = _plan(experiment, options, shared, folder)
         for cell in plan:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
@@ -99,13 +103,19 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
             image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
-            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
-            _run_cells(folder, todo, experiment, splits, options)
+            digests = known.digests(samples)
+            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
+            _run_cells(folder, todo, experiment, splits, options, known)
     return folder
 
 
 def _run_cells(
-    folder: RunFolder, todo: list[_Cell], experiment: Experiment, splits: dict[int, Splits], options: RunOptions
+    folder: RunFolder,
+    todo: list[_Cell],
+    experiment: Experiment,
+    splits: dict[int, Splits],
+    options: RunOptions,
+    data: KnownData,
 ) -> None:
     import keras
 
@@ -113,7 +123,7 @@ def _run_cells(
     for number, cell in enumerate(todo, start=1):
         print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
         try:
-            _run_cell(folder, cell, experiment, splits[cell.key.seed], options)
+            _run_cell(folder, cell, experiment, splits[cell.key.seed], options, data)
         except UnwritableError:  # nor could the others be kept
             raise
         except InputError as error:  # a diverging cell must not keep the others from running
@@ -176,7 +186,14 @@ def _find_weights(
     return weights
 
 
-def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Splits, options: RunOptions) -> None:
+def _run_cell(
+    folder: RunFolder,
+    cell: _Cell,
+    experiment: Experiment,
+    splits: Splits,
+    options: RunOptions,
+    data: KnownData,
+) -> None:
     import pandas as pd
 
     from tlkeras.evaluation.errors import largest_losses
@@ -232,6 +249,7 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
         "split_notes": list(splits.notes),
         "environment": environment(),
     }
+    data.require_unchanged()
     folder.write_cell(cell.key, cell.settings, facts)
     (target / CHECKPOINT).unlink(missing_ok=True)
     accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())

@@ -47,6 +47,7 @@ PACKAGES = (
     "scikit-image",
 )
 CHECKPOINT = "checkpoint.npz"
+CONTENTS = "contents"  # the setting that holds the hash of all images; cells of earlier versions have none
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
 _OF_MODELS = ("classifier.json", "model_card")
@@ -107,7 +108,11 @@ class RunFolder:
         """Refuses a folder that holds cells of other `shared` settings: a table must not mix data or splits."""
         for key in self.finished():
             made_with = self.settings_of(key)
-            _refuse_other(self.cell(key), {name: made_with[name] for name in shared}, shared)
+            _refuse_other(
+                self.cell(key),
+                {name: made_with[name] for name in shared if name != CONTENTS or name in made_with},
+                shared,
+            )
 
     def require_same_recipe(self, key: CellKey, recipe: dict) -> None:
         """Refuses another recipe than that of the cell's other seeds: a mean over seeds must not mix recipes."""
@@ -284,9 +289,17 @@ def first_difference(made_with: dict, settings: dict) -> tuple[str, object, obje
 
 
 def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
+    if CONTENTS not in made_with:
+        settings = {name: value for name, value in settings.items() if name != CONTENTS}
     found = first_difference(made_with, settings)
     if found is not None:
         name, before, now = found
+        if name == CONTENTS:
+            raise InputError(
+                f"{folder} was made with other images: their names and sizes are the same, their contents are not "
+                f"({before[:16]}, now {now[:16]}). Put the images back, name another folder with --out, or remove that "
+                "one."
+            )
         raise InputError(
             f"{folder} was made with {name} = {before!r}, now it is {now!r}. Name another folder with --out, or remove "
             "that one."
