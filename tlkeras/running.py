@@ -17,7 +17,8 @@ from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.known_data import KnownData, note_on_contents
 from tlkeras.machine import peak_memory_mb, reset_peak_memory
-from tlkeras.runs import CHECKPOINT, CellKey, RunFolder, describe, environment
+from tlkeras.manifest import CHECKPOINT
+from tlkeras.runs import CellKey, RunFolder, describe, environment
 from tlkeras.schema import DivergedError, InputError, Samples, Splits, UnwritableError
 from tlkeras.seeds import generator
 
