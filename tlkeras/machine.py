@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 _VECTOR = re.compile("avx|amx|fma|sse4|asimd|sve")
+_UNKNOWN = 4 * 2**30  # bytes taken for free where the system does not tell (Windows)
 _CONTAINER_LIMITS = (  # folder, limit, use
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -69,16 +70,19 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak becomes the current size
 
 
-def peak_memory_mb() -> int:
+def peak_memory_mb() -> int | None:
     """The largest resident set since `reset_peak_memory`, in MiB; what the process held before counts while it holds
-    it."""
+    it. None where the system does not tell (Windows)."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     if found:
         return int(found[1]) // 1024
-    import resource
     import sys
 
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 
@@ -98,8 +102,12 @@ def available_memory() -> int:
     limit."""
     meminfo = Path("/proc/meminfo")
     found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
-    # Elsewhere half of what is built in: there is no telling what other programs hold.
-    available = int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if found:
+        available = int(found[1]) * 1024
+    elif hasattr(os, "sysconf"):  # half of what is built in: there is no telling what other programs hold
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    else:
+        available = _UNKNOWN
     for folder, limit, use in _CONTAINER_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # no container of this kind, or "max"
             left = int(Path(f"{folder}/{limit}").read_text()) - int(Path(f"{folder}/{use}").read_text())

@@ -253,8 +253,9 @@ def _run_cell(
     data.require_unchanged()
     folder.write_cell(cell.key, cell.settings, facts)
     (target / CHECKPOINT).unlink(missing_ok=True)
+    peak = "" if facts["peak_mb"] is None else f", peak {facts['peak_mb']} MB"
     accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())
-    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
+    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}", flush=True)
 
 
 def _clear(target: Path) -> None:

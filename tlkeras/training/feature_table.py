@@ -10,6 +10,7 @@ Nothing that lies there is believed: what is not what was written raises `Damage
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -18,6 +19,7 @@ import os
 import stat
 import sys
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -164,15 +166,14 @@ class FeatureTable:
     def _map(self, file: int, n_rows: int) -> None:
         # Copy-on-write, for TensorFlow takes no read-only array without copying it; nobody writes. No memory is set
         # aside for it: a table may be larger than memory.
-        access = {"flags": mmap.MAP_PRIVATE | _MAP_NORESERVE, "prot": mmap.PROT_READ | mmap.PROT_WRITE}
+        access = {"access": mmap.ACCESS_COPY}
+        if hasattr(mmap, "MAP_PRIVATE"):  # not on Windows
+            access = {"flags": mmap.MAP_PRIVATE | _MAP_NORESERVE, "prot": mmap.PROT_READ | mmap.PROT_WRITE}
         pages = mmap.mmap(file, n_rows * self.row_bytes, **access)
         self._mapped = np.frombuffer(pages, self.dtype).reshape(n_rows, *self.shape)
 
     def _read(self) -> None:
-        # Both files from one folder, though another process may remove it meanwhile and make it anew.
-        place = os.open(self.folder, os.O_RDONLY)
-        try:
-            opener = lambda name, flags: os.open(name, flags, dir_fd=place)  # noqa: E731
+        with _opener(self.folder) as opener:
             with open(INDEX, "rb", opener=opener) as file:
                 index = _checked_index(file.read(), self.folder / INDEX)
             images, sources = _unpacked(index["images"]), _unpacked(index["sources"])
@@ -185,8 +186,6 @@ class FeatureTable:
                     raise DamagedTable(f"{self.folder / ROWS} holds {there:,} bytes, its index names {named:,}")
                 self._map(file.fileno(), len(images))
             self._written = len(images)
-        finally:
-            os.close(place)
 
 
 def read_card(folder: str | os.PathLike) -> dict:
@@ -215,6 +214,19 @@ def read_card(folder: str | os.PathLike) -> dict:
     size = (folder / ROWS).stat().st_size if ROWS in there else 0
     row_bytes = math.prod(card["row_shape"]) * np.dtype(card["dtype"]).itemsize
     return card | {"folder": folder, "rows": size // row_bytes, "bytes": size, "used": used}
+
+
+@contextlib.contextmanager
+def _opener(folder: Path) -> Iterator[Callable[[str, int], int]]:
+    """Opens files of one folder, though another process may remove it meanwhile and make it anew."""
+    if os.open not in os.supports_dir_fd:  # Windows, which removes no folder whose files are mapped
+        yield lambda name, flags: os.open(folder / name, flags)
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        yield lambda name, flags: os.open(name, flags, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def _files_in(folder: Path) -> set[str]:
