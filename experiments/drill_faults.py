@@ -396,7 +396,7 @@ def _content(path: Path, folder: str) -> object:
         return rows_without_clock(list(csv.reader(text.splitlines())))
     if path.suffix == ".md":
         return page_without_clock(text)
-    return json_without_clock(json.loads(text), *["sha256"] * (path.name == "classifier.json"))
+    return json_without_clock(json.loads(text), *["sha256"] * (path.name in ("classifier.json", "cell.json")))
 
 
 def rows_without_clock(rows: list[list[str]]) -> list[list[str]]:

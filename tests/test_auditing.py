@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tlkeras as tl
 from tlkeras import running
@@ -130,6 +131,18 @@ def test_data_that_were_mended_after_a_refusal_are_audited_anew(samples, clean, 
     splits = split(mended, [0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 10])
     audit_splits(folder, mended, {0: splits}, strict=True)
     assert read_audits(folder)[0].findings() == tl.audit(splits, progress=False).findings()
+
+
+def test_a_test_image_overwritten_by_a_training_image_of_its_size_is_found(tmp_path, folder):
+    rng, paths = np.random.default_rng(0), [tmp_path / f"{row}.bmp" for row in range(6)]
+    for path in paths:  # all of one size
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(path)
+    samples = tl.Samples(tuple(map(str, paths)), np.arange(6) % 2, ("a", "b"))
+    splits = split(samples, [0, 1], [2, 3], [4, 5])
+    audit_splits(folder, samples, {0: splits}, strict=True)
+    shutil.copy2(paths[0], paths[4])
+    with pytest.raises(tl.InputError, match="1 set of identical images"):
+        audit_splits(folder, samples, {0: splits}, strict=True)
 
 
 # ---- In a run

@@ -10,8 +10,9 @@ from tiny import tiny_tuner
 import tlkeras as tl
 from tlkeras.cli import main
 from tlkeras.files import read_json
+from tlkeras.manifest import CHECKPOINT
 from tlkeras.running import LAST_GOOD, RunOptions, run_experiment
-from tlkeras.runs import CHECKPOINT, CellKey, RunFolder
+from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import DivergedError, UnwritableError
 from tlkeras.training import checkpoint
 

@@ -12,8 +12,8 @@ import pytest
 import tlkeras as tl
 from tlkeras import runs
 from tlkeras.files import read_json, write_csv, write_json, write_text
+from tlkeras.manifest import CHECKPOINT
 from tlkeras.runs import (
-    CHECKPOINT,
     CellKey,
     RunFolder,
     describe,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tlkeras.files import read_json, write_json
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FILE = "audit.json"
 VERSION = 3  # raise it when the fields of an Audit change: what was kept is then audited again
-READABLE = (1, 2, VERSION)  # what pages still tell of; of 1 no pixels were measured, of 2 no names of groups looked at
+READABLE = (1, 2, VERSION)  # what pages still tell of; 1 measured no pixels, 2 looked at neither contents nor names
 
 
 def audit_splits(
@@ -22,40 +22,46 @@ def audit_splits(
     samples: Samples,
     splits: Mapping[int, Splits],
     *,
+    digests: Sequence[bytes] | None = None,
     strict: bool,
     image_sizes: Collection[tuple[int, int]] = (),
 ) -> None:
     """Audits the splits that have no audit yet, tells what was found, and adds it to audit.json. Where the images of a
-    split are others than those that were audited, it is audited anew.
+    split are others than those that were audited, if only by their contents, it is audited anew.
 
     Args:
         folder: the protocol's run folder.
         samples: what the splits are of; their images are read once for all splits.
         splits: {seed: splits}.
+        digests: of the images of `samples`, where they are known (`source_digests`).
         strict: refuse splits with groups or identical images on two sides.
         image_sizes: (height, width) each that the images will be resized to: how many that enlarges is told.
 
     Raises:
         InputError: what crosses, where `strict`; audit.json is written before.
     """
-    from tlkeras.data.digests import listing_digest
+    from tlkeras.data.digests import contents_digest, source_digests
     from tlkeras.data.fingerprints import fingerprint
     from tlkeras.data.leakage import audit
     from tlkeras.data.leakage_findings import Audit
 
     kept = _read(folder)
-    digests = {
-        seed: {part: listing_digest(of_part) for part, of_part in split.parts().items()}
+    of_image = dict(zip(samples.sample_ids, source_digests(samples) if digests is None else digests, strict=True))
+    hashes = {
+        seed: {
+            part: contents_digest(of_part, [of_image[name] for name in of_part.sample_ids])
+            for part, of_part in split.parts().items()
+        }
         for seed, split in splits.items()
     }
     done = audited_seeds(folder)
-    missing = [seed for seed in splits if seed not in done or kept[str(seed)]["parts"] != digests[seed]]
+    missing = [seed for seed in splits if seed not in done or kept[str(seed)]["parts"] != hashes[seed]]
     if missing:
         print(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}", flush=True)
         fingerprints = fingerprint(samples)
         for seed in missing:
             found = audit(splits[seed], fingerprints=fingerprints)
-            kept[str(seed)] = {"version": VERSION, "parts": digests[seed], "audit": found.as_json()}
+            kept[str(seed)] = {"version": VERSION, "parts": hashes[seed], "audit": found.as_json()}
         write_json(folder.root / FILE, dict(sorted(kept.items(), key=lambda item: int(item[0]))))
     told: dict[str, list[int]] = {}
     audits = {seed: Audit.from_json(kept[str(seed)]["audit"]) for seed in splits}

@@ -71,6 +71,11 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
     add("--methods", nargs="+", metavar="NAME", help="default: all of the protocol")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="one run of every cell for each (default: 0)")
     add("--skip-unreadable", action="store_true", help="leave unreadable images out and list them, instead of stopping")
+    add(
+        "--verify",
+        action="store_true",
+        help="hash the contents of all images again (default: of those whose size or time changed)",
+    )
     small = parser.add_mutually_exclusive_group()
     small.add_argument(
         "--smoke", action="store_true", help="a handful of images, one epoch, random weights: does everything run?"
@@ -242,6 +247,7 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
             store=False if given.no_store else given.store or True,
             memory_budget=given.memory_budget,
             script=_script(),
+            verify=given.verify,
         )
         start_keras()
         with _spread(given):

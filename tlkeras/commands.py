@@ -17,7 +17,7 @@ MODEL = "folder of a saved model: what classifier.save wrote, or a run's .../see
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs `tlkeras ...`; exits with 0, 1 where doctor found a problem, 2 on unusable input, or 130 on Ctrl-C."""
+    """Runs `tlkeras ...`; exits with 0, 1 (a problem that doctor or verify found), 2 (unusable input), 130 (Ctrl-C)."""
     given = build_parser().parse_args(arguments)
     run_guarded(lambda: given.work(given))
 
@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     runs = add("runs", _runs, "list the finished cells of the run folders below a folder, with their test scores")
     runs.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: %(default)s")
+
+    verify = add("verify", _verify, "compare the files of finished cells with the hashes that were kept of them")
+    verify.add_argument("folder", type=Path, metavar="RUN", help="run folder, published or not, or folder of a cell")
 
     compare = add("compare", _compare, "compare two runs on the same test images: paired differences and tests")
     for name in ("first", "second"):
@@ -102,6 +105,15 @@ def _runs(given: argparse.Namespace) -> None:
     from tlkeras.reporting.run_list import runs_table
 
     print(to_markdown(runs_table(given.folder)), end="")
+
+
+def _verify(given: argparse.Namespace) -> None:
+    from tlkeras.verifying import verify_run
+
+    found = verify_run(given.folder)
+    print(found.describe())
+    if not found.is_whole:
+        sys.exit(1)
 
 
 def _compare(given: argparse.Namespace) -> None:
@@ -165,6 +177,9 @@ def _store(given: argparse.Namespace) -> None:
     print(f"{store.folder}: {len(entries)} tables, {format_size(sum(e['bytes'] for e in entries))} of at most ", end="")
     print(format_size(store.limit))
     for entry in entries:
+        if "damaged" in entry:
+            print(f"  {format_size(entry['bytes']):>8}  not used any more: {entry['damaged']}")
+            continue
         used = datetime.datetime.fromtimestamp(entry["used"]).strftime("%Y-%m-%d %H:%M")
         size, shape = ("x".join(map(str, entry[name])) for name in ("image_size", "row_shape"))
         print(

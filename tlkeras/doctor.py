@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.installed import extra_lines, package_problems, package_rows
-from tlkeras.machine import available_memory, n_cores, processor
+from tlkeras.machine import available_memory, keras_home, n_cores, processor
 from tlkeras.models.backbones import BACKBONES, Backbone
 from tlkeras.models.weights import FOLDER_VARIABLE, find_weights
 from tlkeras.quiet import quiet_terminal
@@ -209,7 +209,7 @@ def examine_disk() -> Section:
         store = FeatureStore()
         places["feature store"] = store.folder
         kept = f"{format_size(sum(entry['bytes'] for entry in store.entries()))} of at most {format_size(store.limit)}"
-    except InputError as error:  # TLKERAS_STORE_LIMIT
+    except InputError as error:  # TLKERAS_STORE_LIMIT, no home folder
         problems.append(str(error))
     rows = []
     for what, folder in places.items():
@@ -224,11 +224,6 @@ def examine_disk() -> Section:
         if not os.access(there, os.W_OK):
             problems.append(f"{there} cannot be written to, where {what} go. Name another folder, or mend its rights.")
     return Section("disk", pd.DataFrame(rows, columns=["for", "folder", "free", "kept"]), problems=tuple(problems))
-
-
-def keras_home() -> Path:
-    """Where Keras keeps its settings and what it downloads."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 
 
 def _aligned(table: pd.DataFrame) -> list[str]:

@@ -62,7 +62,7 @@ def explain_cells(
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     for key in keys:
         print(f"explaining {key}", flush=True)
-        classifier = load(folder.cell(key))
+        classifier = _load(folder, key)
         for part, predictions in folder.read_predictions(key).items():
             if part in NOT_TESTS:
                 continue
@@ -105,7 +105,7 @@ def compare_activations(
     image = _image_of(folder, first, test.sample_ids[number], image_of)
     figure, axes = new_grid(1, 1 + len(cells), side=3.6)
     for ax, (key, label) in zip(axes[0, 1:], cells.items(), strict=True):
-        classifier = load(folder.cell(key))
+        classifier = _load(folder, key)
         seen = activations(classifier, read_pixels(image, classifier.image_size), layer=layer)
         draw_activations(seen, ax)
         ax.set_title(f"{label}\n{ax.get_title()}", fontsize=10)
@@ -115,6 +115,11 @@ def compare_activations(
     figure.supxlabel(textwrap.fill(f"Image: {credit}", CREDIT_WIDTH), fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
     return save_figure(figure, folder.root / name)
+
+
+def _load(folder: RunFolder, key: CellKey) -> TunedClassifier:
+    folder.read_file(key, "classifier.json")  # refuses another than the run's own; `load` compares the model with it
+    return load(folder.cell(key))
 
 
 def _explain_part(

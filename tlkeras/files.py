@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from tlkeras.locks import locked_file
 from tlkeras.schema import InputError, MissingInputError, UnwritableError
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     Buffer = bytes | memoryview  # or an array
 
 TEMPORARY_PREFIX = ".writing-"  # the process that writes follows, so that who clears up leaves the files of the living
+_ZEROS = 2**24  # bytes written at a time
+_SIGNALS_ASK = os.name == "posix"  # elsewhere `os.kill` ends the process that it should ask about
+_LEFT_AFTER = 86400  # seconds after which nobody is writing any more, where no process can be asked
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _FULL = "Make room there, or name a folder on another disk; what was there before is as it was."
 _FORBIDDEN = "Give this user the right to write there, or name another folder; what was there before is as it was."
 _REMEDIES = {
@@ -96,7 +101,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 def write_text(path: str | os.PathLike, text: str) -> Path:
     """Writes UTF-8 text whole or not at all; file names that are not UTF-8 keep their bytes."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
     return Path(path)
 
 
@@ -134,7 +139,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(open(folder / ".lock", "a"))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked_file(file))
         except BlockingIOError as error:
             raise InputError(
                 f"{folder} is being written by another process. Wait until it ends, or name another folder with --out."
@@ -146,8 +151,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             ) from error
         with writing(folder):
             for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-                if not _writer_lives(unfinished.name):  # such as one that writes a report, which takes no lock
-                    shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
+                remove_unfinished(unfinished)
         yield
 
 
@@ -156,7 +160,7 @@ def holding(path: str | os.PathLike, on_wait: Callable[[], None] | None = None) 
     """Holds the lock file `path`, which stays behind; a killed holder's lock is free again.
 
     Args:
-        path: made where it is missing.
+        path: made where it is missing; a link in its place is not followed, but an OSError.
         on_wait: called once where another process holds it, which is then waited for. Without it there is no waiting.
 
     Yields:
@@ -164,15 +168,17 @@ def holding(path: str | os.PathLike, on_wait: Callable[[], None] | None = None) 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
+    with contextlib.ExitStack() as stack:
+        opener = lambda name, flags: os.open(name, flags | _NO_LINK, 0o666)  # noqa: E731
+        file = stack.enter_context(open(path, "a", opener=opener))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked_file(file))
         except OSError:
             if on_wait is None:
                 yield False
                 return
             on_wait()
-            fcntl.flock(file, fcntl.LOCK_EX)
+            stack.enter_context(locked_file(file, wait=True))
         yield True
 
 
@@ -196,11 +202,23 @@ def scratch_file(folder: str | os.PathLike, size: int) -> BinaryIO:
     Path(folder).mkdir(parents=True, exist_ok=True)
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (handed over open)
     try:
-        os.posix_fallocate(file.fileno(), 0, size)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:  # macOS, Windows: only what is written is taken
+            for start in range(0, size, _ZEROS):
+                file.write(bytes(min(_ZEROS, size - start)))
+            file.flush()
     except OSError:
         file.close()
         raise
     return file
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes a temporary file or folder whose writer was killed; that of a living one stays, such as of one that
+    writes a report, which takes no lock."""
+    if not _writer_lives(path):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 def remove_folder(folder: str | os.PathLike) -> None:
@@ -220,11 +238,13 @@ def _own_prefix() -> str:
     return f"{TEMPORARY_PREFIX}{os.getpid()}-"
 
 
-def _writer_lives(name: str) -> bool:
+def _writer_lives(path: Path) -> bool:
     """Whether the process that a temporary name tells of is there."""
-    number = name.removeprefix(TEMPORARY_PREFIX).split("-")[0]
+    number = path.name.removeprefix(TEMPORARY_PREFIX).split("-")[0]
     if not number.isdecimal():
         return False
+    if not _SIGNALS_ASK:
+        return time.time() - path.lstat().st_mtime < _LEFT_AFTER
     try:
         os.kill(int(number), 0)
     except ProcessLookupError:
@@ -250,6 +270,8 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import contextlib
 import logging
@@ -39,7 +40,7 @@ def _interrupts_delivered() -> Iterator[None]:
     def hook(unraisable):
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             # Later: from inside the callback it would be dropped again. As a signal: it ends a wait, too.
-            threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+            threading.Timer(0.05, _interrupt_main).start()
         else:
             before(unraisable)
 
@@ -48,6 +49,13 @@ def _interrupts_delivered() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt_main() -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    else:  # Windows; no wait of the system's ends by it
+        _thread.interrupt_main()
 
 
 def _exit_message(code: int, message: str) -> int:

@@ -1,4 +1,4 @@
-"""What this machine gives the process: cores, memory."""
+"""What this machine gives the process: cores, memory, a place for Keras' downloads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 _VECTOR = re.compile("avx|amx|fma|sse4|asimd|sve")
+_UNKNOWN = 4 * 2**30  # bytes taken for free where the system does not tell (Windows)
 _CONTAINER_LIMITS = (  # folder, limit, use
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -55,22 +56,33 @@ def _processor_facts() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
 
 
+def keras_home() -> Path:
+    """Where Keras keeps its settings and what it downloads."""
+    try:
+        return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    except RuntimeError:  # no home folder
+        return Path("/tmp/.keras")  # Keras' own choice then
+
+
 def reset_peak_memory() -> None:
     """Starts the peak anew, where the system can (Linux); elsewhere it stays that of the whole process."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak becomes the current size
 
 
-def peak_memory_mb() -> int:
+def peak_memory_mb() -> int | None:
     """The largest resident set since `reset_peak_memory`, in MiB; what the process held before counts while it holds
-    it."""
+    it. None where the system does not tell (Windows)."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     if found:
         return int(found[1]) // 1024
-    import resource
     import sys
 
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)
 
@@ -90,8 +102,12 @@ def available_memory() -> int:
     limit."""
     meminfo = Path("/proc/meminfo")
     found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
-    # Elsewhere half of what is built in: there is no telling what other programs hold.
-    available = int(found[1]) * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if found:
+        available = int(found[1]) * 1024
+    elif hasattr(os, "sysconf"):  # half of what is built in: there is no telling what other programs hold
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    else:
+        available = _UNKNOWN
     for folder, limit, use in _CONTAINER_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # no container of this kind, or "max"
             left = int(Path(f"{folder}/{limit}").read_text()) - int(Path(f"{folder}/{use}").read_text())

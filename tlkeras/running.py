@@ -12,11 +12,12 @@ import numpy as np
 
 from tlkeras.auditing import audit_splits, audited_seeds
 from tlkeras.carried import carried_weights
-from tlkeras.data.digests import listing_digest
 from tlkeras.experiment import EarlierRun, Experiment
 from tlkeras.files import locked, write_csv, write_json
+from tlkeras.known_data import KnownData, note_on_contents
 from tlkeras.machine import peak_memory_mb, reset_peak_memory
-from tlkeras.runs import CHECKPOINT, CellKey, RunFolder, describe, environment
+from tlkeras.manifest import CHECKPOINT
+from tlkeras.runs import CellKey, RunFolder, describe, environment
 from tlkeras.schema import DivergedError, InputError, Samples, Splits, UnwritableError
 from tlkeras.seeds import generator
 
@@ -54,6 +55,7 @@ class RunOptions:
     store: Path | bool = True  # see Tuner.fit
     memory_budget: str | None = None
     script: str | None = None  # the file that was run, as a page names it
+    verify: bool = False  # hash every image again, whatever is remembered of it
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,16 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
+        known = KnownData(samples, options.store, verify=options.verify)
         shared = {
-            "data": listing_digest(samples),
+            **known.settings,
             "split": describe(protocol.split),
             "smoke": options.smoke,
             "skip_unreadable": options.skip_unreadable,
         }
         folder.require_same(shared)
+        if note := note_on_contents(folder):
+            print(note)
         plan = _plan(experiment, options, shared, folder)
         for cell in plan:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
@@ -99,13 +104,19 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
             image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
-            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
-            _run_cells(folder, todo, experiment, splits, options)
+            digests = known.digests(samples)
+            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
+            _run_cells(folder, todo, experiment, splits, options, known)
     return folder
 
 
 def _run_cells(
-    folder: RunFolder, todo: list[_Cell], experiment: Experiment, splits: dict[int, Splits], options: RunOptions
+    folder: RunFolder,
+    todo: list[_Cell],
+    experiment: Experiment,
+    splits: dict[int, Splits],
+    options: RunOptions,
+    data: KnownData,
 ) -> None:
     import keras
 
@@ -113,7 +124,7 @@ def _run_cells(
     for number, cell in enumerate(todo, start=1):
         print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
         try:
-            _run_cell(folder, cell, experiment, splits[cell.key.seed], options)
+            _run_cell(folder, cell, experiment, splits[cell.key.seed], options, data)
         except UnwritableError:  # nor could the others be kept
             raise
         except InputError as error:  # a diverging cell must not keep the others from running
@@ -176,7 +187,14 @@ def _find_weights(
     return weights
 
 
-def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Splits, options: RunOptions) -> None:
+def _run_cell(
+    folder: RunFolder,
+    cell: _Cell,
+    experiment: Experiment,
+    splits: Splits,
+    options: RunOptions,
+    data: KnownData,
+) -> None:
     import pandas as pd
 
     from tlkeras.evaluation.errors import largest_losses
@@ -233,10 +251,12 @@ def _run_cell(folder: RunFolder, cell: _Cell, experiment: Experiment, splits: Sp
         "environment": environment(),
         "script": options.script,
     }
+    data.require_unchanged()
     folder.write_cell(cell.key, cell.settings, facts)
     (target / CHECKPOINT).unlink(missing_ok=True)
+    peak = "" if facts["peak_mb"] is None else f", peak {facts['peak_mb']} MB"
     accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())
-    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s, peak {facts['peak_mb']} MB", flush=True)
+    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}", flush=True)
 
 
 def _clear(target: Path) -> None:

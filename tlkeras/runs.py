@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gzip
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -22,16 +21,28 @@ import re
 import shutil
 import subprocess
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkeras import __version__
-from tlkeras.files import atomic_write, read_json, sha256_of, write_json
+from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, n_threads, processor, processor_model, vector_instructions
+from tlkeras.manifest import (
+    MANIFEST,
+    PACKED,
+    PREDICTIONS,
+    files_of,
+    read_manifest,
+    read_whole,
+    write_manifest,
+)
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = (
     "tensorflow",
@@ -46,13 +57,12 @@ PACKAGES = (
     "lime",
     "scikit-image",
 )
-CHECKPOINT = "checkpoint.npz"
+CONTENTS = "contents"  # the setting that holds the hash of all images; cells of earlier versions have none
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
 _OF_MODELS = ("classifier.json", "model_card")
 # How the names begin; --report-only makes the last again.
 NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
-_RUN_AGAIN = "Remove the cell.json beside it, and the cell is run again."
 
 
 @dataclass(frozen=True, order=True)
@@ -79,8 +89,7 @@ class RunFolder:
 
     def settings_of(self, key: CellKey) -> dict | None:
         """The settings a finished cell was made with; None where the cell is not finished."""
-        file = self.cell(key) / "cell.json"
-        return read_json(file)["settings"] if file.is_file() else None
+        return self.read_cell(key)["settings"] if (self.cell(key) / MANIFEST).is_file() else None
 
     def finished(self) -> list[CellKey]:
         """The finished cells, sorted."""
@@ -107,7 +116,11 @@ class RunFolder:
         """Refuses a folder that holds cells of other `shared` settings: a table must not mix data or splits."""
         for key in self.finished():
             made_with = self.settings_of(key)
-            _refuse_other(self.cell(key), {name: made_with[name] for name in shared}, shared)
+            _refuse_other(
+                self.cell(key),
+                {name: made_with[name] for name in shared if name != CONTENTS or name in made_with},
+                shared,
+            )
 
     def require_same_recipe(self, key: CellKey, recipe: dict) -> None:
         """Refuses another recipe than that of the cell's other seeds: a mean over seeds must not mix recipes."""
@@ -117,13 +130,45 @@ class RunFolder:
 
     def write_cell(self, key: CellKey, settings: dict, facts: dict) -> None:
         """Marks a cell as finished: `settings` decide whether it can be kept, `facts` are what was found out."""
-        folder = self.cell(key)
-        files = {
-            file.name: sha256_of(file)
-            for file in sorted(folder.iterdir())
-            if file.is_file() and file.name not in ("cell.json", CHECKPOINT)
-        }
-        write_json(folder / "cell.json", {"settings": settings, "facts": facts, "files": files})
+        write_manifest(self.cell(key), settings, facts)
+
+    def read_cell(self, key: CellKey) -> dict:
+        """What cell.json of a finished cell holds; see `manifest.read_manifest`."""
+        return read_manifest(self.cell(key))
+
+    def files(self, key: CellKey, pattern: str) -> list[str]:
+        """The names of a finished cell's files; see `manifest.files_of`."""
+        return files_of(self.cell(key), pattern)
+
+    def read_file(self, key: CellKey, name: str) -> bytes:
+        """A file of a finished cell, if it is what was written; see `manifest.read_whole`. All that is told of a cell
+        is read here, or made of what was."""
+        return read_whole(self.cell(key), name)
+
+    def read_table(self, key: CellKey, name: str, *, dtype: object = None) -> pd.DataFrame:
+        """A CSV file of a finished cell, if it is what was written.
+
+        Args:
+            key: the cell.
+            name: of the file.
+            dtype: of `pandas.read_csv`; where it is given, an empty field is empty text, not a missing value.
+
+        Raises:
+            InputError: it is not what was written when the cell was finished, or cannot be read.
+            MissingInputError: it is not there.
+        """
+        import pandas as pd
+
+        kinds = {} if dtype is None else {"dtype": dtype, "keep_default_na": False}
+        try:
+            return pd.read_csv(io.BytesIO(self.read_file(key, name)), encoding_errors="surrogateescape", **kinds)
+        except InputError:
+            raise
+        except ValueError as error:  # of a cell of an earlier version, which kept no hashes
+            raise InputError(
+                f"{self.cell(key) / name} is no table as a run writes it ({error}). Remove the folder's cell.json, and "
+                "the cell is run again."
+            ) from error
 
     def read_predictions(self, key: CellKey) -> dict[str, Predictions]:
         """{part: Predictions} of a finished cell, from predictions.csv or the compressed form of a published folder.
@@ -132,42 +177,14 @@ class RunFolder:
             InputError: the file is not what was written when the cell was finished.
             MissingInputError: it is not there.
         """
-        import pandas as pd
-
-        folder = self.cell(key)
-        for name in ("predictions.csv", "predictions.csv.gz"):
-            if (folder / name).is_file():
-                contents = self._whole(key, folder / name)
-                text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
-                frame = pd.read_csv(
-                    io.BytesIO(contents), dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
-                )
-                if absent := [column for column in text if column not in frame]:
-                    raise InputError(
-                        f"{folder / name} lacks the columns {', '.join(absent)}: it is not what a run writes. Remove "
-                        "the folder's cell.json, and the cell is run again."
-                    )
-                return {
-                    part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")
-                }
-        raise MissingInputError(f"{folder} holds no predictions.csv; remove its cell.json, and the cell is run again.")
-
-    def _whole(self, key: CellKey, file: Path) -> bytes:
-        """What predictions.csv holds, compared with the manifest; runs of earlier versions have none."""
-        try:
-            contents = file.read_bytes()
-            if file.suffix == ".gz":
-                contents = gzip.decompress(contents)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{file} cannot be read ({error}). {_RUN_AGAIN}") from error
-        manifest = self.cell(key) / "cell.json"
-        written = read_json(manifest).get("files", {}).get("predictions.csv") if manifest.is_file() else None
-        if written is not None and hashlib.sha256(contents).hexdigest() != written:
+        text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
+        frame = self.read_table(key, PREDICTIONS, dtype=text)
+        if absent := [column for column in text if column not in frame]:
             raise InputError(
-                f"{file} is not what was written when the cell was finished (its sha256 differs from the one in "
-                f"cell.json): damaged or edited. {_RUN_AGAIN}"
+                f"{self.cell(key) / PREDICTIONS} lacks the columns {', '.join(absent)}: it is not what a run writes. "
+                "Remove the folder's cell.json, and the cell is run again."
             )
-        return contents
+        return {part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")}
 
 
 def write_explanation(explanation: Explanation, path: str | os.PathLike) -> Path:
@@ -266,12 +283,17 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
         raise MissingInputError(f"{source} holds no finished run, so there is nothing to publish.")
     for file in files:
         destination = target / file.relative_to(source)
-        if file.name == "predictions.csv":
-            _compress(file, destination.with_name("predictions.csv.gz"))
-        elif file.suffix in PUBLISHED_SUFFIXES and not file.name.startswith(NOT_PUBLISHED):
+        if file.name == PREDICTIONS:
+            _compress(file, destination.with_name(PACKED))
+        elif is_published(file.name):
             with atomic_write(destination) as temporary:
                 shutil.copyfile(file, temporary)
     return target
+
+
+def is_published(name: str) -> bool:
+    """Whether `publish` copies a file of this name; predictions.csv it packs."""
+    return name.endswith(PUBLISHED_SUFFIXES) and not name.startswith(NOT_PUBLISHED)
 
 
 def first_difference(made_with: dict, settings: dict) -> tuple[str, object, object] | None:
@@ -284,9 +306,17 @@ def first_difference(made_with: dict, settings: dict) -> tuple[str, object, obje
 
 
 def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
+    if CONTENTS not in made_with:
+        settings = {name: value for name, value in settings.items() if name != CONTENTS}
     found = first_difference(made_with, settings)
     if found is not None:
         name, before, now = found
+        if name == CONTENTS:
+            raise InputError(
+                f"{folder} was made with other images: their names and sizes are the same, their contents are not "
+                f"({before[:16]}, now {now[:16]}). Put the images back, name another folder with --out, or remove that "
+                "one."
+            )
         raise InputError(
             f"{folder} was made with {name} = {before!r}, now it is {now!r}. Name another folder with --out, or remove "
             "that one."

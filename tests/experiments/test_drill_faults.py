@@ -49,6 +49,7 @@ def write_run(drill, folder, **other):
     (cell / "figure.png").write_bytes(b"figure")
     manifest = {"history.csv": values["digest"], "predictions.csv": "same"}
     facts = {"settings": {"weights": f"{folder}/start"}, "seconds": {"fit": values["seconds"]}, "files": manifest}
+    facts["sha256"] = values["digest"]  # of all this
     (cell / "cell.json").write_text(json.dumps(facts))
     (cell / "classifier.json").write_text(json.dumps({"sha256": values["digest"], "weights": {"sha256": "same"}}))
     with zipfile.ZipFile(cell / "model.keras", "w") as file:

@@ -368,6 +368,12 @@ def test_weights_are_known_by_their_hashes_and_many_are_counted(cell):
     assert frame.loc["data (names, sizes, labels, groups)"].tolist() == ["sha256 " + 16 * "d"]
 
 
+def test_contents_are_told_beside_names_and_sizes_where_a_cell_knows_them(cell):
+    cells = {KEY: cell(KEY), SMALL: cell(SMALL, settings={"contents": 64 * "c"})}
+    frame = tables(provenance(cells))["environment"]
+    assert frame.loc["data (names, contents, labels, groups)"].tolist() == ["not recorded, sha256 " + 16 * "c"]
+
+
 def test_what_another_seed_changes_depends_on_the_split():
     assert "other test images" in seeded({"type": "Holdout", "val": 0.2})
     assert "the same for every seed" in seeded({"type": "Predefined"})

@@ -12,6 +12,7 @@ from tlkeras.evaluation.blocks import Table, page_as_markdown
 from tlkeras.evaluation.comparison_tables import calibration_table, comes_from
 from tlkeras.evaluation.tables import BASELINE, SCORES
 from tlkeras.experiment import PIXELS
+from tlkeras.files import write_json
 from tlkeras.reporting.scoring import pair_cells, score_cells
 from tlkeras.runs import CellKey, RunFolder
 
@@ -103,6 +104,8 @@ def test_the_log_of_an_earlier_version_is_refused_by_the_name_of_its_cell(tmp_pa
     cell = write_cell(tmp_path, KEY, {"test": TEST})
     history = tmp_path / "vgg16" / "frozen" / "seed0" / "history.csv"
     pd.read_csv(history).drop(columns="kept").to_csv(history, index=False)
+    made = {name: cell[name] for name in ("settings", "facts")}  # it kept no hashes
+    write_json(history.with_name("cell.json"), made)
     with pytest.raises(tl.InputError, match=r"vgg16/frozen/seed0 was made by an earlier version.* remove it"):
         score_cells(TOY, "corrected", RunFolder(tmp_path), {KEY: cell}, {KEY: {"test": TEST}})
 

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,10 +17,10 @@ import tlkeras as tl
 from tlkeras.files import holding
 from tlkeras.models.cut import cut
 from tlkeras.models.freezing import set_trainable
-from tlkeras.schema import InputError, Samples
-from tlkeras.training import feature_store, feature_table
+from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.training import feature_store, feature_table, table_folder
 from tlkeras.training.feature_store import BATCH, FeatureStore, open_store
-from tlkeras.training.feature_table import CARD, ROWS
+from tlkeras.training.feature_table import CARD, INDEX, ROWS
 from tlkeras.training.feed import Part
 
 SIZE = (32, 32)
@@ -309,11 +310,146 @@ def a_disk_that_is_full(tmp_path, monkeypatch):
     return "No space left on device"
 
 
-@pytest.mark.parametrize("what_is_wrong", [a_file_in_its_place, a_disk_that_is_full])
-def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path, store, encoder, images, monkeypatch, what_is_wrong):
-    said = what_is_wrong(tmp_path, monkeypatch)
-    with pytest.raises(InputError, match=rf"feature store:? {store.folder}.*({said}).*--no-store"):
-        ask(store, encoder, images[:3])
+def links_in_its_place(tmp_path, monkeypatch):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store" / "locks").symlink_to(tmp_path / "elsewhere")
+    return "symbolic links"
+
+
+@pytest.mark.parametrize("what_is_wrong", [a_file_in_its_place, a_disk_that_is_full, links_in_its_place])
+def test_a_store_that_cannot_be_written_costs_time_only(tmp_path, store, encoder, images, monkeypatch, what_is_wrong):
+    reason, said = what_is_wrong(tmp_path, monkeypatch), []
+    pixels = Pixels(images)
+    for _ in range(2):
+        assert bits(ask(store, encoder, images, pixels, say=said.append)) == bits(own_rows(encoder, images))
+    assert len(pixels.asked) == 2 * N
+    assert (
+        sum(re.search(f"feature store {store.folder} keeps nothing .*({reason})", text) is not None for text in said)
+        == 2
+    )
+    if (tmp_path / "elsewhere").exists():
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+# --- what is damaged -------------------------------------------------------------------------------------------------
+
+
+def flipped_bit(table, elsewhere):
+    with open(table / ROWS, "r+b") as rows:
+        rows.seek(3 * ROW_BYTES + 1)
+        byte = rows.read(1)[0]
+        rows.seek(3 * ROW_BYTES + 1)
+        rows.write(bytes([byte ^ 1]))
+    return "1 rows of .*rows.bin are not what was written"
+
+
+def zeroed_rows(table, elsewhere):
+    with open(table / ROWS, "r+b") as rows:
+        rows.write(bytes(2 * ROW_BYTES))
+    return "2 rows of .*rows.bin are not what was written"
+
+
+def cut_index(table, elsewhere):
+    os.truncate(table / INDEX, 100)
+    return "index.bin is not what was written"
+
+
+def damaged_card(table, elsewhere):
+    (table / CARD).write_text("[")
+    return "table.json is damaged"
+
+
+def linked_table(table, elsewhere):
+    table.rename(elsewhere)
+    table.symlink_to(elsewhere)
+    return "is a link"
+
+
+def linked_rows(table, elsewhere):
+    (table / ROWS).rename(elsewhere)
+    (table / ROWS).symlink_to(elsewhere)
+    return "rows.bin is a link"
+
+
+DAMAGES = [flipped_bit, zeroed_rows, cut_index, damaged_card, linked_table, linked_rows]
+
+
+def contents_of(path):
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return [file.read_bytes() for file in files]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_is_computed_again_and_said(tmp_path, store, encoder, images, damage):
+    ask(store, encoder, images[:10])
+    reason, said, pixels = damage(table_of(store, encoder), tmp_path / "elsewhere"), [], Pixels(images)
+    before = contents_of(tmp_path / "elsewhere")
+    for _ in range(2):
+        rows = ask(store, encoder, images[:10], pixels, say=said.append)
+        assert bits(rows) == bits(own_rows(encoder, images[:10]))
+    assert pixels.asked == list(range(10))
+    assert re.search(f"feature store: .*{reason}.*; all its features are computed again", said[0])
+    assert contents_of(tmp_path / "elsewhere") == before  # no link is followed, neither to write nor to remove
+    assert not table_of(store, encoder).is_symlink()
+
+
+@pytest.mark.parametrize("damage", [damaged_card, linked_table])
+def test_a_damaged_table_of_another_network_stops_nothing_and_goes_first(tmp_path, store, encoders, images, damage):
+    other, new, last = encoders
+    ask(store, other, images[:10])
+    reason, said = damage(table_of(store, other), tmp_path / "elsewhere"), []
+    before = contents_of(tmp_path / "elsewhere")
+    assert store.has_room([new], 10)
+    assert bits(ask(store, new, images[:10], say=said.append)) == bits(own_rows(new, images[:10]))
+    assert [text for text in said if re.search(reason, text)]
+    told = {entry["folder"]: entry.get("damaged") for entry in store.entries()}
+    assert told[table_of(store, new)] is None
+    assert re.search(reason, told[table_of(store, other)])
+    store.limit = 20 * ROW_BYTES
+    ask(store, last, images[:10])
+    assert [os.path.lexists(table_of(store, each)) for each in encoders] == [damage is linked_table, True, True]
+    assert store.clear() == (2 + (damage is linked_table), 0)
+    assert store.entries() == []
+    assert contents_of(tmp_path / "elsewhere") == before
+
+
+def test_what_a_killed_eviction_left_is_counted_and_cleared(store, encoder, images):
+    ask(store, encoder, images[:10])
+    pid = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    left = store.folder / f".writing-{pid}-grave" / "table"
+    left.mkdir(parents=True)
+    (left / ROWS).write_bytes(bytes(5 * ROW_BYTES))
+    store.limit = 15 * ROW_BYTES
+    assert (store._size(), store.has_room([encoder], 15)) == (15 * ROW_BYTES, True)
+    ask(store, encoder, images[:15])  # no table has to go for it
+    assert not left.parent.exists()
+    assert [entry["rows"] for entry in store.entries()] == [15]
+
+
+def test_what_is_not_a_table_is_left_alone(store, encoder, images):
+    store.limit = 1
+    mine = store.folder / "my results"
+    mine.mkdir(parents=True)
+    (mine / CARD).write_text('{"row_shape": [3], "dtype": "float32"}')
+    ask(store, encoder, images[:10])
+    assert store.clear() == (1, 0)
+    assert (mine / CARD).is_file()
+
+
+def test_without_a_home_folder_there_is_no_store_which_is_said(monkeypatch):
+    for name in ("TLKERAS_STORE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    said = []
+    assert open_store(True, said.append) is None
+    assert re.search("no home folder .*HOME.*TLKERAS_STORE", said[0])
+    with pytest.raises(MissingInputError, match="no home folder"):
+        FeatureStore()
+    fitted = tl.Extractor(TINY, weights=None, image_size=SIZE).fit(
+        (make_images(8), np.arange(8) % 2), seed=0, progress=False
+    )
+    assert fitted.store is None
 
 
 # --- how much it holds -----------------------------------------------------------------------------------------------
@@ -419,7 +555,7 @@ def test_there_is_room_below_the_limit_and_on_the_disk(store, encoders, trunks, 
     assert [store.has_room(trunks, n) for n in (5, 6)] == [True, False]
     usage = namedtuple("usage", "free")
     disk = usage(10**9 + 100 * ROW_BYTES)  # beside what is left to others
-    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: Path(path).stat() and disk)
+    monkeypatch.setattr(table_folder.shutil, "disk_usage", lambda path: Path(path).stat() and disk)
     fits = lambda *arguments: [store.has_room(encoders[:1], n, *arguments) for n in (10, 20, 21, 100, 110, 111)]  # noqa: E731
     store.limit = 20 * ROW_BYTES
     assert fits() == [True, True, False, False, False, False]

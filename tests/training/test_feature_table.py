@@ -7,9 +7,9 @@ import pytest
 
 from tlkeras.data.digests import digest
 from tlkeras.files import write_at
-from tlkeras.schema import InputError
+from tlkeras.schema import UnwritableError
 from tlkeras.training import feature_table
-from tlkeras.training.feature_table import CARD, INDEX, ROWS, FeatureTable, read_card
+from tlkeras.training.feature_table import CARD, INDEX, ROWS, DamagedTable, FeatureTable, read_card
 
 
 def is_mapped(array):
@@ -158,10 +158,89 @@ def test_rows_cut_short_are_refused_with_the_folder(tmp_path):
     table.commit()
     with open(tmp_path / "table" / ROWS, "r+b") as file:
         file.truncate(23)
-    with pytest.raises(
-        InputError, match=rf"{tmp_path / 'table'}: rows\.bin holds 23 bytes, its index names 24\. .*rem"
-    ):
+    with pytest.raises(DamagedTable, match=rf"{tmp_path / 'table' / ROWS} holds 23 bytes, its index names 24"):
         open_table(tmp_path / "table")
+
+
+def flip(path, byte):
+    """One bit of the file."""
+    contents = bytearray(path.read_bytes())
+    contents[byte] ^= 4
+    path.write_bytes(contents)
+
+
+def filled(folder, numbers=(1, 2, 3)):
+    table = open_table(folder)
+    add(table, list(numbers))
+    table.commit()
+    return table
+
+
+def test_rows_that_are_not_what_was_written_are_counted(tmp_path):
+    filled(tmp_path)
+    flip(tmp_path / ROWS, 12 + 5)  # a row takes 12 bytes
+    table = open_table(tmp_path)
+    assert [table.damaged(np.array(rows)) for rows in ([0, 2], [1], [1, 0, 1, -1], [])] == [0, 1, 1, 0]
+    with open(tmp_path / ROWS, "r+b") as rows:  # what a disk gives after a power loss
+        rows.write(bytes(24))
+    assert open_table(tmp_path).damaged(np.arange(3)) == 2
+    add(table, [7])
+    table.commit()
+    assert open_table(tmp_path).damaged(np.array([3])) == 0
+
+
+@pytest.mark.parametrize("name", [INDEX, CARD])
+def test_any_bit_of_index_and_card_that_changed_is_found(tmp_path, name):
+    filled(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    for byte in range(len(whole)):
+        flip(tmp_path / name, byte)
+        with pytest.raises(DamagedTable, match=f"{tmp_path / name} (is not what was written|is damaged)"):
+            open_table(tmp_path)
+        (tmp_path / name).write_bytes(whole)
+    for size in (0, 1, len(whole) - 2):
+        (tmp_path / name).write_bytes(whole[:size])
+        with pytest.raises(DamagedTable):
+            open_table(tmp_path)
+
+
+@pytest.mark.parametrize("name", [CARD, INDEX, ROWS, ""])
+def test_no_link_is_followed(tmp_path, name):
+    filled(tmp_path / "table")
+    path, target = tmp_path / "table" / name, tmp_path / "elsewhere"
+    path.rename(target)
+    path.symlink_to(target)
+    with pytest.raises(DamagedTable, match=r"table.* is a link"):
+        open_table(tmp_path / "table")
+
+
+@pytest.mark.parametrize("name", [CARD, ROWS])
+def test_a_file_that_is_gone_is_named(tmp_path, name):
+    filled(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises((DamagedTable, FileNotFoundError), match=name):
+        open_table(tmp_path)
+
+
+def test_rows_that_cannot_be_written_stay_in_memory(tmp_path, monkeypatch):
+    filled(tmp_path, [1])
+    table = open_table(tmp_path)
+
+    def full(path, offset, pieces):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(feature_table, "write_at", full)
+    add(table, [2, 3])
+    table.commit()
+    assert "No space left" in str(table.unwritten)
+    add(table, [4])
+    table.commit()
+    assert np.array_equal(table.mapped(), features([1, 2, 3, 4]))
+    assert table.find(named(b"source", [1, 2, 3, 4, 5])).tolist() == [0, 1, 2, 3, -1]
+    assert len(open_table(tmp_path)) == 1
+    monkeypatch.setattr(feature_table, "available_memory", lambda: 4 * 12)
+    with pytest.raises(UnwritableError, match=rf"{tmp_path} cannot be written.*too much for the memory.*--no-store"):
+        add(table, [5])
 
 
 def test_mapped_rows_stay_as_they_are_whatever_happens_to_either_side(tmp_path):
@@ -196,7 +275,6 @@ def test_a_table_may_be_larger_than_memory(tmp_path):
     rows = 10**8  # 400 GB
     with open(tmp_path / "table" / ROWS, "r+b") as file:
         file.truncate(rows * 4096)
-        table._written = rows
-        table._map(file)
+        table._map(file.fileno(), rows)
     assert table.mapped().shape == (rows, 1024)
     assert table.mapped()[-1].sum() == 0

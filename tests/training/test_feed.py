@@ -1,12 +1,14 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.data.warp import build_warp
 from tlkeras.models.cut import cut
 from tlkeras.models.freezing import set_trainable
+from tlkeras.schema import InputError, Samples
 from tlkeras.training import feed as feed_module
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
@@ -168,3 +170,22 @@ def test_only_views_that_lack_are_computed_each_with_its_own_seed(samples, trunk
     before = sum(computed)
     np.testing.assert_allclose(views(tmp_path / "in parts", np.arange(40))[0], whole, atol=1e-6)
     assert sum(computed) - before == 40 - 14
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_a_file_that_changes_before_it_is_decoded_is_named_and_its_features_are_not_kept(tmp_path, trunk, hold):
+    """Its row would stand for the earlier bytes for good."""
+    images = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    samples = Samples(tuple(map(str, paths)), np.array([0, 1, 0, 1]), ("a", "b"))
+    part, earlier = Part(samples, SIZE, hold=hold), paths[1].read_bytes()
+    assert len(part.sources) == 4
+    paths[1].write_bytes(paths[2].read_bytes())
+    features = kept(tmp_path / "store", trunk)
+    with pytest.raises(InputError, match=r"1\.png' changed while they were read.*Start again"):
+        shown(Feed(part, kept=features), order=np.arange(4))
+    paths[1].write_bytes(earlier)
+    again = shown(Feed(Part(samples, SIZE, hold=hold), kept=features), order=np.arange(4))
+    np.testing.assert_allclose(again[0], trunk(images.astype(np.float32)), rtol=1e-5, atol=1e-6)

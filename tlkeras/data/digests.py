@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -33,19 +34,24 @@ def pixel_digests(images: np.ndarray) -> list[bytes]:
 
 
 def listing_digest(samples: Samples) -> str:
-    """One hash of names, sizes, labels, parts and groups: another copy of a data set is another data set.
+    """One hash of names, sizes, labels, parts and groups: what runs knew their data by before they knew the contents.
 
     Raises:
         MissingInputError: a file is not there any more.
     """
     if isinstance(samples.images, np.ndarray):
-        sizes = [value.hex() for value in pixel_digests(samples.images)]
-    else:
-        sizes = [_size(path) for path in samples.images]
-    columns = [samples.sample_ids, sizes]
-    columns += [column for column in (samples.labels, samples.parts, samples.groups) if column is not None]
-    lines = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+        return contents_digest(samples, pixel_digests(samples.images))
+    return _hash_of(samples, [_size(path) for path in samples.images])
+
+
+def contents_digest(samples: Samples, digests: Sequence[bytes]) -> str:
+    """One hash of names, contents, labels, parts and groups: the same images under other names are another data set.
+
+    Args:
+        samples: n images.
+        digests: n, of `source_digests`.
+    """
+    return _hash_of(samples, [value.hex() for value in digests])
 
 
 def digest(*pieces: bytes | memoryview) -> bytes:
@@ -69,6 +75,13 @@ def bytes_or_none(path: str) -> bytes | None:
         return read_bytes(path)
     except Unreadable:
         return None
+
+
+def _hash_of(samples: Samples, images: Sequence[object]) -> str:
+    columns = [samples.sample_ids, images]
+    columns += [column for column in (samples.labels, samples.parts, samples.groups) if column is not None]
+    lines = "\n".join("\t".join(map(str, row)) for row in zip(*columns, strict=True))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _size(path: str) -> int:

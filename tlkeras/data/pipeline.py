@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tlkeras.data.images import encode_path, read_image, require_files, require_readable, resize_pixels
+from tlkeras.data.digests import file_digest
+from tlkeras.data.images import (
+    decode_and_resize,
+    encode_path,
+    read_image,
+    require_files,
+    require_readable,
+    resize_pixels,
+)
 from tlkeras.files import scratch_file
 from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples, check_image_size
@@ -22,11 +30,17 @@ T = TypeVar("T")
 _CHUNK = 64  # images handed over at a time while decoding
 _ALIGNMENT = 64  # bytes; TensorFlow computes on no memory that begins elsewhere
 _DECODED_AHEAD = 64 * 10**6  # bytes of images decoded in advance: while the network that takes them is compiled
+_LEAVE_ALONE = "Start again, and leave the images alone meanwhile."
 _AHEAD = 2  # batches made while the last one is computed
 
 
 def decode_all(
-    samples: Samples, image_size: tuple[int, int], *, scratch: str | os.PathLike | None = None, progress: bool = True
+    samples: Samples,
+    image_size: tuple[int, int],
+    *,
+    scratch: str | os.PathLike | None = None,
+    digests: Sequence[bytes] | None = None,
+    progress: bool = True,
 ) -> np.ndarray:
     """All samples as pixels, decoded once.
 
@@ -35,18 +49,19 @@ def decode_all(
         image_size: (height, width).
         scratch: None holds them in memory. A folder takes them to a nameless file there, mapped into memory: for more
             pixels than memory; the file goes when nobody holds the array any more.
+        digests: see `decoded_batches`.
         progress: whether long work shows a bar.
 
     Returns:
         uint8 (n, H, W, 3), RGB; row i belongs to sample i. Aligned, so that `cpu_tensor` needs no copy.
 
     Raises:
-        InputError: lists the files that cannot be read, with the reasons.
+        InputError: lists the files that cannot be read, with the reasons, or those that changed.
     """
     shape = (len(samples), *check_image_size(image_size), 3)
     pixels = _aligned(shape) if scratch is None else _mapped(shape, scratch)
     start = 0
-    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK), len(samples), progress):
+    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, digests=digests), len(samples), progress):
         pixels[start : start + len(chunk)] = chunk
         start += len(chunk)
     return pixels
@@ -62,15 +77,28 @@ def with_bar(batches: Iterable[np.ndarray], n: int, progress: bool) -> Iterator[
 
 
 def decoded_batches(
-    samples: Samples, image_size: tuple[int, int], batch_size: int, *, rows: np.ndarray | None = None
+    samples: Samples,
+    image_size: tuple[int, int],
+    batch_size: int,
+    *,
+    rows: np.ndarray | None = None,
+    digests: Sequence[bytes] | None = None,
 ) -> Iterator[np.ndarray]:
     """The samples in order, or those of `rows` (m,), read as they are asked for.
+
+    Args:
+        samples: n images.
+        image_size: (height, width).
+        batch_size: b.
+        rows: int (m,), which samples; None takes all.
+        digests: n, of the files as they were found (`source_digests`): what is known of these bytes must not be taken
+            for known of others. None decodes whatever is there.
 
     Yields:
         uint8 (b, H, W, 3), RGB, the last batch smaller.
 
     Raises:
-        InputError: lists the files that cannot be read, with the reasons.
+        InputError: lists the files that cannot be read, with the reasons, or those that are not those of `digests`.
     """
     rows = np.arange(len(samples)) if rows is None else rows
     if isinstance(samples.images, np.ndarray):
@@ -81,12 +109,19 @@ def decoded_batches(
         return
     samples = samples.take(rows)
     ahead = _DECODED_AHEAD // (batch_size * math.prod(check_image_size(image_size)) * 3)
-    batches = iter(_ahead(_decoded(samples, image_size).batch(batch_size), max(ahead, _AHEAD)))
+    digests = None if digests is None else [digests[row] for row in rows]
+    batches = iter(_ahead(_decoded(samples, image_size, digests).batch(batch_size), max(ahead, _AHEAD)))
+    done = 0
     while True:
         batch = naming_files(samples, lambda: next(batches, None))
         if batch is None:
             return
+        batch, changed = (batch, []) if digests is None else (batch[0], np.flatnonzero(batch[1]))
+        if len(changed):
+            names = [samples.images[done + i] for i in changed]
+            raise InputError(f"{', '.join(map(repr, names))} changed while they were read. {_LEAVE_ALONE}")
         yield batch.numpy()
+        done += len(batch)
 
 
 def naming_files(samples: Samples, read: Callable[[], T]) -> T:
@@ -102,10 +137,7 @@ def naming_files(samples: Samples, read: Callable[[], T]) -> T:
     require_readable(samples, progress=False)  # out here, so that its list is not chained to TensorFlow's traceback
     if isinstance(failure, tf.errors.NotFoundError | tf.errors.PermissionDeniedError):
         lost = [path for path in samples.images if os.fsdecode(encode_path(path)) in failure.message]
-        raise InputError(
-            f"{', '.join(map(repr, lost)) or 'an image'} could not be read, and now can. Start again, and leave the "
-            "images alone meanwhile."
-        )
+        raise InputError(f"{', '.join(map(repr, lost)) or 'an image'} could not be read, and now can. {_LEAVE_ALONE}")
     raise failure
 
 
@@ -212,8 +244,9 @@ def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
         ) from error
 
 
-def _decoded(samples: Samples, image_size: tuple[int, int]) -> tf.data.Dataset:
-    """uint8 (H, W, 3) per sample, in order."""
+def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None) -> tf.data.Dataset:
+    """uint8 (H, W, 3) per sample, in order; with the digests of files, and whether the very bytes that were decoded had
+    another one."""
     if isinstance(samples.images, np.ndarray):
         pixels = cpu_tensor(samples.images)
         return tf.data.Dataset.range(len(samples)).map(
@@ -221,9 +254,21 @@ def _decoded(samples: Samples, image_size: tuple[int, int]) -> tf.data.Dataset:
         )
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
-    return tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: read_image(path, image_size), num_parallel_calls=n_cores(), deterministic=True
-    )
+    dataset, read = tf.data.Dataset.from_tensor_slices(paths), lambda path: read_image(path, image_size)
+    if digests is not None:
+        dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(tf.constant(digests, tf.string)))
+
+        def read(path: tf.Tensor, digest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            contents = tf.io.read_file(path)
+            # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel.
+            changed = tf.numpy_function(_is_other, [contents, digest], tf.bool, stateful=False)
+            return decode_and_resize(contents, image_size), tf.ensure_shape(changed, [])
+
+    return dataset.map(read, num_parallel_calls=n_cores(), deterministic=True)
+
+
+def _is_other(contents: bytes, digest: bytes) -> bool:
+    return file_digest("", contents) != digest
 
 
 def _check_epoch(n, order, rows, labels, weights, warp, example_seeds) -> None:

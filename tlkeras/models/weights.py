@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.files import atomic_write, read_json, sha256_of
+from tlkeras.machine import keras_home
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
 from tlkeras.models.fingerprint import warn_of_change
 from tlkeras.models.model_file import read_model, reading, require_local
@@ -87,7 +88,8 @@ def find_weights(
     folder = folder or os.environ.get(FOLDER_VARIABLE) or None
     if folder is not None and not Path(folder).expanduser().is_dir():
         raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
-    places = [("cache", _cache())] if folder is None else [("folder", Path(folder).expanduser()), ("cache", _cache())]
+    places = [] if folder is None else [("folder", Path(folder).expanduser())]
+    places.append(("cache", keras_home() / "models"))
     for source, place in places:
         for published in backbone.weights:
             if (place / published.file).is_file():
@@ -245,14 +247,10 @@ def _fault_of_hash(path: Path, published: PublishedWeights) -> str:
     return ""
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
-
-
 def _download(published: PublishedWeights, backbone: Backbone) -> Path:
     import keras
 
-    path = _cache() / published.file
+    path = keras_home() / "models" / published.file
     try:
         # get_file writes in place: where no hash is published, the rest of a killed download would pass for the file.
         # It compares whole hashes alone, so they are checked here.

@@ -80,8 +80,7 @@ def write_histories(folder: RunFolder, keys: Sequence[CellKey], compared: Mappin
         keys: its finished cells; those without a training are passed over.
         compared: {method: label} of two methods whose training accuracy is drawn in one figure, or empty.
     """
-    files = {key: folder.cell(key) / "history.csv" for key in keys}
-    histories = {key: pd.read_csv(file) for key, file in files.items() if file.is_file()}
+    histories = {key: folder.read_table(key, name) for key in keys for name in folder.files(key, "history.csv")}
     for key, history in histories.items():
         figure, axes = new_grid(1, 2, side=4.4)
         draw_training_curves(history, axes[0])
@@ -110,9 +109,9 @@ def write_embeddings(folder: RunFolder, titles: Mapping[CellKey, str]) -> dict[P
     drawn: dict[Path, str] = {}
     panels: dict[tuple[int, str], dict[str, pd.DataFrame]] = {}
     for key, title in titles.items():
-        for file in sorted(folder.cell(key).glob("embedding_*.csv")):
-            part = file.stem.removeprefix("embedding_")
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        for name in folder.files(key, "embedding_*.csv"):
+            part = name.removeprefix("embedding_").removesuffix(".csv")
+            table = folder.read_table(key, name, dtype=str)
             panels.setdefault((key.seed, part), {})[f"{title} ({key.backbone})"] = table
     for (seed, part), tables in panels.items():
         names = sorted({name for table in tables.values() for name in table["label"]})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tlkeras.evaluation.blocks import Bullets, Text, page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, model_card
-from tlkeras.files import read_json, write_text
+from tlkeras.files import write_text
 from tlkeras.reporting.page import SMOKE
 from tlkeras.schema import NOT_TESTS
 from tlkeras.settings import image_size_of
@@ -46,7 +47,7 @@ def write_model_cards(
         learnt = cell["facts"]["images"]["train"]
         counts = ", ".join(f"{count:,} {name}" for name, count in learnt.items())
         card = model_card(
-            read_json(place / "classifier.json"),
+            json.loads(folder.read_file(key, "classifier.json")),
             name=f"{experiment.name}, {protocol}, {key}",
             data=[
                 Text(experiment.credit(protocol)),

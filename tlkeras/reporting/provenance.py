@@ -241,12 +241,15 @@ def _environment_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
         rows = {name: str(value) for name, value in rows.items() if name != "packages" and value is not None}
         columns.setdefault(json.dumps(rows), rows)
     hashes = {"data (names, sizes, labels, groups)": dict.fromkeys(cell["settings"]["data"] for cell in cells.values())}
+    contents = dict.fromkeys(cell["settings"].get("contents") for cell in cells.values())
+    if any(contents):
+        hashes["data (names, contents, labels, groups)"] = contents
     for key, cell in cells.items():
         if cell["settings"]["weights_sha256"] is not None:
             hashes.setdefault(f"weights, {key.backbone}", {})[cell["settings"]["weights_sha256"]] = None
     table = pd.DataFrame(list(columns.values())).T.fillna("")
     table.columns = [str(number) if len(columns) > 1 else "value" for number in range(1, len(columns) + 1)]
     for name, values in hashes.items():
-        words = [f"sha256 {value[:16]}" for value in values]
+        words = ["not recorded" if value is None else f"sha256 {value[:16]}" for value in values]
         table.loc[name] = ", ".join(words if len(words) <= 3 else [*words[:3], f"and {len(words) - 3} more"])
     return table.rename_axis("environment")

@@ -14,7 +14,7 @@ from tlkeras.evaluation.f1 import f1_table
 from tlkeras.evaluation.report import report_html
 from tlkeras.evaluation.tables import BASELINE, accuracy_table, test_parts
 from tlkeras.experiment import PIXELS
-from tlkeras.files import read_json, write_csv, write_json, write_text
+from tlkeras.files import write_csv, write_json, write_text
 from tlkeras.reporting.cell_pages import cell_blocks
 from tlkeras.reporting.figures import (
     write_bars,
@@ -53,7 +53,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         )
     first = folder.settings_of(keys[0])
     folder.require_same({name: first[name] for name in ("data", "split", "smoke", "skip_unreadable")})
-    cells = {key: _read_cell(folder, key) for key in keys}
+    cells = {key: folder.read_cell(key) for key in keys}
     for key, cell in cells.items():
         folder.require_same_recipe(key, cell["settings"]["recipe"])
     predicted = {key: folder.read_predictions(key) for key in keys}
@@ -159,10 +159,6 @@ def _declared_order(key: CellKey, declared: Protocol) -> tuple[int, int, int]:
 
 def _rows(declared: Protocol) -> list[str]:
     return [PIXELS, *declared.backbones]
-
-
-def _read_cell(folder: RunFolder, key: CellKey) -> dict:
-    return read_json(folder.cell(key) / "cell.json")
 
 
 def _flat(table: pd.DataFrame) -> pd.DataFrame:

@@ -240,9 +240,9 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     model = {"seconds": facts["seconds"]["fit"], "peak_mb": facts["peak_mb"]}  # None: not measured
     if training is None:
         return {"model": _values(model)}
-    learning = pd.read_csv(folder.cell(key) / "layers.csv")["trainable_parameters_phase_1"].sum()
+    learning = folder.read_table(key, "layers.csv")["trainable_parameters_phase_1"].sum()
     model |= {"parameters": facts["parameters"], "trainable_parameters": learning}
-    history = pd.read_csv(folder.cell(key) / "history.csv")
+    history = folder.read_table(key, "history.csv")
     if "kept" not in history:
         raise InputError(f"{folder.cell(key)} was made by an earlier version of tlkeras; remove it, and run it again.")
     kept = history.index[history["kept"]][0]

@@ -37,9 +37,7 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
         settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
-        predicted = pd.read_csv(
-            folder.cell(key) / "out_of_fold.csv", dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
-        )
+        predicted = folder.read_table(key, "out_of_fold.csv", dtype=text)
         metric = ranked_by(recipe)
         rankings[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
         write_csv(rankings[key], folder.cell(key) / "ranking.csv")

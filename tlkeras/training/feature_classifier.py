@@ -59,7 +59,7 @@ def fit_extractor(
         seed=derive_seed(seed, "weights"),
     )
     unfitted = FeatureClassifier(
-        network, estimator, train.class_names, recipe.image_size, weights, open_store(store), recipe.feature_dtype
+        network, estimator, train.class_names, recipe.image_size, weights, open_store(store, say), recipe.feature_dtype
     )
     features = features_of(network, train, store=unfitted.store, dtype=recipe.feature_dtype, say=say, progress=progress)
     start = time.perf_counter()

@@ -4,6 +4,8 @@ A table holds what one trunk makes of images, a row per distinct image. Its key 
 precision and weights), the rows' dtype, and what else decides the bits: decoder, processor, number of threads, switches
 of the platform, versions. Batches have one size, so an image's row does not depend on how many images it is computed
 with.
+
+The store is a cache: where it is damaged or cannot be written that costs time, never a result and never the run.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,11 +24,11 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.data.digests import pixel_digests
-from tlkeras.files import TEMPORARY_PREFIX, holding, remove_folder, writing
 from tlkeras.machine import n_cores, processor
-from tlkeras.schema import InputError, UnwritableError
+from tlkeras.schema import InputError, MissingInputError, UnwritableError
 from tlkeras.sizes import parse_size
-from tlkeras.training.feature_table import CARD, FeatureTable, read_card
+from tlkeras.training.feature_table import FORMAT, DamagedTable, FeatureTable
+from tlkeras.training.table_folder import TableFolder
 
 if TYPE_CHECKING:
     import keras
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE, LIMIT_VARIABLE = "TLKERAS_STORE", "TLKERAS_STORE_LIMIT"
 DEFAULT_LIMIT = "20GB"
 BATCH = 64  # images per forward pass; on 2 cores MobileNetV2 is no faster with 16, 32 or 128
-_KEPT_FREE = 10**9  # bytes of the disk that the store leaves to others
-_LOCKS = "locks"
 _SWITCHES = ("TF_ENABLE_ONEDNN_OPTS", "TF_SET_ONEDNN_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE")
 
 
@@ -53,7 +52,7 @@ class Features:
     rows: np.ndarray
 
 
-class FeatureStore:
+class FeatureStore(TableFolder):
     """A folder of feature tables, bounded in size; any number of processes may share it.
 
     Args:
@@ -63,18 +62,19 @@ class FeatureStore:
 
     Raises:
         InputError: a size that is not accepted.
+        MissingInputError: no folder is named, and the user has none: there is no HOME.
     """
 
     def __init__(self, folder: str | os.PathLike | None = None, *, limit: str | int | None = None):
-        self.folder = Path(folder or os.environ.get(FOLDER_VARIABLE) or _user_cache() / "tlkeras").expanduser()
         given = os.environ.get(LIMIT_VARIABLE) or DEFAULT_LIMIT if limit is None else limit
-        self.limit = parse_size("store limit", given)
+        folder = Path(folder or os.environ.get(FOLDER_VARIABLE) or _user_cache() / "tlkeras")
+        super().__init__(_expanded(folder), parse_size("store limit", given))
         self._running: tuple[object, keras.Model] | None = None  # the network that ran last, and what it stands for
 
     def has_room(self, trunks: Sequence[keras.Model], n_images: int, dtype: str = "float32") -> bool:
         """Whether the rows of so many images fit below the limit and on the disk, other tables given up."""
         needed = n_images * sum(_row_bytes(trunk, dtype) for trunk in trunks)
-        return needed <= self.limit and needed <= self._free() + self._size()
+        return self.can_hold(needed)
 
     def features(
         self,
@@ -95,44 +95,28 @@ class FeatureStore:
                 size, uint8 or float32 (b, H, W, 3) in [0, 255].
             dtype: of the rows: "float32" keeps what the trunk gives; "float16" takes half the room and rounds to 11
                 bits.
-            say: told in words what takes long.
+            say: told in words what takes long, what was damaged, and why nothing is kept.
             progress: show a bar.
 
         Raises:
-            InputError: features that are not finite, or too large for float16; a store that cannot be written.
+            InputError: features that are not finite, or too large for float16.
+            UnwritableError: they cannot be kept, and there is too little memory to hold them.
         """
-        folders, cards = zip(*(self._place(trunk, dtype) for trunk in trunks), strict=True)
-        with _said_in_words(self.folder):
-            found = self._lookup(folders, cards, sources)
-        if found is None:
-            with _said_in_words(self.folder), contextlib.ExitStack() as locks:
+        places = [self._place(trunk, dtype) for trunk in trunks]
+        found = self._lookup(places, sources)
+        if found is not None:
+            return found
+        with contextlib.ExitStack() as locks:
+            try:
                 # Always in the same order: two processes that want the same two tables cannot wait for each other.
-                for folder in sorted(set(folders)):
-                    lock = self.folder / _LOCKS / folder.name
-                    locks.enter_context(
-                        holding(lock, lambda: say("another process is computing these features; waiting for it"))
-                    )
-                tables = self._with_room(folders, cards, sources)
-                self._fill(trunks, tables, sources, pixels, say, progress)
-                found = [Features(table.mapped(), table.find(sources)) for table in tables]
-        return found
-
-    def entries(self) -> list[dict]:
-        """What is in the store, the table used last first: the cards of `feature_table.read_card`."""
-        found = []
-        for path in self._cards():
-            with contextlib.suppress(FileNotFoundError):  # removed by another process since the folder was listed
-                found.append(read_card(path.parent))
-        return sorted(found, key=lambda card: -card["used"])
-
-    def clear(self) -> tuple[int, int]:
-        """Removes every table that no process is filling: how many went, and how many stayed. What other processes have
-        mapped stays readable for them, and leaves the disk when they end."""
-        folders = [path.parent for path in self._cards()]
-        removed = sum(self._remove(folder) for folder in folders)
-        for unfinished in self.folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a process killed while it removed a table
-            shutil.rmtree(unfinished, ignore_errors=True)
-        return removed, len(folders) - removed
+                for folder in sorted({folder for folder, _ in places}):
+                    lock = self.lock(folder, lambda: say("another process is computing these features; waiting for it"))
+                    locks.enter_context(lock)
+                tables = self.with_room(places, sources, say)
+            except (OSError, UnwritableError) as error:
+                tables = [FeatureTable(*place, unwritten=error) for place in places]
+            self._fill(trunks, tables, sources, pixels, say, progress)
+            return [Features(table.mapped(), table.find(sources)) for table in tables]
 
     def _place(self, trunk: keras.Model, dtype: str) -> tuple[Path, dict]:
         import keras
@@ -144,6 +128,7 @@ class FeatureStore:
             "network": identity_of(trunk),
             "decoder": DECODER,
             "dtype": dtype,
+            "format": FORMAT,
             "device": keras.distribution.list_devices("gpu") or processor(),
             "threads": n_cores(),
             "switches": {name: os.environ.get(name) for name in _SWITCHES},
@@ -158,18 +143,19 @@ class FeatureStore:
         }
         return self.folder / key, card | decisive
 
-    def _lookup(self, folders, cards, sources) -> list[Features] | None:
-        """All features, if every table has all of them; without a lock, since rows are only ever added."""
+    def _lookup(self, places, sources) -> list[Features] | None:
+        """All features, if every table has all of them, as they were written; without a lock, since rows are only ever
+        added."""
         found = []
-        for folder, card in zip(folders, cards, strict=True):
+        for place in places:
             try:
-                table = FeatureTable(folder, card)
+                table = FeatureTable(*place)
                 rows = table.find(sources)
-                if (rows < 0).any():
+                if (rows < 0).any() or table.damaged(rows):
                     return None
                 found.append(Features(table.mapped(), rows))
                 table.touch()
-            except FileNotFoundError:  # removed by another process between two of these lines
+            except (OSError, DamagedTable):  # such as: removed by another process between two of these lines
                 return None
         return found
 
@@ -197,7 +183,10 @@ class FeatureStore:
                 bar.update(len(batch))
         for table in tables:
             table.commit()
-            table.touch()
+            if table.unwritten is None:
+                table.touch()
+        if reasons := dict.fromkeys(str(table.unwritten) for table in tables if table.unwritten is not None):
+            say(f"feature store {self.folder} keeps nothing of this ({'; '.join(reasons)})")
 
     def _run(self, networks: tuple[str, ...], trunks, batch: np.ndarray) -> list[np.ndarray]:
         """What the trunks, known by their identities, make of a batch of at most `BATCH` images."""
@@ -222,48 +211,20 @@ class FeatureStore:
         # Copied, so that what waits to be written keeps no rows of the padding.
         return outputs if len(batch) == BATCH else [output[: len(batch)].copy() for output in outputs]
 
-    def _with_room(self, folders, cards, sources) -> list[FeatureTable]:
-        """The tables, and room for what they lack: other tables go first, and at last their own earlier rows."""
-        tables = [FeatureTable(*place) for place in zip(folders, cards, strict=True)]
-        lacking = sum(int((table.find(sources) < 0).sum()) * table.row_bytes for table in tables)
-        for entry in reversed(self.entries()):
-            if not lacking or self._fits(lacking):
-                return tables
-            if entry["folder"] not in folders:
-                self._remove(entry["folder"])
-        held = sum(len(table) * table.row_bytes for table in tables)
-        if held and not self._fits(lacking) and self._fits(len(set(sources)) * sum(t.row_bytes for t in tables) - held):
-            for table in tables:
-                if table.folder.is_dir():
-                    remove_folder(table.folder)
-            return [FeatureTable(*place) for place in zip(folders, cards, strict=True)]
-        return tables
 
-    def _fits(self, more: int) -> bool:
-        return more <= self._free() and self._size() + more <= self.limit
-
-    def _free(self) -> int:
-        return max(0, shutil.disk_usage(_nearest_folder(self.folder)).free - _KEPT_FREE)
-
-    def _remove(self, folder: Path) -> bool:
-        with holding(self.folder / _LOCKS / folder.name) as held:
-            if held and folder.is_dir():
-                remove_folder(folder)
-        return held
-
-    def _cards(self) -> list[Path]:
-        return [path for path in self.folder.glob(f"*/{CARD}") if not path.parent.name.startswith(TEMPORARY_PREFIX)]
-
-    def _size(self) -> int:
-        return sum(entry["bytes"] for entry in self.entries())
-
-
-def open_store(store: FeatureStore | str | os.PathLike | bool) -> FeatureStore | None:
-    """What `Tuner.fit(store=...)` stands for: True for the user's store, False for none, a folder for one there."""
+def open_store(
+    store: FeatureStore | str | os.PathLike | bool, say: Callable[[str], None] = lambda text: None
+) -> FeatureStore | None:
+    """What `Tuner.fit(store=...)` stands for: True for the user's store, False for none, a folder for one there. A user
+    who has no folder of their own gets none, which is said."""
     if isinstance(store, FeatureStore):
         return store
     if isinstance(store, bool):
-        return FeatureStore() if store else None
+        try:
+            return FeatureStore() if store else None
+        except MissingInputError as error:
+            say(f"{error} Until then frozen layers run in every epoch.")
+            return None
     if not isinstance(store, str | os.PathLike):
         raise InputError(f"store: received {store!r}; accepted: True, False, a folder, or a FeatureStore.")
     return FeatureStore(store)
@@ -305,29 +266,19 @@ def _checked(output: np.ndarray, table: FeatureTable) -> np.ndarray:
     return rows
 
 
-@contextlib.contextmanager
-def _said_in_words(folder: Path):
-    remedy = "Or keep no features (--no-store), or clear what is kept (tlkeras store --clear)."
-    try:
-        with writing(folder):
-            yield
-    except UnwritableError as error:
-        raise UnwritableError(f"feature store: {error} {remedy}") from error
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(
-            f"feature store {folder}: {error}. Name another folder (--store or {FOLDER_VARIABLE}). {remedy}"
-        ) from error
-
-
 def _row_bytes(trunk: keras.Model, dtype: str) -> int:
     return int(np.prod(trunk.output_shape[1:])) * np.dtype(dtype).itemsize
 
 
-def _nearest_folder(path: Path) -> Path:
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
-
-
 def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+
+
+def _expanded(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise MissingInputError(
+            f"feature store: there is no home folder for {folder} (HOME is not set). Name a folder (--store or "
+            f"{FOLDER_VARIABLE}), or keep no features (--no-store)."
+        ) from error

@@ -46,7 +46,9 @@ class Part:
     @cached_property
     def pixels(self) -> np.ndarray:
         """uint8 (n, H, W, 3), RGB."""
-        return decode_all(self.samples, self.image_size, scratch=self._scratch, progress=self.progress)
+        return decode_all(
+            self.samples, self.image_size, scratch=self._scratch, digests=self.sources, progress=self.progress
+        )
 
     @cached_property
     def sources(self) -> list[bytes]:
@@ -56,7 +58,7 @@ class Part:
     def stream(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """The pixels of some samples, in that order, in batches: uint8 (b, H, W, 3)."""
         if not self._hold:
-            return decoded_batches(self.samples, self.image_size, BATCH, rows=positions)
+            return decoded_batches(self.samples, self.image_size, BATCH, rows=positions, digests=self.sources)
         return (self.pixels[positions[start : start + BATCH]] for start in range(0, len(positions), BATCH))
 
 

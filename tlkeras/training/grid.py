@@ -63,7 +63,7 @@ def fit_search(
         recipe = recipe.starting_from(find_weights(recipe.backbone, recipe.network.weights, folder=weights_folder))
     known = {"weights_folder": weights_folder, "memory_budget": memory_budget}
     options = {name: value for name, value in known.items() if name in recipe.fit_options}
-    opened = open_store(store)
+    opened = open_store(store, say)
     place = None if opened is None else (opened.folder, opened.limit)
     folds = search.folds.folds(train, seed=seed)
     _check_folds(folds, metric)

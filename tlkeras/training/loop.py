@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
 from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import DivergedError, EpochLog, Samples
+from tlkeras.schema import DivergedError, EpochLog, MissingInputError, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.sizes import parse_size
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
@@ -56,7 +57,8 @@ def fit_tuner(
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
     check_val(recipe, val)
-    store, say = open_store(store), printer(progress)
+    say = printer(progress)
+    store = open_store(store, say)
     shown = [train, val, None if watched is None else watched.samples]
     scratch = _scratch(recipe, shown, memory_budget, store)
     backbone = get_backbone(recipe.backbone)
@@ -229,7 +231,10 @@ def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) ->
     pixels = sum(len(samples) for samples in parts if samples is not None) * math.prod(recipe.image_size) * 3
     if pixels <= budget:
         return None
-    return (store or FeatureStore()).folder  # not the system's folder for temporary files, which may lie in memory
+    try:
+        return (store or FeatureStore()).folder  # not the system's folder for temporary files, which may lie in memory
+    except MissingInputError:  # there is no home folder
+        return Path(tempfile.gettempdir())
 
 
 def _learning(model: keras.Model, backbone: Backbone, phase: Phase) -> frozenset[int]:

@@ -95,7 +95,7 @@ class TunedClassifier:
         Where `fit` kept features, those of these samples are found in its feature store, or added to it.
 
         Raises:
-            InputError: no samples, or of other classes; files that cannot be read; a store that cannot be written.
+            InputError: no samples, or of other classes; files that cannot be read.
         """
         samples = to_predict(samples, self.class_names)
         if self.kept_features is not None and self.kept_features[1].have_room(len(samples)):
