@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tlkeras.schema import Samples, Splits
 
 FILE = "audit.json"
-VERSION = 2  # raise it when the fields of an Audit change: what was kept is then audited again
-READABLE = (1, VERSION)  # what pages still tell of; of 1 no pixels were measured
+VERSION = 3  # raise it when the fields of an Audit change: what was kept is then audited again
+READABLE = (1, 2, VERSION)  # what pages still tell of; of 1 no pixels were measured, of 1 and 2 no levels
 
 
 def audit_splits(

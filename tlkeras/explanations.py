@@ -112,7 +112,7 @@ def compare_activations(
     figure, axes = new_grid(1, 1 + len(cells), side=3.6)
     for ax, (key, label) in zip(axes[0, 1:], cells.items(), strict=True):
         classifier = load(folder.cell(key))
-        seen = activations(classifier, read_pixels(path, classifier.image_size), layer=layer)
+        seen = activations(classifier, _read(path, classifier), layer=layer)
         draw_activations(seen, ax)
         ax.set_title(f"{label}\n{ax.get_title()}", fontsize=10)
     axes[0, 0].imshow(seen.image)
@@ -121,6 +121,11 @@ def compare_activations(
     figure.supxlabel(f"Image: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
     return save_figure(figure, folder.root / name)
+
+
+def _read(path: str, classifier: TunedClassifier) -> np.ndarray:
+    """uint8 (H, W, 3): of floats, an image next to black could be one scaled to 0..1."""
+    return read_pixels(path, classifier.image_size).astype(np.uint8)
 
 
 def _explain_part(
@@ -139,7 +144,7 @@ def _explain_part(
     rows = []
     for axes_row, (label, row) in zip(axes, chosen.items(), strict=True):
         sample_id = predictions.samples.sample_ids[row]
-        image = read_pixels(_image_path(folder, key, sample_id, image_of), classifier.image_size)
+        image = _read(_image_path(folder, key, sample_id, image_of), classifier)
         seed = derive_seed(key.seed, "explain", label)
         explanation = explain(classifier, image, label=label, seed=seed, **options)
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)

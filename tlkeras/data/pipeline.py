@@ -11,7 +11,16 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tlkeras.data.images import encode_path, read_image, require_files, require_readable, resize_pixels
+from tlkeras.data.images import (
+    encode_path,
+    measure,
+    read_image,
+    read_measured,
+    require_files,
+    require_readable,
+    resize_pixels,
+)
+from tlkeras.data.levels import Levels
 from tlkeras.files import scratch_file
 from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples, check_image_size
@@ -52,13 +61,13 @@ def decode_all(
     return pixels
 
 
-def with_bar(batches: Iterable[np.ndarray], n: int, progress: bool) -> Iterator[np.ndarray]:
+def with_bar(batches: Iterable[T], n: int, progress: bool) -> Iterator[T]:
     """The batches of `n` images as they come, with a bar where they are many and `progress` is asked for."""
     silent = not progress or n < 500
     with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
         for batch in batches:
             yield batch
-            bar.update(len(batch))
+            bar.update(len(batch[0] if isinstance(batch, tuple) else batch))
 
 
 def decoded_batches(
@@ -81,12 +90,24 @@ def decoded_batches(
         return
     samples = samples.take(rows)
     ahead = _DECODED_AHEAD // (batch_size * math.prod(check_image_size(image_size)) * 3)
-    batches = iter(_ahead(_decoded(samples, image_size).batch(batch_size), max(ahead, _AHEAD)))
-    while True:
-        batch = naming_files(samples, lambda: next(batches, None))
-        if batch is None:
-            return
-        yield batch.numpy()
+    batches = _ahead(_decoded(samples, image_size).batch(batch_size), max(ahead, _AHEAD))
+    yield from (batch.numpy() for batch in _named(samples, batches))
+
+
+def measured_batches(
+    samples: Samples, image_size: tuple[int, int], batch_size: int
+) -> Iterator[tuple[np.ndarray, list[Levels]]]:
+    """`decoded_batches`, and with each the levels that its b images had before they were resized."""
+    batches = _ahead(_decoded(samples, check_image_size(image_size), measured=True).batch(batch_size))
+    for pixels, fields in _named(samples, batches):
+        yield pixels.numpy(), [Levels(*row) for row in fields.numpy().tolist()]
+
+
+def _named(samples: Samples, batches: tf.data.Dataset) -> Iterator:
+    """The batches; where one fails, `naming_files`."""
+    batches = iter(batches)
+    while (batch := naming_files(samples, lambda: next(batches, None))) is not None:
+        yield batch
 
 
 def naming_files(samples: Samples, read: Callable[[], T]) -> T:
@@ -212,17 +233,22 @@ def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
         ) from error
 
 
-def _decoded(samples: Samples, image_size: tuple[int, int]) -> tf.data.Dataset:
-    """uint8 (H, W, 3) per sample, in order."""
+def _decoded(samples: Samples, image_size: tuple[int, int], *, measured: bool = False) -> tf.data.Dataset:
+    """uint8 (H, W, 3) per sample, in order; where `measured`, with the int64 (5,) of `measure`."""
     if isinstance(samples.images, np.ndarray):
         pixels = cpu_tensor(samples.images)
-        return tf.data.Dataset.range(len(samples)).map(
-            lambda row: resize_pixels(pixels[row], image_size), num_parallel_calls=n_cores(), deterministic=True
-        )
+
+        def resized(row: tf.Tensor):
+            image = resize_pixels(pixels[row], image_size)
+            return (image, measure(pixels[row])) if measured else image
+
+        return tf.data.Dataset.range(len(samples)).map(resized, num_parallel_calls=n_cores(), deterministic=True)
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
     return tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: read_image(path, image_size), num_parallel_calls=n_cores(), deterministic=True
+        lambda path: (read_measured if measured else read_image)(path, image_size),
+        num_parallel_calls=n_cores(),
+        deterministic=True,
     )
 
 
