@@ -21,6 +21,7 @@ from tlkeras.runs import CellKey, RunFolder, write_explanation
 from tlkeras.schema import NOT_TESTS, InputError, Predictions
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.saved_classifier import load
+from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def explain_cells(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
             )
             write_csv(table, folder.cell(key) / f"explained_{part}.csv")
-            figure.supxlabel(f"Images: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
+            figure.supxlabel(in_figure(f"Images: {row.title}, {row.licence}.\n{row.citation}"), fontsize=7)
             save_figure(figure, folder.cell(key) / f"explanations_{part}.png")
 
 
@@ -114,11 +115,12 @@ def compare_activations(
         classifier = load(folder.cell(key))
         seen = activations(classifier, _read(path, classifier), layer=layer)
         draw_activations(seen, ax)
-        ax.set_title(f"{label}\n{ax.get_title()}", fontsize=10)
+        ax.set_title(f"{in_figure(label)}\n{ax.get_title()}", fontsize=10)
     axes[0, 0].imshow(seen.image)
     axes[0, 0].set_axis_off()
-    axes[0, 0].set_title(f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}", fontsize=10)
-    figure.supxlabel(f"Image: {row.title}, {row.licence}.\n{row.citation}", fontsize=7)
+    shown = f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}"
+    axes[0, 0].set_title(in_figure(shown), fontsize=10)
+    figure.supxlabel(in_figure(f"Image: {row.title}, {row.licence}.\n{row.citation}"), fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
     return save_figure(figure, folder.root / name)
 

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras import __version__
-from tlkeras.files import atomic_write, read_json, sha256_of, write_json
+from tlkeras.files import atomic_write, read_csv, read_json, sha256_of, write_json
 from tlkeras.machine import n_cores, n_threads, processor, processor_model, vector_instructions
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
 
@@ -132,16 +132,13 @@ class RunFolder:
             InputError: the file is not what was written when the cell was finished.
             MissingInputError: it is not there.
         """
-        import pandas as pd
 
         folder = self.cell(key)
         for name in ("predictions.csv", "predictions.csv.gz"):
             if (folder / name).is_file():
                 contents = self._whole(key, folder / name)
                 text = dict.fromkeys(("sample_id", "part", "group", "path", "label", "predicted"), str)
-                frame = pd.read_csv(
-                    io.BytesIO(contents), dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
-                )
+                frame = read_csv(io.BytesIO(contents), dtype=text, keep_default_na=False)
                 if absent := [column for column in text if column not in frame]:
                     raise InputError(
                         f"{folder / name} lacks the columns {', '.join(absent)}: it is not what a run writes. Remove "

@@ -25,7 +25,8 @@ from tlkeras.evaluation.plots import (
     save_figure,
 )
 from tlkeras.evaluation.two_way_tables import grid_bars_table
-from tlkeras.files import write_csv
+from tlkeras.files import read_csv, write_csv
+from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def write_histories(folder: RunFolder, keys: Sequence[CellKey], compared: Mappin
     for key, history in histories.items():
         figure, axes = new_grid(1, 2, side=4.4)
         draw_training_curves(history, axes[0])
-        figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+        figure.suptitle(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}"), fontsize=10)
         save_figure(figure, folder.cell(key) / "curves.png")
     drawn: dict[Path, str] = {}
     by_seed: dict[str, dict[int, dict[str, pd.DataFrame]]] = {}
@@ -112,7 +113,7 @@ def write_embeddings(folder: RunFolder, titles: Mapping[CellKey, str]) -> dict[P
     for key, title in titles.items():
         for file in sorted(folder.cell(key).glob("embedding_*.csv")):
             part = file.stem.removeprefix("embedding_")
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+            table = read_csv(file, dtype=str, keep_default_na=False)
             panels.setdefault((key.seed, part), {})[f"{title} ({key.backbone})"] = table
     for (seed, part), tables in panels.items():
         names = sorted({name for table in tables.values() for name in table["label"]})
@@ -132,7 +133,7 @@ def _draw_lines(
 ) -> dict[Path, str]:
     figure, ax = new_figure(6.8, 4.2)
     draw_accuracy_lines(logs, ax, part=part)
-    ax.set_title(f"{backbone}, seed {seed}")
+    ax.set_title(in_figure(f"{backbone}, seed {seed}"))
     path = save_figure(figure, folder.root / f"{part}_accuracy_{backbone}.png")
     return {path: f"{part} accuracy of {backbone}, epoch by epoch, one line for each method"}
 
@@ -150,7 +151,7 @@ def write_errors(folder: RunFolder, key: CellKey, parts: Mapping[str, Prediction
             draw_confusion(confusion_table(predictions, normalize=True), axes[0, 1])
             axes[0, 0].set_title("images")
             axes[0, 1].set_title("share of the actual class, %")
-            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
+            figure.suptitle(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}, {part}"), fontsize=10)
             save_figure(figure, folder.cell(key) / f"confusion_{part}.png")
             figure, axes = new_grid(1, 3, side=4.2)
             of_class = positive if positive in predictions.samples.class_names else None
@@ -158,5 +159,5 @@ def write_errors(folder: RunFolder, key: CellKey, parts: Mapping[str, Prediction
             draw_precision_recall(predictions, axes[0, 1], positive_class=of_class)
             scaled = at_temperature(predictions, temperature) if np.isfinite(temperature) else None
             draw_reliability(predictions, axes[0, 2], scaled=scaled)
-            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
+            figure.suptitle(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}, {part}"), fontsize=10)
             save_figure(figure, folder.cell(key) / f"probabilities_{part}.png")

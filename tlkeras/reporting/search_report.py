@@ -13,9 +13,10 @@ from tlkeras.evaluation.grid_search import fold_results
 from tlkeras.evaluation.grid_search_plots import draw_grid
 from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_in_words, ranking_table
 from tlkeras.evaluation.plots import new_figure, save_figure
-from tlkeras.files import write_csv
+from tlkeras.files import read_csv, write_csv
 from tlkeras.runs import describe_in_words
 from tlkeras.settings import ranked_by
+from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
     from tlkeras.runs import CellKey, RunFolder
@@ -37,16 +38,14 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
         settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
-        predicted = pd.read_csv(
-            folder.cell(key) / "out_of_fold.csv", dtype=text, keep_default_na=False, encoding_errors="surrogateescape"
-        )
+        predicted = read_csv(folder.cell(key) / "out_of_fold.csv", dtype=text, keep_default_na=False)
         metric = ranked_by(recipe)
         rankings[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
         write_csv(rankings[key], folder.cell(key) / "ranking.csv")
         if len(fields) == 2:
             figure, ax = new_figure(6.4, 4.2)
             draw_grid(rankings[key], ax, x=fields[1], y=fields[0], metric=metric)
-            ax.set_title(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+            ax.set_title(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}"), fontsize=10)
             save_figure(figure, folder.cell(key) / "grid.png")
     return rankings
 
