@@ -1,6 +1,7 @@
 """Which value of a 16-bit file is white; values are written by hand, so that what must come out can be read off."""
 
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from corpus import FILES, opencv, pillow, png, tiff
 
 from tlkeras.data.bit_depth import BitDepth, of_png, of_tiff, of_values
 from tlkeras.data.images import read_pixels
+from tlkeras.data.python_decoder import decode_slowly
 
 RAMP_12 = np.arange(4096, dtype=np.uint16).reshape(64, 64)  # every value of 12 bits
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -124,6 +126,26 @@ def test_opaque_is_all_sixteen_bits_or_the_white_of_the_colours(tmp_path, alpha,
 def test_files_of_the_whole_range_are_read_as_before(tmp_path, name):
     contents, expected, tolerance = FILES[name]
     np.testing.assert_allclose(read(tmp_path, contents), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bytes_per_pixel"), [("png rgba", 24), ("png rgba 16", 32), ("png grey 16", 16), ("tiff rgba", 24)]
+)
+def test_a_large_image_is_never_whole_in_float32(kind, bytes_per_pixel):
+    """8-bit RGBA takes 4 bytes per pixel as stored, and float32 colours beside an alpha would take 28 more."""
+    side = 2048
+    pixels = np.full((side, side, 4), 77, np.uint16 if "16" in kind else np.uint8)
+    pixels[0, 0] = 30_000 if "16" in kind else 200
+    pixels = pixels[..., 0] if "grey" in kind else pixels
+    suffix = "." + kind.split()[0]
+    contents = (
+        tiff(pixels, photometric="rgb", extrasamples=["unassalpha"]) if suffix == ".tiff" else opencv(pixels, suffix)
+    )
+    tracemalloc.start()
+    decode_slowly(contents)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < bytes_per_pixel * side**2
 
 
 @pytest.mark.parametrize("levels", [1, 17, 256])
