@@ -498,6 +498,6 @@ class Deadly:
 def test_a_killed_process_ends_as_words():
     with (
         joblib.parallel_config(backend="loky", n_jobs=2),
-        pytest.raises(tl.InputError, match="a process that ran a cell of the grid was killed.*--jobs"),
+        pytest.raises(tl.InputError, match=r"a process that ran a cell of the grid was killed.*--jobs"),
     ):
         list(grid._finished([Deadly(), Deadly()]))
