@@ -7,20 +7,17 @@ Cells are compared whose recipe, seed and test images are the same and whose pre
 this package made them, or another machine. Writes cells_made_again.md. Cost: a minute, no training.
 """
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
-from tlkeras.evaluation.comparison_tables import format_paired_table
-from tlkeras.evaluation.statistics import holm
-from tlkeras.evaluation.tables import to_markdown
-from tlkeras.files import write_text
-from tlkeras.reporting.scoring import pair_up
 from tlkeras.runs import RunFolder
 from tlkeras.schema import NOT_TESTS
-from tlkeras.settings import differing_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ASSETS = Path(__file__).parents[1] / "assets"
 METRICS = ("accuracy", "roc_auc", "log_loss")
@@ -34,6 +31,9 @@ with 95 % intervals over patients or lesions; p by exchanging the two.
 
 def changed_cells(before: RunFolder, now: RunFolder) -> dict[str, pd.DataFrame]:
     """{cell: its paired table on its first test part} of cells that were made again."""
+    from tlkeras.reporting.scoring import pair_up
+    from tlkeras.settings import differing_settings
+
     found = {}
     for key in set(before.finished()) & set(now.finished()):
         settings = [folder.settings_of(key) for folder in (before, now)]
@@ -51,6 +51,15 @@ def main():
     parser.add_argument("earlier", type=Path, metavar="OLD", help="a checkout of the earlier commit")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="default: %(default)s")
     given = parser.parse_args()
+
+    import numpy as np
+    import pandas as pd
+
+    from tlkeras.evaluation.comparison_tables import format_paired_table
+    from tlkeras.evaluation.statistics import holm
+    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.files import write_text
+
     pages, moved = [], []
     for table in sorted(ASSETS.glob("*/*/table.md")):
         name = table.parent.relative_to(ASSETS)

@@ -33,6 +33,9 @@ RGBA = np.dstack([COLOURS, quadrants(51, 0, 255, 255)])
 WHITENED = quadrants((250, 208, 210), (255, 255, 255), BLUE, GREY)  # 255 - (255 - red) * 51 / 255
 GREYS_16 = quadrants(0, 1000, 40000, 65535, np.uint16)
 GREYS_16_RGB = np.repeat(quadrants(0, 4, 156, 255)[..., np.newaxis], 3, axis=-1)  # 1000/257 = 3.9, 40000/257 = 155.6
+# 12 bits in 16, as X-rays are: 4095 is white. 800/4095 = 49.8/255, 2000/4095 = 124.5/255.
+GREYS_12 = quadrants(0, 800, 2000, 4095, np.uint16)
+GREYS_12_RGB = np.repeat(quadrants(0, 50, 125, 255)[..., np.newaxis], 3, axis=-1)
 COLOURS_16 = COLOURS.astype(np.uint16) * 257 + 100
 RGBA_16 = np.dstack([COLOURS_16 - 100, quadrants(51 * 257, 0, 65535, 65535, np.uint16)])
 
@@ -120,6 +123,9 @@ FILES = {
         np.where(GREYS_16_RGB == 4, 255, GREYS_16_RGB),
         0,
     ),
+    "png grey 12 in 16": (pillow(GREYS_12, "PNG"), GREYS_12_RGB, 0),
+    "png grey 12 in 16, declared": (png(GREYS_12, 0, (b"sBIT", b"\x0c")), GREYS_12_RGB, 0),
+    "png rgb 12 in 16": (png(np.dstack([GREYS_12] * 3), 2), GREYS_12_RGB, 0),
     "png rgb 16": (opencv(COLOURS_16, ".png"), COLOURS, 0),
     "png rgba 16": (opencv(RGBA_16, ".png"), WHITENED, 0),
     "png turned": (pillow(np.rot90(COLOURS), "PNG", exif=exif(6)), COLOURS, 0),
@@ -137,6 +143,8 @@ FILES = {
     "tiff grey 16": (tiff(GREYS_16, photometric="minisblack"), GREYS_16_RGB, 0),
     "tiff grey 16 big-endian": (tiff(GREYS_16, photometric="minisblack", byteorder=">"), GREYS_16_RGB, 0),
     "tiff grey 16, white is zero": (tiff(65535 - GREYS_16, photometric="miniswhite"), GREYS_16_RGB, 0),
+    "tiff grey 12 in 16": (tiff(GREYS_12, photometric="minisblack"), GREYS_12_RGB, 0),
+    "tiff grey 12 in 16, white is zero": (tiff(4095 - GREYS_12, photometric="miniswhite"), GREYS_12_RGB, 0),
     "tiff rgb 16": (tiff(COLOURS_16, photometric="rgb"), COLOURS, 0),
     "tiff rgb 16 big-endian": (tiff(COLOURS_16, photometric="rgb", byteorder=">"), COLOURS, 0),
     "tiff rgba 16": (tiff(RGBA_16, photometric="rgb", extrasamples=["unassalpha"]), WHITENED, 0),
@@ -209,6 +217,19 @@ BAD = {
     "of a kind that is not read: signed": tiff(GREYS.astype(np.int16), photometric="minisblack"),
     "of a kind that is not read: 32 bits": tiff(GREYS.astype(np.uint32), photometric="minisblack"),
     "damaged": NO_SIDE,
+    "transparent everywhere: png": pillow(np.dstack([COLOURS, np.zeros((H, W), np.uint8)]), "PNG"),
+    "transparent everywhere: png 16": opencv(np.dstack([COLOURS_16, np.zeros((H, W), np.uint16)]), ".png"),
+    "transparent everywhere: one transparent colour": png(
+        np.full((H, W, 3), GREEN, np.uint8), 2, (b"tRNS", struct.pack(">3H", *GREEN))
+    ),
+    "transparent everywhere: tiff": tiff(
+        np.dstack([COLOURS, np.zeros((H, W), np.uint8)]), photometric="rgb", extrasamples=["unassalpha"]
+    ),
+    "transparent everywhere: webp": pillow(
+        np.dstack([COLOURS, np.zeros((H, W), np.uint8)]), "WEBP", lossless=True, exact=True
+    ),
+    "absurd dimensions: png of one row": png(np.zeros((1, 4_000_000), np.uint8), 0),
+    "absurd dimensions: tiff of one column": tiff(np.zeros((70_000, 1), np.uint8), compression="zlib"),
     "not an image: pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<</Type/Catalog>>\nendobj\n%%EOF",
     "not an image: text": "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich.\n".encode() * 9,
     "not an image: zip bomb": zipped(),

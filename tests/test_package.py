@@ -29,7 +29,9 @@ LEVELS = {
     "explain": 5,
     "installed": 1,
     "quiet": 1,
-    "guarded": 1,
+    "user_text": 0,
+    "terminal": 1,
+    "guarded": 2,
     "settings": 5,
     "doctor": 5,
     "predicting": 6,
@@ -41,6 +43,7 @@ LEVELS = {
     "running": 7,
     "explanations": 7,
     "reporting": 7,
+    "new_script": 3,
     "cli": 8,
     "commands": 9,
 }

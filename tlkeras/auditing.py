@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FILE = "audit.json"
 VERSION = 3  # raise it when the fields of an Audit change: what was kept is then audited again
-READABLE = (1, 2, VERSION)  # what pages still tell of; 1 measured no pixels, 2 looked at neither contents nor names
+READABLE = (1, 2, VERSION)  # what pages still tell of; 1 measured no pixels, 2 looked at no contents, names, levels
 
 
 def audit_splits(

@@ -31,9 +31,8 @@ def main(experiment: Experiment | Sequence[Experiment], arguments: list[str] | N
         arguments: of the command line; None takes those the script was called with.
     """
     experiments = (experiment,) if isinstance(experiment, Experiment) else tuple(experiment)
-    given = build_parser(experiments).parse_args(arguments)
     run_guarded(
-        lambda: _run_all(experiments, given),
+        lambda: _run_all(experiments, build_parser(experiments).parse_args(arguments)),
         interrupted="what is finished is kept, and the same command goes on from there",
     )
 

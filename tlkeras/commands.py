@@ -18,8 +18,12 @@ MODEL = "folder of a saved model: what classifier.save wrote, or a run's .../see
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs `tlkeras ...`; exits with 0, 1 (a problem that doctor or verify found), 2 (unusable input), 130 (Ctrl-C)."""
-    given = build_parser().parse_args(arguments)
-    run_guarded(lambda: given.work(given))
+
+    def work():
+        given = build_parser().parse_args(arguments)  # in here, for --help prints as well
+        given.work(given)
+
+    run_guarded(work)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -137,9 +141,10 @@ def _predict(given: argparse.Namespace) -> None:
     if out is not None and (out / "cell.json").exists():
         raise InputError(f"--out: {out} is a run's cell, whose predictions.csv it would replace; name another folder.")
     table = predict_files(given.model, given.images, out if given.explain else None, given.seed)
+    written = None if out is None else write_csv(table, out / "predictions.csv")
     print(format_predictions(table))
-    if out is not None:
-        print(f"written to {write_csv(table, out / 'predictions.csv')}")
+    if written is not None:
+        print(f"written to {written}")
     if skipped := format_skipped(given.images):
         print(skipped, file=sys.stderr)
 

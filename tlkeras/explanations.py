@@ -20,6 +20,7 @@ from tlkeras.runs import CellKey, RunFolder, write_explanation
 from tlkeras.schema import NOT_TESTS, InputError, Predictions, Samples
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.saved_classifier import load
+from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ def explain_cells(
                 folder, key, classifier, predictions, image_of, part, n_samples=n_samples, n_repeats=n_repeats
             )
             write_csv(table, folder.cell(key) / f"explained_{part}.csv")
-            figure.supxlabel(textwrap.fill(f"Images: {credit}", CREDIT_WIDTH), fontsize=7)
+            figure.supxlabel(in_figure(textwrap.fill(f"Images: {credit}", CREDIT_WIDTH)), fontsize=7)
             save_figure(figure, folder.cell(key) / f"explanations_{part}.png")
 
 
@@ -106,13 +107,14 @@ def compare_activations(
     figure, axes = new_grid(1, 1 + len(cells), side=3.6)
     for ax, (key, label) in zip(axes[0, 1:], cells.items(), strict=True):
         classifier = _load(folder, key)
-        seen = activations(classifier, read_pixels(image, classifier.image_size), layer=layer)
+        seen = activations(classifier, _read(image, classifier), layer=layer)
         draw_activations(seen, ax)
-        ax.set_title(f"{label}\n{ax.get_title()}", fontsize=10)
+        ax.set_title(f"{in_figure(label)}\n{ax.get_title()}", fontsize=10)
     axes[0, 0].imshow(seen.image)
     axes[0, 0].set_axis_off()
-    axes[0, 0].set_title(f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}", fontsize=10)
-    figure.supxlabel(textwrap.fill(f"Image: {credit}", CREDIT_WIDTH), fontsize=7)
+    shown = f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}"
+    axes[0, 0].set_title(in_figure(shown), fontsize=10)
+    figure.supxlabel(in_figure(textwrap.fill(f"Image: {credit}", CREDIT_WIDTH)), fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
     return save_figure(figure, folder.root / name)
 
@@ -120,6 +122,11 @@ def compare_activations(
 def _load(folder: RunFolder, key: CellKey) -> TunedClassifier:
     folder.read_file(key, "classifier.json")  # refuses another than the run's own; `load` compares the model with it
     return load(folder.cell(key))
+
+
+def _read(image: str | np.ndarray, classifier: TunedClassifier) -> np.ndarray:
+    """uint8 (H, W, 3): of floats, an image next to black could be one scaled to 0..1."""
+    return read_pixels(image, classifier.image_size).astype(np.uint8)
 
 
 def _explain_part(
@@ -138,7 +145,7 @@ def _explain_part(
     rows = []
     for axes_row, (label, row) in zip(axes, chosen.items(), strict=True):
         sample_id = predictions.samples.sample_ids[row]
-        image = read_pixels(_image_of(folder, key, sample_id, image_of), classifier.image_size)
+        image = _read(_image_of(folder, key, sample_id, image_of), classifier)
         seed = derive_seed(key.seed, "explain", label)
         explanation = explain(classifier, image, label=label, seed=seed, **options)
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)

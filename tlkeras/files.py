@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from tlkeras.locks import locked_file
 from tlkeras.schema import InputError, MissingInputError, UnwritableError
+from tlkeras.user_text import from_csv, in_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,10 +107,48 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
-    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back, any file name."""
-    with atomic_write(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n", errors="surrogateescape")
+    """Writes a table whole or not at all; floats with the 9 digits that bring a float32 back, any file name.
+
+    A cell that a spreadsheet would take for a formula begins with an apostrophe, which `read_csv` takes away again.
+    """
+    frame = _with_text(frame, in_csv)
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        frame.to_csv(_LineFeeds(file), index=False, float_format="%.9g", lineterminator="\r\n")
     return Path(path)
+
+
+def read_csv(source: str | os.PathLike | BinaryIO, **options: object) -> pd.DataFrame:
+    """A table that `write_csv` wrote, each cell of text as it was; `options` are those of pandas' own."""
+    import pandas as pd
+
+    return _with_text(pd.read_csv(source, encoding_errors="surrogateescape", **options), from_csv)
+
+
+class _LineFeeds:
+    """Takes rows that end in CR LF and writes them ending in LF. Only of such rows does Python before 3.13 quote a cell
+    that holds a CR, and unquoted it would end its row when it is read."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
+
+
+def _with_text(frame: pd.DataFrame, changed: Callable[[str], str]) -> pd.DataFrame:
+    """The frame with `changed` of its cells and titles that are text."""
+    frame = frame.copy(deep=False)
+    for number in range(frame.shape[1]):
+        column = frame.iloc[:, number]
+        if column.dtype.kind == "O":
+            cells = [changed(cell) if isinstance(cell, str) else cell for cell in column]
+            if cells != list(column):
+                frame.isetitem(number, cells)
+    frame.columns = [changed(title) if isinstance(title, str) else title for title in frame.columns]
+    return frame
 
 
 def write_json(path: str | os.PathLike, value: object) -> Path:

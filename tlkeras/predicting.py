@@ -140,12 +140,12 @@ def _files_in(folder: str) -> list[str]:
 
 
 def _predict(classifier: TunedClassifier, samples: Samples):
-    from tlkeras.data.images import check_images
+    from tlkeras.data.images import unreadable
 
     try:
         return classifier.predict(samples)
     except InputError:
-        bad = check_images(samples)
+        bad = unreadable(samples)
         if bad.empty:
             raise
     listed = "\n".join(f"  {path!r}: {reason}" for path, reason in zip(bad["path"], bad["reason"], strict=True))
@@ -165,7 +165,8 @@ def _explain(classifier, files, labels, folder: Path, seed: int, n_samples: int,
 
     rows = []
     for row, (file, label) in enumerate(zip(files, labels, strict=True)):
-        image = read_pixels(file, classifier.image_size)
+        # Of floats, an image next to black could be one scaled to 0..1.
+        image = read_pixels(file, classifier.image_size).astype("uint8")
         explanation = explain(classifier, image, label=int(label), seed=seed, n_samples=n_samples, n_repeats=n_repeats)
         # Numbered, for files of different folders may have one name.
         figure = folder / f"explanation_{row:04d}_{Path(file).stem}.png"

@@ -21,8 +21,12 @@ def quiet_terminal() -> Iterator[None]:
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx")]
     levels = [logger.level for logger in loggers]
-    sys.stderr.flush()
-    terminal = os.dup(2)
+    _flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # it was closed, so there is nothing to keep quiet
+        yield
+        return
     with tempfile.TemporaryFile() as said, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in loggers:
@@ -33,16 +37,21 @@ def quiet_terminal() -> Iterator[None]:
         except (InputError, KeyboardInterrupt):
             raise
         except BaseException:
-            sys.stderr.flush()
+            _flush()
             said.seek(0)
             os.write(terminal, said.read())
             raise
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(terminal, 2)
             os.close(terminal)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 def start_keras() -> None:

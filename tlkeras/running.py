@@ -296,12 +296,12 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: P
 
 
 def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
-    from tlkeras.data.images import check_images, require_readable
+    from tlkeras.data.images import require_readable, unreadable
 
     if not options.skip_unreadable:
         require_readable(samples)
         return samples
-    bad = check_images(samples)
+    bad = unreadable(samples)
     if len(bad):
         listed = bad.assign(path=samples.sample_ids[bad["row"].to_numpy()])
         path = write_csv(listed, folder.root / "unreadable.csv")

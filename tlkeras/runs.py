@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkeras import __version__
-from tlkeras.files import atomic_write
+from tlkeras.files import atomic_write, read_csv
 from tlkeras.machine import n_cores, n_threads, processor, processor_model, vector_instructions
 from tlkeras.manifest import (
     MANIFEST,
@@ -157,11 +157,9 @@ class RunFolder:
             InputError: it is not what was written when the cell was finished, or cannot be read.
             MissingInputError: it is not there.
         """
-        import pandas as pd
-
         kinds = {} if dtype is None else {"dtype": dtype, "keep_default_na": False}
         try:
-            return pd.read_csv(io.BytesIO(self.read_file(key, name)), encoding_errors="surrogateescape", **kinds)
+            return read_csv(io.BytesIO(self.read_file(key, name)), **kinds)
         except InputError:
             raise
         except ValueError as error:  # of a cell of an earlier version, which kept no hashes

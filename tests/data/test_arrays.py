@@ -35,6 +35,8 @@ def test_labels_by_name():
     ("images", "message"),
     [
         (PIXELS / np.float32(255), r"np\.rint\(255 \* images\)"),
+        ((PIXELS > 60).astype(np.float32), r"0\.0\.\.1\.0.*np\.rint\(255 \* images\).*images\.astype\('uint8'\)"),
+        (np.ones((2, 4, 5, 3)), r"floats in 1\.0\.\.1\.0"),
         (PIXELS + 0.5, r"np\.rint\(images\)"),
         (PIXELS.astype(float) - 127.5, r"-127\.5.*Bring them back"),
         (PIXELS.astype(np.uint16) * 257, "Bring them back"),
@@ -61,6 +63,12 @@ def test_labels_by_name():
 def test_pixels_that_would_lose_something_are_refused(images, message):
     with pytest.raises(InputError, match=message):
         from_arrays(images, None)
+
+
+def test_zeros_and_ones_are_grey_levels_where_their_dtype_is_one_of_whole_numbers():
+    for dtype in (np.uint8, np.int64):
+        assert from_arrays((PIXELS > 60).astype(dtype), None).images.max() == 1
+    assert not from_arrays(np.zeros((2, 4, 5, 3)), None).images.any()  # black by either reading
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tifffile
-from corpus import BAD, COLOURS, FILES, SIDES, H, W, exif, pillow
+from corpus import BAD, COLOURS, FILES, SIDES, H, W, exif, pillow, png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,7 +21,7 @@ from tiny import tiny_tuner
 
 import tlkeras as tl
 from tlkeras.data.digests import source_digests
-from tlkeras.data.images import check_images, encode_path, read_image, read_pixels
+from tlkeras.data.images import encode_path, read_image, read_pixels, unreadable
 from tlkeras.data.pipeline import decode_all, decoded_batches, naming_files, pixel_batches
 from tlkeras.schema import InputError, Samples
 
@@ -41,7 +41,7 @@ def samples_of(*paths) -> Samples:
 
 
 def reason_of(path) -> str:
-    found = check_images(samples_of(path), progress=False)
+    found = unreadable(samples_of(path), progress=False)
     return "" if found.empty else found["reason"].item()
 
 
@@ -70,8 +70,15 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("place") / "image.jpg"
 
 
-# What `check_images` says of a file whose bytes were read.
-REASONS = ("empty file", "not an image", "truncated", "absurd dimensions", "of a kind that is not read")
+# What `unreadable` says of a file whose bytes were read.
+REASONS = (
+    "empty file",
+    "not an image",
+    "truncated",
+    "absurd dimensions",
+    "of a kind that is not read",
+    "transparent everywhere",
+)
 
 
 def any_bytes(place, contents) -> str:
@@ -133,6 +140,14 @@ def test_sides_that_no_photograph_has_are_read(tmp_path, file_format, sides):
     tolerance = 4 if file_format in ("JPEG", "WEBP", "GIF") else 0
     np.testing.assert_allclose(read_pixels(tmp_path / "a", (3, 4)), np.broadcast_to(colour[0, 0], (3, 4, 3)), tolerance)
     assert read_pixels(tmp_path / "a", None).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("sides", [(1, 65_535), (65_535, 1)])
+def test_the_longest_side_is_read(tmp_path, sides):
+    (tmp_path / "a").write_bytes(png(np.full(sides, 77, np.uint8), 0))
+    assert read_or_refuse(tmp_path / "a") == ""
+    (tmp_path / "b").write_bytes(png(np.full([side + (side > 1) for side in sides], 77, np.uint8), 0))
+    assert "sides of at most 65,535" in read_or_refuse(tmp_path / "b")
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif animated", "tiff grey 16", "webp"])
@@ -205,7 +220,7 @@ def test_what_is_no_path_is_refused(path):
 def test_what_is_no_file_is_refused_and_not_waited_for(strange, tmp_path):
     (tmp_path / "good.png").write_bytes(FILES["png"][0])
     samples = samples_of(tmp_path / "good.png", *strange.values())
-    found = check_images(samples, progress=False)
+    found = unreadable(samples, progress=False)
     assert found["row"].tolist() == list(range(1, len(strange) + 1))
     for said, reason in zip(strange, found["reason"], strict=True):
         assert said in reason
@@ -253,7 +268,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_changed_after_the_check_is_named_by_every_reader(files, change):
     act, said = CHANGES[change]
-    assert check_images(files, progress=False).empty
+    assert unreadable(files, progress=False).empty
     act(files.images[3])
     for read in (
         lambda: decode_all(files, (8, 8), progress=False),

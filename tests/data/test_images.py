@@ -22,6 +22,7 @@ from tlkeras.data.images import (
     read_pixels,
     require_readable,
     resize_pixels,
+    unreadable,
 )
 from tlkeras.data.pipeline import decode_all, pixel_batches
 from tlkeras.schema import InputError, Samples
@@ -44,7 +45,7 @@ def samples_of(paths) -> Samples:
 
 
 def reason(path) -> str:
-    frame = check_images(samples_of([path]), progress=False)
+    frame = unreadable(samples_of([path]), progress=False)
     assert list(frame.columns) == ["row", "path", "reason"]
     return frame["reason"].item() if len(frame) else ""
 
@@ -102,7 +103,7 @@ def test_training_prediction_and_read_pixels_see_the_same_pixels(folder, image_s
     for pixels in (decoded, streamed, from_tensors, from_bytes):
         np.testing.assert_array_equal(pixels, read)
     assert np.array_equal(read, np.rint(read))
-    assert check_images(samples_of(paths), progress=False).empty
+    assert unreadable(samples_of(paths), progress=False).empty
 
 
 def test_pixels_of_the_right_size_are_not_touched(folder):
@@ -188,7 +189,7 @@ def test_any_name_the_file_system_allows(tmp_path, name):
         file.write(contents)
     samples = samples_of([path])
     np.testing.assert_array_equal(decode_all(samples, (9, 9), progress=False)[0], read_pixels(path, (9, 9)))
-    assert check_images(samples, progress=False).empty
+    assert unreadable(samples, progress=False).empty
 
 
 def test_relative_paths_that_look_remote(tmp_path, monkeypatch):
@@ -253,15 +254,17 @@ def test_check_images_names_rows_in_order(folder, tmp_path):
     paths = [folder / "png", tmp_path / "absent", folder / "jpeg", tmp_path / "empty.png"]
     frame = check_images(samples_of(paths), workers=2, progress=False)
     assert frame.to_dict("list") == {
-        "row": [1, 3],
-        "path": [os.fspath(tmp_path / "absent"), os.fspath(tmp_path / "empty.png")],
-        "reason": ["missing", "empty file"],
+        "row": [0, 1, 3],
+        "path": [os.fspath(path) for path in (paths[0], paths[1], paths[3])],
+        "reason": ["4 of 256 levels", "missing", "empty file"],
+        "readable": [True, False, False],
     }
+    assert unreadable(samples_of(paths), progress=False)["row"].tolist() == [1, 3]
 
 
 def test_pixels_in_an_array_are_readable():
     samples = Samples(images=np.zeros((3, 4, 4, 3), np.uint8), labels=None, class_names=("a",))
-    assert check_images(samples).empty
+    assert unreadable(samples).empty
     require_readable(samples)
 
 

@@ -172,6 +172,7 @@ def test_runs_quietly(classifier, quadrants, capfd):
     ("change", "words"),
     [
         ({"image": np.full((8, 8, 3), 0.5, np.float32)}, "scaled to 0..1"),
+        ({"image": np.ones((8, 8, 3), np.float32)}, "scaled to 0..1"),
         ({"image": np.full((8, 8, 3), -3.0)}, "outside 0..255"),
         ({"image": np.full((8, 8, 3), np.nan)}, "outside 0..255"),
         ({"image": np.zeros((8, 8), np.uint8)}, r"shape \(8, 8\)"),

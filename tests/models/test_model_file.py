@@ -292,6 +292,43 @@ def upsampled(config, layers):
     layers["relu1"].update(named("UpSampling2D", config={"name": "relu1", "size": [100_000, 100_000]}))
 
 
+def of_keras(layer, **beside):
+    """Takes the place of relu1, whose input is 32 x 32 x 4."""
+    from keras.saving import serialize_keras_object
+
+    def edit(config, layers):
+        node = serialize_keras_object(layer)
+        node["config"]["name"] = "relu1"
+        for name in ("module", "class_name", "config", "registered_name"):
+            layers["relu1"][name] = node[name]
+        layers["relu1"].pop("build_config", None)
+
+    return edit
+
+
+SIDE = 100_000
+LARGE_INSIDE = {
+    "pipeline": keras.layers.Pipeline([keras.layers.UpSampling2D(SIDE), keras.layers.CenterCrop(32, 32)]),
+    "sequential": keras.Sequential([keras.layers.UpSampling2D(SIDE, name="inner"), keras.layers.CenterCrop(32, 32)]),
+    "pipeline in sequential": keras.Sequential(
+        [keras.layers.Pipeline([keras.layers.UpSampling2D(SIDE), keras.layers.CenterCrop(32, 32)])]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE_INSIDE)
+def test_what_is_large_inside_a_layer_is_seen(tmp_path, members, monkeypatch, name):
+    monkeypatch.setattr(keras.saving, "load_model", lambda *given, **options: pytest.fail("Keras was asked to load it"))
+    path = write(tmp_path / "large.keras", edited(members, of_keras(LARGE_INSIDE[name])))
+    assert "makes 10,240,000,000,000 numbers of one image" in refusal(path)
+
+
+def test_a_layer_that_hides_others_is_refused(tmp_path, members):
+    hidden = keras.layers.TimeDistributed(keras.Sequential([keras.layers.UpSampling1D(SIDE)], name="inner"))
+    path = write(tmp_path / "large.keras", edited(members, of_keras(hidden)))
+    assert "its layer relu1 (TimeDistributed) holds inner" in refusal(path)
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [

@@ -34,6 +34,7 @@ def test_no_images_one_image_black_images_and_a_list_of_images():
         (PIXELS.astype(np.uint16) * 257, r"accepted is 0\.\.255"),
         (PIXELS.astype(np.int16) - 1, r"values -1\.\."),
         (PIXELS / 255, r"lie in 0\.\.1.*Multiply by 255"),
+        ((PIXELS > 100).astype(np.float32), r"lie in 0\.\.1.*images\.astype\('uint8'\)"),
         (PIXELS > 7, "dtype bool"),
         (PIXELS.astype(object), "dtype object"),
         (PIXELS.astype(complex), "dtype complex128"),
@@ -52,7 +53,7 @@ def test_pixels_that_would_give_probabilities_of_nothing_are_refused(images, sai
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ((PIXELS / 255, LABELS), r"train: images: received fractions.*255 \* images"),
+        ((PIXELS / 255, LABELS), r"train: images: received floats.*255 \* images"),
         ((np.where(PIXELS == 7, np.nan, PIXELS), LABELS), "train: images: received NaN in"),
         ((PIXELS[:0], LABELS[:0]), "train: images: received shape.*no pixels"),
         ((PIXELS[:1], LABELS[:1]), r"train: .*two or more"),

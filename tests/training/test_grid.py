@@ -1,6 +1,7 @@
 """A grid finds what its settings find alone, wherever its cells run and however often it is begun."""
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -482,3 +483,21 @@ def test_a_kept_cell_that_is_damaged_or_anothers_is_named_with_the_remedy(damage
         path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(tl.InputError, match=rf"{path.name} is .*; remove it, and its training is run again"):
         TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
+
+
+class Deadly:
+    """A cell whose process is killed as it takes it."""
+
+    file = None
+
+    def __reduce__(self):
+        return os.abort, ()
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_as_words():
+    with (
+        joblib.parallel_config(backend="loky", n_jobs=2),
+        pytest.raises(tl.InputError, match=r"a process that ran a cell of the grid was killed.*--jobs"),
+    ):
+        list(grid._finished([Deadly(), Deadly()]))

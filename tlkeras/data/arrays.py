@@ -25,6 +25,7 @@ def from_arrays(
 
     Args:
         images: uint8 (n, H, W, 3), RGB, 0..255; another dtype is taken where it holds nothing but these whole numbers.
+            Floats of 0 and 1 alone could be shares of white or grey levels, so they are refused.
         labels: int (n,), or class names (n,), or one-hot rows (n, k), or None where only predictions are asked for;
             floats are taken where they are whole.
         class_names: the k names; by default the sorted names in `labels`, or "0", "1", ... up to the largest label.
@@ -135,8 +136,14 @@ def as_pixels(images: np.ndarray) -> np.ndarray:
         raise InputError(f"images: received NaN in {np.isnan(images).any(axis=(1, 2, 3)).sum()} images; {accepted}.")
     if low < 0 or high > 255:
         raise InputError(f"images: received values {low}..{high}; {accepted}. Bring them back to 0..255 first.")
+    if images.dtype.kind == "f" and 0 < high <= 1:
+        raise InputError(
+            f"images: received floats in {low}..{high}; {accepted}. If they were divided by 255: "
+            "np.rint(255 * images).astype('uint8'). If they are grey levels 0 and 1: images.astype('uint8')."
+        )
     pixels = images.astype(np.uint8)
     if not np.array_equal(pixels, images):
-        remedy = "If they were divided by 255: np.rint(255 * images)" if high <= 1 else "Round them: np.rint(images)"
-        raise InputError(f"images: received fractions in {low}..{high}; {accepted}. {remedy}.astype('uint8').")
+        raise InputError(
+            f"images: received fractions in {low}..{high}; {accepted}. Round them: np.rint(images).astype('uint8')."
+        )
     return pixels

@@ -11,7 +11,8 @@ import numpy as np
 
 from tlkeras.data.digests import bytes_or_none, file_digest, pixel_digests, source_digests
 from tlkeras.data.file_bytes import Unreadable
-from tlkeras.data.perceptual_hash import IMAGE_SIZE, STRUCTURED, near_pairs, perceptual_hashes
+from tlkeras.data.levels import Levels
+from tlkeras.data.perceptual_hash import IMAGE_SIZE, N_BITS, STRUCTURED, near_pairs, perceptual_hashes
 from tlkeras.data.python_decoder import upright_size
 from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples
@@ -28,6 +29,7 @@ class Fingerprints:
         sample_ids: object (n,) of str.
         digests: n digests of the bytes of the files, or of the rows of the array.
         sizes: int64 (n, 2), height and width in pixels, of a file as it is shown upright.
+        levels: n `Levels`, of what was decoded.
         hashes: bool (n, 255), of `perceptual_hashes`.
         files: int64 (n,); equal numbers mean equal bytes.
         pictures: int64 (n,); equal numbers mean equal pixels at native size.
@@ -39,6 +41,7 @@ class Fingerprints:
     sample_ids: np.ndarray
     digests: tuple[bytes, ...]
     sizes: np.ndarray
+    levels: tuple[Levels, ...]
     hashes: np.ndarray
     files: np.ndarray
     pictures: np.ndarray
@@ -91,7 +94,8 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
     """`fingerprint` of several sets, one behind the other: files, and arrays of any size."""
     seen = [each for part in parts for each in _digests_and_sizes(part)]
     digests = tuple(digest for digest, _ in seen)
-    hashes = np.concatenate([_hashes(part, progress) for part in parts])
+    hashes, levels = zip(*(_hashes_and_levels(part, progress) for part in parts), strict=True)
+    hashes = np.concatenate(hashes)
     _, first, files = np.unique(np.array(digests, dtype=object), return_index=True, return_inverse=True)
     near, distances, complete = near_pairs(hashes[first], limit=NEAR_LIMIT)
 
@@ -109,6 +113,7 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
         digests=digests,
         sizes=np.array([size for _, size in seen], dtype=np.int64).reshape(-1, 2),
+        levels=tuple(itertools.chain.from_iterable(levels)),
         hashes=hashes,
         files=files,
         pictures=picture_of[files],
@@ -144,13 +149,14 @@ def _size(path: str, contents: bytes) -> tuple[int, int]:
             return 0, 0
 
 
-def _hashes(samples: Samples, progress: bool) -> np.ndarray:
-    from tlkeras.data.pipeline import decoded_batches, with_bar
+def _hashes_and_levels(samples: Samples, progress: bool) -> tuple[np.ndarray, list[Levels]]:
+    from tlkeras.data.pipeline import measured_batches, with_bar
 
-    batches = with_bar(decoded_batches(samples, IMAGE_SIZE, _CHUNK), len(samples), progress)
-    return np.concatenate(
-        [perceptual_hashes(np.empty((0, *IMAGE_SIZE, 3), np.uint8)), *map(perceptual_hashes, batches)]
-    )
+    hashes, levels = [np.empty((0, N_BITS), bool)], []
+    for pixels, of_batch in with_bar(measured_batches(samples, IMAGE_SIZE, _CHUNK), len(samples), progress):
+        hashes.append(perceptual_hashes(pixels))
+        levels += of_batch
+    return np.concatenate(hashes), levels
 
 
 def _digest_in_full(image: str | np.ndarray) -> bytes:

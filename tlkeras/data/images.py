@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,14 +24,15 @@ from tqdm import tqdm
 
 from tlkeras.data.arrays import as_pixels
 from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
-from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_slowly
+from tlkeras.data.levels import N_FIELDS, Levels, of_set
+from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
 from tlkeras.schema import InputError, Samples, check_image_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Raise it when the pixels of some file change: what was computed from them is then computed again.
-DECODER = 2
+DECODER = 3
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
@@ -56,8 +58,9 @@ def read_pixels(image: str | os.PathLike | np.ndarray, image_size: tuple[int, in
             sides is decoded at a reduced scale first, never below twice the sides. None keeps the size of the file.
 
     Returns:
-        float32 (H, W, 3), RGB, whole values in [0, 255]: 16 bits are scaled to 8, transparency is laid on white, the
-        EXIF orientation is applied, grey is repeated.
+        float32 (H, W, 3), RGB, whole values in [0, 255]: transparency is laid on white, the EXIF orientation is
+        applied, grey is repeated, and 16 bits are scaled to 8: by the range that the file declares (sBIT,
+        MaxSampleValue), else by the fewest of 8, 10, 12, 14 and 16 bits that hold its largest value.
 
     Raises:
         InputError: names the file and why it cannot be read, or what the array is and is not.
@@ -70,7 +73,7 @@ def read_pixels(image: str | os.PathLike | np.ndarray, image_size: tuple[int, in
     path = as_path("image", image)
     try:
         with tf.device("CPU:0"):  # where tf.data runs the same ops
-            pixels, sides = _decode_or_explain(read_bytes(path), image_size)
+            pixels, sides, _ = _decode_or_explain(read_bytes(path), image_size)
             if image_size is not None:
                 pixels = resize_pixels(pixels, image_size, sides)
     except Unreadable as error:
@@ -84,9 +87,26 @@ def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return decode_and_resize(tf.io.read_file(path), image_size)
 
 
+def read_measured(path: tf.Tensor, image_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """`read_image`, and int64 (5,), the fields of its `Levels` as they were decoded, before the resize."""
+    pixels, sides, depth = _decode(tf.io.read_file(path), image_size)
+    return resize_pixels(pixels, image_size, sides), measure(pixels, depth)
+
+
+def measure(pixels: tf.Tensor, depth: tf.Tensor | int = 0) -> tf.Tensor:
+    """int64 (5,), the fields of the `Levels` of uint8 (h, w, 3)."""
+    fields = tf.numpy_function(
+        lambda pixels, depth: np.array(astuple(Levels.of(pixels, depth)), np.int64),
+        [pixels, depth],
+        tf.int64,
+        stateful=False,
+    )
+    return tf.ensure_shape(fields, [N_FIELDS])
+
+
 def decode_and_resize(contents: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     """uint8 (H, W, 3), RGB, from the bytes of an image file (a string scalar); the same eagerly and in a graph."""
-    pixels, sides = _decode(contents, image_size)
+    pixels, sides, _ = _decode(contents, image_size)
     return resize_pixels(pixels, image_size, sides)
 
 
@@ -131,30 +151,46 @@ def encode_path(path: str | os.PathLike) -> bytes:
 
 
 def check_images(samples: Samples, *, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
-    """Every file that cannot be read, found by reading all of them once with the decoder that training uses.
+    """Every image that cannot be read, or that tells (almost) nothing, found by reading all of them once with the
+    decoder that training uses.
 
     Args:
-        samples: images as files; pixels in an array are always readable.
+        samples: n images, files or an array.
         workers: threads; None takes one per core.
         progress: whether long checks show a bar.
 
     Returns:
-        Columns row (of `samples`), path, reason (missing, a folder, a pipe, no permission, empty file, not an image,
-        truncated, damaged, absurd dimensions); no rows where every file can be read.
+        Columns row (of `samples`), path (in an array the sample_id), reason, readable; no rows where there is nothing
+        to tell. Not readable: missing, a folder, a pipe, no permission, empty file, not an image, truncated, damaged,
+        absurd dimensions, transparent everywhere. Readable, and to be looked at: one colour, a handful of levels, a
+        sliver of the range; and every image where the set as a whole has less than half of the range, or 16-bit files
+        of it were read by different ranges.
     """
     import pandas as pd
 
-    paths = () if isinstance(samples.images, np.ndarray) else samples.images
+    in_memory = isinstance(samples.images, np.ndarray)
+    names = samples.sample_ids if in_memory else samples.images
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        silent = not progress or len(paths) < 500
-        reasons = list(tqdm(pool.map(_reason, paths), total=len(paths), desc="checking images", disable=silent or None))
-    rows = [(row, path, reason) for row, (path, reason) in enumerate(zip(paths, reasons, strict=True)) if reason]
-    return pd.DataFrame(rows, columns=["row", "path", "reason"])
+        silent = not progress or len(names) < 500
+        found = pool.map(Levels.of if in_memory else _levels_or_reason, samples.images)
+        found = list(tqdm(found, total=len(names), desc="checking images", disable=silent or None))
+    of_all = " ".join(of_set([each for each in found if isinstance(each, Levels)]))
+    rows = [
+        (row, name, *((each.words() or of_all, True) if isinstance(each, Levels) else (each, False)))
+        for row, (name, each) in enumerate(zip(names, found, strict=True))
+    ]
+    return pd.DataFrame([row for row in rows if row[2]], columns=["row", "path", "reason", "readable"])
+
+
+def unreadable(samples: Samples, *, progress: bool = True) -> pd.DataFrame:
+    """Those of `check_images` that cannot be read: columns row, path, reason."""
+    found = check_images(samples, progress=progress)
+    return found.loc[~found["readable"].astype(bool), ["row", "path", "reason"]].reset_index(drop=True)
 
 
 def require_readable(samples: Samples, *, progress: bool = True) -> None:
-    """Raises InputError where `check_images` finds files, naming the first 20 with their reasons."""
-    bad = check_images(samples, progress=progress)
+    """Raises InputError where files cannot be read, naming the first 20 with their reasons."""
+    bad = unreadable(samples, progress=progress)
     if len(bad):
         raise _refusal(bad["path"], bad["reason"], len(samples))
 
@@ -179,58 +215,64 @@ def _refusal(paths: Sequence[str], reasons: Sequence[str], n: int) -> InputError
         f"{len(paths)} of {n} image files cannot be read:\n"
         + "\n".join(shown)
         + "\nReplace these files, or leave them out: --skip-unreadable in an experiment, in your own code "
-        "samples.take of the rows that tl.check_images(samples) does not list."
+        "samples.take of the rows that tl.check_images(samples) does not list as not readable."
     )
 
 
-def _reason(path: str) -> str | None:
+def _levels_or_reason(path: str) -> Levels | str:
     try:
         with tf.device("CPU:0"):
-            _decode_or_explain(read_bytes(path))
+            pixels, _, depth = _decode_or_explain(read_bytes(path))
     except Unreadable as error:
         return str(error)
-    return None
+    return Levels.of(pixels.numpy(), depth)
 
 
-def _decode_or_explain(contents: bytes, image_size: tuple[int, int] | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_or_explain(contents: bytes, image_size: tuple[int, int] | None = None) -> tuple[tf.Tensor, tf.Tensor, int]:
     """As `_decode`, where TensorFlow meets no exception of ours: it would print its traceback."""
     tensor = tf.constant(contents)
     try:
         chosen = int(_choose_decoder(tensor, image_size))
         if chosen != _SLOW:
-            return _decoders(tensor)[chosen]()
+            pixels, sides, _ = _decoders(tensor)[chosen]()
+            return pixels, sides, 0
     except tf.errors.OpError as error:
-        decode_slowly(contents)  # knows the reasons, and raises the one that holds
+        decode_with_depth(contents)  # knows the reasons, and raises the one that holds
         raise Unreadable("truncated or damaged") from error
-    pixels = tf.constant(decode_slowly(contents))
-    return pixels, _sides(pixels)
+    pixels, depth = decode_with_depth(contents)
+    pixels = tf.constant(pixels)
+    return pixels, _sides(pixels), depth
 
 
-def _decode(contents: tf.Tensor, image_size: tuple[int, int] | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """uint8 (h, w, 3), at a scale that suffices for `image_size` (None: full scale), and the sides of what it shows."""
+def _decode(contents: tf.Tensor, image_size: tuple[int, int] | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """uint8 (h, w, 3), at a scale that suffices for `image_size` (None: full scale), the sides of what it shows, and
+    the depth of `Levels`."""
     return tf.switch_case(_choose_decoder(contents, image_size), _decoders(contents))
 
 
-def _decoders(contents: tf.Tensor) -> dict[int, Callable[[], tuple[tf.Tensor, tf.Tensor]]]:
+def _decoders(contents: tf.Tensor) -> dict[int, Callable[[], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
     """What `_choose_decoder` chooses among."""
 
-    def jpeg(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def jpeg(ratio: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # The default DCT is a faster, inexact one; this one agrees with Pillow and OpenCV to the bit.
         pixels = tf.io.decode_jpeg(contents, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
         # Of sides that the ratio does not divide, the last pixel shows a part only. Taken for a whole one, it stretches
         # the image by up to half a pixel of the result.
-        return pixels, tf.cast(tf.image.extract_jpeg_shape(contents)[:2], tf.float32) / ratio
+        sides = tf.cast(tf.image.extract_jpeg_shape(contents)[:2], tf.float32) / ratio
+        return pixels, sides, tf.constant(0, tf.int64)
 
-    def png() -> tuple[tf.Tensor, tf.Tensor]:
+    def png() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         pixels = tf.io.decode_png(contents, channels=3)
-        return pixels, _sides(pixels)
+        return pixels, _sides(pixels), tf.constant(0, tf.int64)
 
-    def slow() -> tuple[tf.Tensor, tf.Tensor]:
+    def slow() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel. Of no
         # pixels nothing can be resized, so an unreadable file ends in TensorFlow's error here as in the other decoders.
-        pixels = tf.numpy_function(decode_or_nothing, [tf.io.decode_raw(contents, tf.uint8)], tf.uint8, stateful=False)
+        pixels, depth = tf.numpy_function(
+            decode_or_nothing, [tf.io.decode_raw(contents, tf.uint8)], (tf.uint8, tf.int64), stateful=False
+        )
         pixels = tf.ensure_shape(pixels, [None, None, 3])
-        return pixels, _sides(pixels)
+        return pixels, _sides(pixels), tf.ensure_shape(depth, [])
 
     return {_SLOW: slow, _PNG: png} | {_JPEG + i: partial(jpeg, ratio) for i, ratio in enumerate(_RATIOS)}
 

@@ -5,12 +5,15 @@ There are three sides: train, val, and all test parts together. A patient in two
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from tlkeras.data.fingerprints import Fingerprints, fingerprint_all
 from tlkeras.data.grouping import Grouping
 from tlkeras.data.leakage_findings import Audit
+from tlkeras.data.levels import Levels, of_set
 from tlkeras.data.pixel_sizes import PixelSizes
 from tlkeras.schema import NOT_TESTS, InputError, Samples, Splits
 
@@ -18,8 +21,8 @@ _SET = ["set", "same_bytes", "sample_id", "part", "class_name", "group"]
 
 
 def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress: bool = True) -> Audit:
-    """Looks for what a split lets leak, and how large its images are. Every image is read and decoded once; nothing
-    is trained.
+    """Looks for what a split lets leak, and for images that are small or tell nothing. Every image is read and decoded
+    once; nothing is trained.
 
     Args:
         splits: the parts.
@@ -51,6 +54,8 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
     conflicting = sets[sets["class_name"] != ""].groupby("set")["class_name"].nunique() > 1
     conflicting = sets["set"].isin(conflicting.index[conflicting])
     near, near_within = _near(images, fingerprints)
+    levels = [fingerprints.levels[row] for row in rows]
+    poor = _poor(images, levels)
     return Audit(
         sizes={part: len(samples) for part, samples in parts.items()},
         class_counts={part: samples.class_counts() for part, samples in parts.items() if samples.labels is not None},
@@ -65,6 +70,9 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         near_complete=fingerprints.complete,
         pixel_sizes=dict(zip(parts, pixel_sizes, strict=True)),
         grouping=Grouping.of(images),
+        n_poor=len(poor),
+        levels_of_all=of_set(levels),
+        poor=poor,
         known=_known(images),
         groups=groups,
         identical=sets.loc[crossing, _SET].reset_index(drop=True),
@@ -84,6 +92,12 @@ def _images(part: str, samples: Samples) -> pd.DataFrame:
         "group": "" if samples.groups is None else ["" if pd.isna(name) else str(name) for name in samples.groups],
     }
     return pd.DataFrame(columns, index=range(len(samples)), dtype=object)
+
+
+def _poor(images: pd.DataFrame, levels: Sequence[Levels]) -> pd.DataFrame:
+    """sample_id, part, class_name, lacks: of the images whose levels tell (almost) nothing."""
+    images = images.assign(lacks=[each.words() for each in levels])
+    return images.loc[images["lacks"] != "", ["sample_id", "part", "class_name", "lacks"]].reset_index(drop=True)
 
 
 def _crossing_groups(images: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import pandas as pd
@@ -14,7 +14,7 @@ from tlkeras.schema import InputError
 
 SHARE_DRIFT = 0.05  # a class share this far from the training part's is said
 LISTED = 100  # rows of a table that `as_json` keeps
-_TABLES = ("known", "groups", "identical", "two_labels", "near")
+_TABLES = ("poor", "known", "groups", "identical", "two_labels", "near")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,10 @@ class Audit:
         pixel_sizes: {part: PixelSizes}, how large its images are before any resize; empty where an earlier version kept
             the audit, which did not measure them.
         grouping: what the groups' names tell of the grouping itself; nothing where an earlier version kept the audit.
+        n_poor: images that tell (almost) nothing: of one colour, of a handful of levels, or of a sliver of the range.
+        levels_of_all: sentences on what all images together lack of the range, and on 16-bit files that were read by
+            different ranges; empty, as n_poor is 0, where an earlier version kept the audit, which did not look.
+        poor: one row per such image: sample_id, part, class_name, lacks.
         known: one row for val and for each test part: part, images; group_in_train, group_in_val, the images of whose
             group train or val holds another; image_in_train, image_in_val, those that are there themselves.
         groups: one row per crossing group: group, parts ("train, test"), images.
@@ -59,6 +63,9 @@ class Audit:
     near_complete: bool
     pixel_sizes: Mapping[str, PixelSizes]
     grouping: Grouping
+    n_poor: int
+    levels_of_all: Sequence[str]
+    poor: pd.DataFrame
     known: pd.DataFrame
     groups: pd.DataFrame
     identical: pd.DataFrame
@@ -101,6 +108,7 @@ class Audit:
             *(f"{part} is empty." for part, n in self.sizes.items() if not n),
             *(f"{part} has no image of class {name}." for part, name in self.missing_classes if self.sizes[part]),
             *self._drift(),
+            *self._levels(),
             *self._enlarged(image_sizes),
         )
 
@@ -136,6 +144,7 @@ class Audit:
     @classmethod
     def from_json(cls, value: Mapping) -> Audit:
         """The audit that `as_json` told of, its tables as long as they were kept: it has the same findings."""
+        value = _OF_OLD | value
         tables = {name: pd.DataFrame(value[name]["rows"], columns=value[name]["columns"]) for name in _TABLES}
         sizes = {part: PixelSizes.from_json(sizes) for part, sizes in value.get("pixel_sizes", {}).items()}
         grouping = Grouping.from_json(value["grouping"]) if "grouping" in value else Grouping()
@@ -223,6 +232,25 @@ class Audit:
                     f"{size_words(image_size)} and are enlarged to it: {enlarged.words()} (width x height)."
                 )
         return said
+
+    def _levels(self) -> list[str]:
+        said = list(self.levels_of_all)
+        if self.n_poor:
+            shown = [f"{row['sample_id']} ({row['lacks']})" for row in self.poor.head(3).to_dict("records")]
+            said.append(
+                f"{self.n_poor:,} of {sum(self.sizes.values()):,} images tell (almost) nothing by their grey levels: "
+                + ", ".join(shown)
+                + (", ..." if self.n_poor > len(shown) else ".")
+            )
+        return said
+
+
+# What an earlier version did not keep.
+_OF_OLD = {
+    "n_poor": 0,
+    "levels_of_all": (),
+    "poor": {"rows": [], "columns": ["sample_id", "part", "class_name", "lacks"]},
+}
 
 
 def _count(n: int, noun: str) -> str:

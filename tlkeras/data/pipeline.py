@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -15,11 +16,14 @@ from tlkeras.data.digests import file_digest
 from tlkeras.data.images import (
     decode_and_resize,
     encode_path,
+    measure,
     read_image,
+    read_measured,
     require_files,
     require_readable,
     resize_pixels,
 )
+from tlkeras.data.levels import Levels
 from tlkeras.files import scratch_file
 from tlkeras.machine import n_cores
 from tlkeras.schema import InputError, Samples, check_image_size
@@ -67,13 +71,13 @@ def decode_all(
     return pixels
 
 
-def with_bar(batches: Iterable[np.ndarray], n: int, progress: bool) -> Iterator[np.ndarray]:
+def with_bar(batches: Iterable[T], n: int, progress: bool) -> Iterator[T]:
     """The batches of `n` images as they come, with a bar where they are many and `progress` is asked for."""
     silent = not progress or n < 500
     with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
         for batch in batches:
             yield batch
-            bar.update(len(batch))
+            bar.update(len(batch[0] if isinstance(batch, tuple) else batch))
 
 
 def decoded_batches(
@@ -110,18 +114,31 @@ def decoded_batches(
     samples = samples.take(rows)
     ahead = _DECODED_AHEAD // (batch_size * math.prod(check_image_size(image_size)) * 3)
     digests = None if digests is None else [digests[row] for row in rows]
-    batches = iter(_ahead(_decoded(samples, image_size, digests).batch(batch_size), max(ahead, _AHEAD)))
+    batches = _ahead(_decoded(samples, image_size, digests).batch(batch_size), max(ahead, _AHEAD))
     done = 0
-    while True:
-        batch = naming_files(samples, lambda: next(batches, None))
-        if batch is None:
-            return
+    for batch in _named(samples, batches):
         batch, changed = (batch, []) if digests is None else (batch[0], np.flatnonzero(batch[1]))
         if len(changed):
             names = [samples.images[done + i] for i in changed]
             raise InputError(f"{', '.join(map(repr, names))} changed while they were read. {_LEAVE_ALONE}")
         yield batch.numpy()
         done += len(batch)
+
+
+def measured_batches(
+    samples: Samples, image_size: tuple[int, int], batch_size: int
+) -> Iterator[tuple[np.ndarray, list[Levels]]]:
+    """`decoded_batches`, and with each the levels that its b images had before they were resized."""
+    batches = _ahead(_decoded(samples, check_image_size(image_size), measured=True).batch(batch_size))
+    for pixels, fields in _named(samples, batches):
+        yield pixels.numpy(), [Levels(*row) for row in fields.numpy().tolist()]
+
+
+def _named(samples: Samples, batches: tf.data.Dataset) -> Iterator:
+    """The batches; where one fails, `naming_files`."""
+    batches = iter(batches)
+    while (batch := naming_files(samples, lambda: next(batches, None))) is not None:
+        yield batch
 
 
 def naming_files(samples: Samples, read: Callable[[], T]) -> T:
@@ -244,17 +261,23 @@ def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
         ) from error
 
 
-def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None) -> tf.data.Dataset:
+def _decoded(
+    samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None, *, measured: bool = False
+) -> tf.data.Dataset:
     """uint8 (H, W, 3) per sample, in order; with the digests of files, and whether the very bytes that were decoded had
-    another one."""
+    another one; where `measured`, with the int64 (5,) of `measure`."""
     if isinstance(samples.images, np.ndarray):
         pixels = cpu_tensor(samples.images)
-        return tf.data.Dataset.range(len(samples)).map(
-            lambda row: resize_pixels(pixels[row], image_size), num_parallel_calls=n_cores(), deterministic=True
-        )
+
+        def resized(row: tf.Tensor):
+            image = resize_pixels(pixels[row], image_size)
+            return (image, measure(pixels[row])) if measured else image
+
+        return tf.data.Dataset.range(len(samples)).map(resized, num_parallel_calls=n_cores(), deterministic=True)
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
-    dataset, read = tf.data.Dataset.from_tensor_slices(paths), lambda path: read_image(path, image_size)
+    dataset = tf.data.Dataset.from_tensor_slices(paths)
+    read = partial(read_measured if measured else read_image, image_size=image_size)
     if digests is not None:
         dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(tf.constant(digests, tf.string)))
 

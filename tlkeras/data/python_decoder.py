@@ -8,18 +8,24 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from tlkeras.data.bit_depth import BitDepth, of_png, of_tiff
 from tlkeras.data.file_bytes import Unreadable
 
 MAX_PIXELS = 8192 * 8192  # 64 megapixels; a larger header is a mistake or a decompression bomb
+# A JPEG cannot have more. A resize holds (asked height x given width) pixels in float32 between its two passes, so a
+# narrow band of few pixels could take more memory than an image of 64 megapixels.
+MAX_SIDE = 65_535
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 _WIDTH, _HEIGHT = 256, 257
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
 _SAMPLES_PER_PIXEL = 277
+_MAX_SAMPLE_VALUE = 281
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap the sides
 # Where a PNG's orientation can stand, before or behind its pixels.
 _TURNED_PNG = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
+_STRIPE = 2**20  # pixels that are float32 at a time
 _KINDS = "8 or 16 bits per channel are, as unsigned whole numbers; floating point has no known range"
 
 
@@ -27,11 +33,18 @@ def decode_slowly(contents: bytes) -> np.ndarray:
     """The pixels of any accepted file; the header is judged before they are decoded.
 
     Returns:
-        uint8 (h, w, 3), RGB, upright: 16 bits scaled to 8, transparency laid on white, grey repeated.
+        uint8 (h, w, 3), RGB, upright: 16 bits scaled to 8 (from the depth of `bit_depth`), transparency laid on white,
+        grey repeated.
 
     Raises:
-        Unreadable: the bytes are no such image, or not a whole one.
+        Unreadable: the bytes are no such image, or not a whole one, or one that is transparent everywhere.
     """
+    return decode_with_depth(contents)[0]
+
+
+def decode_with_depth(contents: bytes) -> tuple[np.ndarray, int]:
+    """`decode_slowly`, and for how many bits the largest value of a 16-bit file was taken; 0 of 8 bits, and where the
+    file declares its range."""
     if not contents:
         raise Unreadable("empty file")
     try:
@@ -39,7 +52,13 @@ def decode_slowly(contents: bytes) -> np.ndarray:
         deep_colour = _has_deep_colour(image)
         image.load()
         orientation = image.getexif().get(_ORIENTATION, 1)
-        return np.ascontiguousarray(_turn_upright(_lay_on_white(_levels(image, contents, deep_colour)), orientation))
+        levels = _levels(image, contents, deep_colour)
+        depth = _depth(image, contents, levels)
+        if image.format == "TIFF" and depth is not None and image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
+            levels = depth.white - levels
+        pixels = _lay_on_white(levels, 255 if depth is None else depth.white)
+        guessed = 0 if depth is None or depth.declared else depth.bits
+        return np.ascontiguousarray(_turn_upright(pixels, orientation)), guessed
     except Unreadable:
         raise
     except Exception as error:  # on damaged files Pillow raises nearly anything: OSError, SyntaxError, struct.error ...
@@ -65,19 +84,20 @@ def upright_size(contents: bytes) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def decode_or_nothing(contents: np.ndarray) -> np.ndarray:
-    """`decode_slowly` for a TensorFlow graph: uint8 (n,) to uint8 (h, w, 3), (0, 0, 3) where it cannot be read.
+def decode_or_nothing(contents: np.ndarray) -> tuple[np.ndarray, np.int64]:
+    """`decode_with_depth` for a TensorFlow graph: uint8 (n,) to uint8 (h, w, 3), (0, 0, 3) where it cannot be read.
 
     TensorFlow prints the traceback of every exception that it meets in Python.
     """
     try:
-        return decode_slowly(contents.tobytes())
+        pixels, depth = decode_with_depth(contents.tobytes())
+        return pixels, np.int64(depth)
     except Unreadable:
-        return np.zeros((0, 0, 3), np.uint8)
+        return np.zeros((0, 0, 3), np.uint8), np.int64(0)
 
 
 def _levels(image: Image.Image, contents: bytes, deep_colour: bool) -> np.ndarray:
-    """uint8 or uint16 (h, w, 3 or 4), as stored."""
+    """uint8 or uint16 (h, w, channels), as stored: grey, or RGB, and alpha behind it where there is one."""
     if image.mode.startswith("I"):
         return _deep_grey(image)
     if deep_colour:
@@ -95,9 +115,10 @@ def _open(contents: bytes) -> Image.Image:
         if contents.startswith(_SIGNATURES):
             raise Unreadable(f"truncated, or a damaged header, or of a kind that is not read ({_KINDS})") from error
         raise Unreadable(f"not an image ({', '.join(FORMATS)} are read)") from error
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise Unreadable(
-            f"absurd dimensions ({image.width}x{image.height}; at most {MAX_PIXELS / 1e6:.0f} million pixels are read)"
+            f"absurd dimensions ({image.width}x{image.height}; at most {MAX_PIXELS / 1e6:.0f} million pixels are read, "
+            f"and sides of at most {MAX_SIDE:,})"
         )
     if image.format == "TIFF":
         depth = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
@@ -135,21 +156,49 @@ def _read_deep_colour(contents: np.ndarray) -> np.ndarray:
 
 
 def _deep_grey(image: Image.Image) -> np.ndarray:
-    grey = np.asarray(image).astype(np.uint16)  # convert("RGB") would clip, not scale
-    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
-        grey = 65535 - grey
-    opaque = np.where(grey == image.info.get("transparency", -1), 0, 65535).astype(np.uint16)
-    return np.stack([grey, grey, grey, opaque], axis=-1)
+    grey = np.asarray(image).astype(np.uint16)[..., np.newaxis]  # convert("RGB") would clip, not scale
+    if "transparency" not in image.info:
+        return grey
+    opaque = np.where(grey == image.info["transparency"], 0, 65535).astype(np.uint16)
+    return np.concatenate([grey, opaque], axis=-1)
 
 
-def _lay_on_white(levels: np.ndarray) -> np.ndarray:
-    if levels.dtype == np.uint8 and levels.shape[-1] == 3:
+def _depth(image: Image.Image, contents: bytes, levels: np.ndarray) -> BitDepth | None:
+    """What white is among the colours of `levels`; None of 8 bits."""
+    if levels.dtype == np.uint8:
+        return None
+    colours = levels[..., :1] if levels.shape[-1] < 3 else levels[..., :3]
+    if image.format == "PNG":
+        return of_png(colours, contents)
+    largest = image.tag_v2.get(_MAX_SAMPLE_VALUE)  # one per channel
+    return of_tiff(colours, max(largest) if isinstance(largest, tuple) else largest)
+
+
+def _lay_on_white(levels: np.ndarray, white: int) -> np.ndarray:
+    """uint8 (h, w, 3) from levels (h, w, channels) of which `white` is the largest colour."""
+    height, width, n_channels = levels.shape
+    if levels.dtype == np.uint8 and n_channels == 3:
         return levels
-    shares = levels.astype(np.float32) / np.iinfo(levels.dtype).max
-    if shares.shape[-1] == 4:
-        alpha = shares[..., 3:]
-        shares = shares[..., :3] * alpha + (1 - alpha)
-    return np.rint(255 * shares).astype(np.uint8)
+    opaque = 0
+    if n_channels in (2, 4):
+        most = int(levels[..., -1].max())
+        if not most:
+            raise Unreadable(
+                "transparent everywhere: its alpha is 0 in every pixel, so that nothing of it shows. If its colours "
+                "count, save it without the alpha channel"
+            )
+        # Opaque is the white of the colours, or of all 16 bits where alpha goes beyond that.
+        opaque = max(white, 0 if most <= white else np.iinfo(levels.dtype).max)
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIPE // width)
+    for start in range(0, height, rows):
+        stripe = levels[start : start + rows]
+        shares = stripe[..., : n_channels - (opaque > 0)].astype(np.float32) / white
+        if opaque:
+            alpha = stripe[..., -1:].astype(np.float32) / opaque
+            shares = shares * alpha + (1 - alpha)
+        pixels[start : start + rows] = np.rint(255 * shares)
+    return pixels
 
 
 def _turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

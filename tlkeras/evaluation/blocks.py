@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tlkeras.evaluation.tables import to_markdown
+from tlkeras.user_text import in_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,18 +86,19 @@ def page_as_markdown(blocks: Iterable[Block], folder: str | os.PathLike) -> str:
 def _lines(block: Block, folder: Path) -> list[str]:
     match block:
         case Heading():
-            return [f"{'#' * block.level} {block.text}", ""]
+            return [f"{'#' * block.level} {in_markdown(block.text)}", ""]
         case Text():
-            return [block.text, ""]
+            return [in_markdown(block.text), ""]
         case Bullets():
-            return [*[f"- {item}" for item in block.items], ""]
+            return [*[f"- {in_markdown(item)}" for item in block.items], ""]
         case Code():
             return ["```sh", *block.lines, "```", ""]
         case Table():
             return [to_markdown(block.frame)]
         case Figure():
             path = quote(Path(os.path.relpath(block.path, folder)).as_posix())
-            return [f"![{block.alt}]({path})", "", *([block.caption, ""] if block.caption else [])]
+            caption = [in_markdown(block.caption), ""] if block.caption else []
+            return [f"![{in_markdown(block.alt)}]({path})", "", *caption]
         case Folded():
             inner = [line for each in block.blocks for line in _lines(each, folder)]
-            return ["<details>", f"<summary>{block.title}</summary>", "", *inner, "</details>", ""]
+            return ["<details>", f"<summary>{in_markdown(block.title)}</summary>", "", *inner, "</details>", ""]

@@ -16,6 +16,7 @@ from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, GREY, LINE_STYLES, ORANGE
 from tlkeras.evaluation.tables import ADJUSTED, METRICS, NOT_DEFINED
 from tlkeras.schema import Predictions
+from tlkeras.user_text import in_figure
 
 
 def draw_roc(predictions: Predictions, ax: Axes, positive_class: str | None = None) -> Axes:
@@ -103,7 +104,7 @@ def _draw_classes(
             LINE_STYLES[i // len(COLORS) % len(LINE_STYLES)],
             color=COLORS[i % len(COLORS)],
             lw=1.4,
-            label=f"{name} {area:.3f}" if defined else f"{name} {NOT_DEFINED}",
+            label=in_figure(f"{name} {area:.3f}" if defined else f"{name} {NOT_DEFINED}"),
         )
     return lines
 
@@ -149,7 +150,7 @@ def draw_thresholds(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]
             factor * figures["ours"], rows + shift, marker, mfc=face, mec=edge, mew=1.4, ms=6, linestyle="none",
             label=label, zorder=3,
         )  # fmt: skip
-    left.set_yticks(rows, [", ".join(cell) for cell in table.index])
+    left.set_yticks(rows, [in_figure(", ".join(cell)) for cell in table.index])
     left.set_xlabel("accuracy, %")
     right.set_yticks(rows, [""] * len(rows))
     right.set_xlabel("ROC AUC")

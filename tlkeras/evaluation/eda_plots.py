@@ -16,6 +16,7 @@ from tlkeras.evaluation.eda import (
 )
 from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, ORANGE
 from tlkeras.schema import InputError
+from tlkeras.user_text import in_figure
 
 LIGHT = "#BBBBBB"
 NAMES = {code: f"{name} ({code})" for code, name in {**CELL_TYPES, **DIAGNOSIS_METHODS}.items()}
@@ -38,7 +39,7 @@ def draw_counts(table: pd.DataFrame, ax: Axes) -> Axes:
     ax.barh(rows, table["images"], color=[COLOR_OF.get(value, BLUE) for value in table["value"]], height=0.72)
     for row, images, share in zip(rows, table["images"], table["share"], strict=True):
         _write_beside(ax, images, row, f"{images:,}  ({100 * share:.1f} %)")
-    ax.set_yticks(rows, [wrap(NAMES.get(value, value), 40) for value in table["value"]])
+    ax.set_yticks(rows, [in_figure(wrap(NAMES.get(value, value), 40)) for value in table["value"]])
     return _finish_rows(ax, 1.22 * table["images"].max(), table["images"].sum())
 
 
@@ -71,7 +72,7 @@ def draw_diagnosis_methods(table: pd.DataFrame, ax: Axes) -> Axes:
     """
     names = [DIAGNOSIS_METHODS.get(value, value) for value in table["value"]]
     labels = [
-        f"{name}\n{images:,} ({100 * share:.1f} %)"
+        in_figure(f"{name}\n{images:,} ({100 * share:.1f} %)")
         for name, images, share in zip(names, table["images"], table["share"], strict=True)
     ]
     # The smallest wedges come last, so at the left, where two lines of text lie above each other without touching.
@@ -109,7 +110,7 @@ def draw_counts_by(table: pd.DataFrame, ax: Axes, *, stacked: bool = False) -> A
     ends = images.sum(axis=1) if stacked else images.max(axis=1)
     for row, n in enumerate(ends) if stacked else ():
         _write_beside(ax, n, row, f"{n:,}")
-    ax.set_yticks(rows, images.index)
+    ax.set_yticks(rows, [*map(in_figure, images.index)])
     ax.legend(frameon=False, loc="lower right", fontsize=9)
     return _finish_rows(ax, 1.12 * ends.max(), images.to_numpy().sum())
 
@@ -126,8 +127,8 @@ def draw_count_grid(table: pd.DataFrame, ax: Axes) -> Axes:
     for (row, column), n in np.ndenumerate(images.to_numpy()):
         ink = LIGHT if n == 0 else "white" if shares[row, column] > 0.55 else "black"
         ax.text(column, row, f"{n:,}", ha="center", va="center", fontsize=8, color=ink)
-    ax.set_xticks(range(images.shape[1]), images.columns)
-    ax.set_yticks(range(len(images)), images.index)
+    ax.set_xticks(range(images.shape[1]), [*map(in_figure, images.columns)])
+    ax.set_yticks(range(len(images)), [*map(in_figure, images.index)])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_xlabel("images, shaded by share of the column")
@@ -171,7 +172,7 @@ def draw_sheet(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], ax: 
         for j, image in enumerate(row):
             sheet[i * down : i * down + height, j * right : j * right + width] = np.rint(image)
     ax.imshow(sheet)
-    ax.set_yticks([i * down + (height - 1) / 2 for i in range(len(rows))], labels)
+    ax.set_yticks([i * down + (height - 1) / 2 for i in range(len(rows))], [*map(in_figure, labels)])
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -186,7 +187,7 @@ def _by_group(table: pd.DataFrame, column: str = "images") -> pd.DataFrame:
 
 
 def _legend_label(images: pd.DataFrame, group: str) -> str:
-    return f"{wrap(NAMES.get(group, group), 40)}, {images[group].sum():,}"
+    return in_figure(f"{wrap(NAMES.get(group, group), 40)}, {images[group].sum():,}")
 
 
 def wrap(text: str, width: int) -> str:
@@ -212,7 +213,7 @@ def _finish_rows(ax: Axes, longest: float, n: int) -> Axes:
 
 def _finish_columns(ax: Axes, values: Sequence[str], highest: float, **labels: str) -> Axes:
     """No scale either."""
-    ax.set_xticks(range(len(values)), values)
+    ax.set_xticks(range(len(values)), [*map(in_figure, values)])
     ax.set(xlim=(-0.6, len(values) - 0.4), ylim=(0, highest), yticks=[], **labels)
     ax.tick_params(axis="x", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -13,6 +13,7 @@ from matplotlib.markers import MarkerStyle
 from tlkeras.evaluation.plots import COLORS, GREY, new_grid
 from tlkeras.schema import InputError
 from tlkeras.seeds import generator
+from tlkeras.user_text import in_figure
 
 # Nine colours for the nine classes of colorectal tissue: Okabe & Ito's and two of Paul Tol's (Colour Schemes, 2021).
 # Any two differ by a CIEDE2000 of 10.9 or more in simulated colour blindness, as the first seven do. With twelve shapes
@@ -57,7 +58,7 @@ def draw_embedding(
     )
     drawn.set_paths([paths[label] for label in labels[order]])  # one scatter knows one marker
     for label, name in enumerate(class_names):
-        ax.plot([], [], _marker(label), color=_color(label), ms=6, mew=0, label=name)
+        ax.plot([], [], _marker(label), color=_color(label), ms=6, mew=0, label=in_figure(name))
     ax.set(xticks=[], yticks=[])
     ax.set_xlabel("t-SNE 1", fontsize=8, color=GREY)
     ax.set_ylabel("t-SNE 2", fontsize=8, color=GREY)
@@ -65,7 +66,7 @@ def draw_embedding(
     ax.set_aspect("equal", adjustable="datalim")
     ax.spines[:].set_color("0.8")
     if title is not None:
-        ax.set_title(title, fontsize=10)
+        ax.set_title(in_figure(title), fontsize=10)
     return ax
 
 
@@ -95,7 +96,7 @@ def embedding_figure(panels: Mapping[str, Panel], class_names: Sequence[str]) ->
     for ax in free:
         ax.set_axis_off()
     counts = np.array([np.bincount(labels, minlength=len(class_names)) for _, labels in panels.values()])
-    words = [f"{name} ({_range(of_class)})" for name, of_class in zip(class_names, counts.T, strict=True)]
+    words = [in_figure(f"{name} ({_range(of_class)})") for name, of_class in zip(class_names, counts.T, strict=True)]
     handles: list[Line2D] = used[0].get_legend_handles_labels()[0]
     style = {"frameon": False, "fontsize": 9, "markerscale": 1.2}
     if len(free):

@@ -18,6 +18,7 @@ from scipy.ndimage import distance_transform_edt
 
 from tlkeras.evaluation.plots import BLUE, ORANGE, new_figure
 from tlkeras.schema import Activations, Explanation, Heatmap, InputError
+from tlkeras.user_text import in_figure
 
 NO_WEIGHT = 1e-9  # a region that does not matter gets 1e-17, not 0
 MAPS = "viridis"
@@ -95,7 +96,7 @@ def draw_heatmap(heatmap: Heatmap, ax: Axes | None = None) -> Axes:
     if ax is None:
         ax = new_figure(4, 4.6)[1]
     heat = _draw_heat(heatmap, ax)
-    ax.set_title(f"{_answer(heatmap)}\nGrad-CAM of {heatmap.layer}", fontsize=10)
+    ax.set_title(f"{_answer(heatmap)}\nGrad-CAM of {in_figure(heatmap.layer)}", fontsize=10)
     ax.set_axis_off()
     # The scale lies over grey as the heat does, so that its colours are those of the image.
     bar = ax.inset_axes((0.2, -0.07, 0.6, 0.035), facecolor="0.5")
@@ -135,7 +136,7 @@ def draw_activations(activations: Activations, ax: Axes | None = None, *, n_maps
     drawn = ax.imshow(mosaic, cmap=MAPS, interpolation="nearest")
     ax.set_axis_off()
     counted = f"{channels}" if shown.shape[2] == channels else f"{shown.shape[2]} of {channels}"
-    ax.set_title(f"{activations.layer}: {counted} maps of {height}x{width}", fontsize=10)
+    ax.set_title(f"{in_figure(activations.layer)}: {counted} maps of {height}x{width}", fontsize=10)
     scale = ax.figure.colorbar(drawn, ax=ax, orientation="horizontal", fraction=0.04, pad=0.02)
     scale.ax.tick_params(labelsize=8)
     return ax
@@ -183,8 +184,8 @@ def draw_evidence(
     _draw_regions(explanation, lime_ax, n_regions, fontsize=6)
     lime_ax.set_xlabel(_trust(explanation, "\n"), fontsize=7)
     _draw_heat(heatmap, heat_ax)
-    heat_ax.set_xlabel(heatmap.layer, fontsize=7)
-    image_ax.set_ylabel("\n".join(filter(None, [*_answer(explanation).rsplit(", ", 1), note])), fontsize=8)
+    heat_ax.set_xlabel(in_figure(heatmap.layer), fontsize=7)
+    image_ax.set_ylabel("\n".join(filter(None, [*_answer(explanation).rsplit(", ", 1), in_figure(note)])), fontsize=8)
     titles = ["image", "regions", *(f"perturbed copy {i + 1}" for i in range(len(copies)))]
     titles += ["LIME\nblue for, orange against", "Grad-CAM\nbright for"]
     for ax, title in zip(axes, titles, strict=True):
@@ -252,7 +253,7 @@ def _borders(segments: np.ndarray) -> list[list[tuple[float, float]]]:
 
 
 def _answer(of: Explanation | Heatmap) -> str:
-    return f"{of.class_name}, {100 * of.probability:.1f} %"
+    return f"{in_figure(of.class_name)}, {100 * of.probability:.1f} %"
 
 
 def _trust(explanation: Explanation, separator: str) -> str:

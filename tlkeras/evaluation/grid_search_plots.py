@@ -11,6 +11,7 @@ from tlkeras.evaluation.grid_search_tables import field_in_words, lower_is_bette
 from tlkeras.evaluation.plots import GREY
 from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN
 from tlkeras.schema import InputError
+from tlkeras.user_text import in_figure
 
 MAP = "cividis"  # made for colour-vision deficiency; its lightness rises all the way
 FRAME = {"fill": False, "linewidth": 2.2, "edgecolor": "black"}
@@ -64,14 +65,14 @@ def draw_grid(
         if cell is not None and cell["rank"] == 1 and not np.isnan(mean):
             style = "-" if cell["best"] else TIED
             ax.add_patch(Rectangle((column - 0.47, row - 0.45), 0.94, 0.9, **FRAME, linestyle=style))
-    ax.set_xticks(range(len(across)), across)
-    ax.set_yticks(range(len(up)), up)
+    ax.set_xticks(range(len(across)), [*map(in_figure, across)])
+    ax.set_yticks(range(len(up)), [*map(in_figure, up)])
     for edges, line in ((range(1, len(across)), ax.axvline), (range(1, len(up)), ax.axhline)):
         for edge in edges:
             line(edge - 0.5, color="white", linewidth=1.5)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set(xlabel=field_in_words(x), ylabel=field_in_words(y))
+    ax.set(xlabel=in_figure(field_in_words(x)), ylabel=in_figure(field_in_words(y)))
     frames = {"chosen": "-"} | ({"as good": TIED} if ((ranking["rank"] == 1) & ~ranking["best"]).any() else {})
     ax.legend(
         handles=[Rectangle((0, 0), 1, 1, **FRAME, linestyle=style, label=label) for label, style in frames.items()],

@@ -6,6 +6,7 @@ Colours are those of Okabe & Ito (Color Universal Design, 2008), told apart with
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from tlkeras.evaluation.fonts import choose_fonts
 from tlkeras.files import atomic_write
 from tlkeras.schema import InputError
+from tlkeras.user_text import in_figure
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", VERMILLION, "#000000")
@@ -51,14 +54,19 @@ def new_grid(rows: int, columns: int, side: float = 1.9) -> tuple[Figure, np.nda
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
-    """Writes the figure, whole or not at all, trimmed, at 150 dots per inch, as its suffix says; then empties it."""
+    """Writes the figure, whole or not at all, trimmed, at 150 dots per inch, as its suffix says; then empties it.
+
+    Texts that their font cannot write get an installed one that can; where there is none, a warning says so.
+    """
     path = Path(path)
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix.lower().removeprefix(".") not in formats:
         raise InputError(
             f"path: received {path.name!r}; accepted are names that end in one of {', '.join(sorted(formats))}."
         )
-    with atomic_write(path) as temporary:
+    choose_fonts(figure, path)
+    with atomic_write(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)  # `choose_fonts` has said so
         figure.savefig(temporary, dpi=150, bbox_inches="tight")
     figure.clear()
     return path
@@ -87,7 +95,7 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
         color, figures = COLORS[i % len(COLORS)], table[method]
         start = rows - 0.42 + i * slot
         middle = start + width / 2 + 0.04 * slot
-        ax.bar(middle, figures["ours"], width, color=color, label=method, zorder=2)
+        ax.bar(middle, figures["ours"], width, color=color, zorder=2)
         ax.vlines(middle, figures["low"], figures["high"], color="black", lw=1.2, zorder=3)
         beside = start + (width + slot) / 2
         ax.plot(beside, figures["published"], "D", mfc="white", mec=color, mew=1.4, ms=5, linestyle="none", zorder=4)
@@ -103,7 +111,7 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
     ax.set(ylim=(0, 100), ylabel=ylabel, xlim=(-0.6, len(table) - 0.4))
     ax.grid(axis="y", color="0.9", zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
-    handles = [Patch(color=COLORS[i % len(COLORS)], label=method) for i, method in enumerate(methods)]
+    handles = [Patch(color=COLORS[i % len(COLORS)], label=in_figure(method)) for i, method in enumerate(methods)]
     if published:
         handles.append(
             Line2D([], [], marker="D", mfc="white", mec=GREY, mew=1.4, ms=5, linestyle="none", label="published")
@@ -142,8 +150,9 @@ def draw_accuracy_lines(histories: Mapping[str, pd.DataFrame], ax: Axes, *, part
         epochs = np.arange(1, len(history) + 1)
         # The first on top: a method that goes on where another ends does not hide it.
         ax.plot(
-            epochs, 100 * accuracy, style, color=colors[label], marker="o", ms=3, lw=1.4, label=label, zorder=20 - i
-        )
+            epochs, 100 * accuracy, style, color=colors[label], marker="o", ms=3, lw=1.4, label=in_figure(label),
+            zorder=20 - i,
+        )  # fmt: skip
         phases = history["phase"].to_numpy()
         for at in np.flatnonzero(np.diff(phases)):
             starts.setdefault((at + 1.5, int(phases[at + 1])), []).append(label)
@@ -227,7 +236,9 @@ def draw_class_counts(counts: pd.DataFrame, ax: Axes) -> Axes:
     """
     totals, below = counts.sum(axis=1), np.zeros(len(counts))
     for i, part in enumerate(counts.columns):
-        ax.bar(range(len(counts)), counts[part], 0.72, bottom=below, color=COLORS[i % len(COLORS)], label=part)
+        ax.bar(
+            range(len(counts)), counts[part], 0.72, bottom=below, color=COLORS[i % len(COLORS)], label=in_figure(part)
+        )
         below = below + counts[part].to_numpy()
     for x, total in enumerate(totals):
         words = f"{total:,}\n{100 * total / totals.sum():.1f} %"
@@ -261,7 +272,7 @@ def draw_confusion(table: pd.DataFrame, ax: Axes) -> Axes:
             color="white" if share > 0.55 else "black",
         )
     _label_columns(ax, table.columns)
-    ax.set_yticks(range(len(table)), table.index)
+    ax.set_yticks(range(len(table)), [*map(in_figure, table.index)])
     ax.tick_params(length=0)
     ax.set(xlabel="predicted", ylabel="actual")
     return ax
@@ -294,13 +305,14 @@ def draw_predictions_sheet(
         ax.set(xticks=[], yticks=[])
         for spine in ax.spines.values():
             spine.set(color=color, linewidth=2)
-        ax.set_title(f"actual {truth}\n{'✓' if right else '✗'} predicted {guess}", fontsize=7, color=color)
+        words = f"actual {in_figure(truth)}\n{'✓' if right else '✗'} predicted {in_figure(guess)}"
+        ax.set_title(words, fontsize=7, color=color)
     return axes
 
 
 def _label_columns(ax: Axes, names: Sequence[str]) -> None:
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(names) > 4 else {}
-    ax.set_xticks(range(len(names)), names, **slanted)
+    ax.set_xticks(range(len(names)), [*map(in_figure, names)], **slanted)
 
 
 def _ink(color: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.schema import NOT_TESTS, InputError
+from tlkeras.user_text import in_markdown_cell
 
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")
 MEASURED = ("value", "low", "high", "groups", "seeds", "seeds_low", "seeds_high")
@@ -252,7 +253,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
     for column in columns:
         numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
         name = " ".join(map(str, column.name)) if isinstance(column.name, tuple) else str(column.name)
-        cells = [_escape(name), *(_escape(format_cell(value)) for value in column)]
+        cells = [in_markdown_cell(name), *(in_markdown_cell(format_cell(value)) for value in column)]
         width = max(3, *map(len, cells))
         rule = "-" * (width - 1) + ":" if numeric else "-" * width
         cells = [cell.rjust(width) if numeric else cell.ljust(width) for cell in cells]
@@ -302,7 +303,3 @@ def format_cell(value: object) -> str:
     if pd.isna(value):
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

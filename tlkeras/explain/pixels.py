@@ -32,7 +32,7 @@ def uint8_image(image: np.ndarray) -> np.ndarray:
     """The image as uint8 (H, W, 3), from uint8 or float in 0..255, rounded to whole grey levels.
 
     Raises:
-        InputError: another shape or type, values outside 0..255, or scaled to 0..1.
+        InputError: another shape or type, values outside 0..255, or floats in 0..1, which are scaled or next to black.
     """
     image = np.asarray(image)
     received = f"image: received dtype {image.dtype}, shape {image.shape}"
@@ -43,8 +43,11 @@ def uint8_image(image: np.ndarray) -> np.ndarray:
         return image
     if not np.issubdtype(image.dtype, np.number) or not (image.min() >= 0 and image.max() <= 255):
         raise InputError(f"{received} with values outside 0..255; {accepted}")
-    if np.issubdtype(image.dtype, np.floating) and image.max() <= 1 and (image % 1).any():
-        raise InputError(f"{received} with values in 0..{image.max():g}: scaled to 0..1? {accepted} Give 255 * image.")
+    if np.issubdtype(image.dtype, np.floating) and 0 < image.max() <= 1:
+        raise InputError(
+            f"{received} with values in 0..{image.max():g}: scaled to 0..1? {accepted} Give 255 * image, or "
+            "image.astype('uint8') where they are grey levels 0 and 1."
+        )
     return np.rint(image).astype(np.uint8)
 
 

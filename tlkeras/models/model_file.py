@@ -210,6 +210,8 @@ def _refuse_oversized(file: Path, config: dict, registered: Mapping[str, Any], n
     """Refuses a network of more weights than `numbers`, those in its file, or with layers too large to be run."""
     import keras
 
+    from tlkeras.models.output_sizes import output_sizes
+
     found = {}
 
     def build():
@@ -218,7 +220,7 @@ def _refuse_oversized(file: Path, config: dict, registered: Mapping[str, Any], n
             with keras.StatelessScope(initialize_variables=False):
                 model = keras.saving.deserialize_keras_object(config, custom_objects=dict(registered), safe_mode=True)
                 found["weights"] = sum(math.prod(weight.shape) for weight in getattr(model, "weights", ()))
-                found["outputs"] = dict(_output_sizes(model))
+                found["outputs"] = list(output_sizes(model))
         except Exception as error:
             found["error"] = error
 
@@ -228,28 +230,19 @@ def _refuse_oversized(file: Path, config: dict, registered: Mapping[str, Any], n
     thread.start()
     thread.join()
     random.setstate(state)
-    if "error" in found and not registered:  # a layer of one's own may want memory at once
-        raise found["error"]
+    error = found.get("error")
+    if isinstance(error, InputError):
+        raise InputError(f"{file}: {error}.") from error
+    if error is not None and not registered:  # a layer of one's own may want memory at once
+        raise error
     if found.get("weights", 0) > numbers + UNSAVED:
         raise InputError(
             f"{file} describes a network of {found['weights']:,} weights and holds {numbers:,} numbers. Copy it again "
             "from where it was saved, or save it again."
         )
-    for name, size in found.get("outputs", {}).items():
+    for name, size in found.get("outputs", ()):
         if size > LARGEST_OUTPUT:
             raise InputError(
                 f"{file}: its layer {name} makes {size:,} numbers of one image; at most {LARGEST_OUTPUT:,} are "
                 "accepted, or no machine could run it. Save a network for smaller images."
             )
-
-
-def _output_sizes(model: object) -> Iterator[tuple[str, int]]:
-    """(name, numbers for one image) of all layers and operations, those of models inside models too."""
-    import keras
-
-    for layer in getattr(model, "operations", ()):
-        if isinstance(layer, keras.Model):
-            yield from _output_sizes(layer)
-        for tensor in keras.tree.flatten(getattr(layer, "output", None)):
-            if isinstance(tensor, keras.KerasTensor):
-                yield layer.name, math.prod(side or 1 for side in tensor.shape[1:])

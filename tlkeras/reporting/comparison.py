@@ -8,10 +8,11 @@ import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
 from tlkeras.evaluation.tables import KEYS, difference_table, metrics_table, test_parts, to_markdown
-from tlkeras.files import write_text
+from tlkeras.files import read_csv, write_text
 from tlkeras.reporting.page import MACRO_AUC
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.settings import differing_settings
+from tlkeras.user_text import in_markdown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
     scores = pd.concat([_reported_scores(folder) for folder in folders.values()], ignore_index=True)
     reported = [name for name in folders if name in set(scores["protocol"])]
     smoke = [name for name in reported if folders[name].settings_of(folders[name].finished()[0])["smoke"]]
-    lines = [f"# {experiment.name}: all protocols", ""]
+    lines = [f"# {in_markdown(experiment.name)}: all protocols", ""]
     lines += [f"**Smoke runs, which say no more than that the code runs: {', '.join(smoke)}.**", ""] if smoke else []
     for part in test_parts(scores):
         lines += [f"## On {part}", "", to_markdown(metrics_table(scores, part=part))]
@@ -53,7 +54,7 @@ def _reported_scores(folder: RunFolder) -> pd.DataFrame:
     file, finished = folder.root / "scores.csv", set(folder.finished())
     if not file.is_file() or not finished:
         return pd.DataFrame(columns=[*KEYS, "value"])
-    scores = pd.read_csv(file)
+    scores = read_csv(file)
     return scores[[key in finished for key in _keys_of(scores)]]
 
 

@@ -26,6 +26,7 @@ from tlkeras.evaluation.plots import (
 )
 from tlkeras.evaluation.two_way_tables import grid_bars_table
 from tlkeras.files import write_csv
+from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def write_histories(folder: RunFolder, keys: Sequence[CellKey], compared: Mappin
     for key, history in histories.items():
         figure, axes = new_grid(1, 2, side=4.4)
         draw_training_curves(history, axes[0])
-        figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+        figure.suptitle(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}"), fontsize=10)
         save_figure(figure, folder.cell(key) / "curves.png")
     drawn: dict[Path, str] = {}
     by_seed: dict[str, dict[int, dict[str, pd.DataFrame]]] = {}
@@ -131,7 +132,7 @@ def _draw_lines(
 ) -> dict[Path, str]:
     figure, ax = new_figure(6.8, 4.2)
     draw_accuracy_lines(logs, ax, part=part)
-    ax.set_title(f"{backbone}, seed {seed}")
+    ax.set_title(in_figure(f"{backbone}, seed {seed}"))
     path = save_figure(figure, folder.root / f"{part}_accuracy_{backbone}.png")
     return {path: f"{part} accuracy of {backbone}, epoch by epoch, one line for each method"}
 
@@ -149,7 +150,7 @@ def write_errors(folder: RunFolder, key: CellKey, parts: Mapping[str, Prediction
             draw_confusion(confusion_table(predictions, normalize=True), axes[0, 1])
             axes[0, 0].set_title("images")
             axes[0, 1].set_title("share of the actual class, %")
-            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
+            figure.suptitle(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}, {part}"), fontsize=10)
             save_figure(figure, folder.cell(key) / f"confusion_{part}.png")
             figure, axes = new_grid(1, 3, side=4.2)
             of_class = positive if positive in predictions.samples.class_names else None
@@ -157,5 +158,5 @@ def write_errors(folder: RunFolder, key: CellKey, parts: Mapping[str, Prediction
             draw_precision_recall(predictions, axes[0, 1], positive_class=of_class)
             scaled = at_temperature(predictions, temperature) if np.isfinite(temperature) else None
             draw_reliability(predictions, axes[0, 2], scaled=scaled)
-            figure.suptitle(f"{key.method}, {key.backbone}, seed {key.seed}, {part}", fontsize=10)
+            figure.suptitle(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}, {part}"), fontsize=10)
             save_figure(figure, folder.cell(key) / f"probabilities_{part}.png")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from tlkeras.evaluation.statistics import holm
 from tlkeras.evaluation.tables import by_cell, measured, test_parts
+from tlkeras.files import read_csv
 from tlkeras.reporting.scoring import pair_up
 from tlkeras.runs import CellKey, RunFolder
 from tlkeras.schema import NOT_TESTS, InputError, MissingInputError, Predictions
@@ -130,7 +131,7 @@ def _reported(run: RunFolder) -> Mapping[tuple, Mapping[str, pd.DataFrame]]:
     file, finished = run.root / "scores.csv", set(run.finished())
     if not file.is_file():
         return {}
-    scores = pd.read_csv(file)
+    scores = read_csv(file)
     cells = [CellKey(*row) for row in scores[["backbone", "method", "seed"]].itertuples(index=False)]
     scores = scores[scores["part"].isin(test_parts(scores)) & np.array([cell in finished for cell in cells], bool)]
     return by_cell(scores, "backbone", "method", "part")

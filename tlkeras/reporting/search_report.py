@@ -16,6 +16,7 @@ from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.files import write_csv
 from tlkeras.runs import describe_in_words
 from tlkeras.settings import ranked_by
+from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
     from tlkeras.runs import CellKey, RunFolder
@@ -44,7 +45,7 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         if len(fields) == 2:
             figure, ax = new_figure(6.4, 4.2)
             draw_grid(rankings[key], ax, x=fields[1], y=fields[0], metric=metric)
-            ax.set_title(f"{key.method}, {key.backbone}, seed {key.seed}", fontsize=10)
+            ax.set_title(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}"), fontsize=10)
             save_figure(figure, folder.cell(key) / "grid.png")
     return rankings
 

@@ -84,7 +84,8 @@ def check_pixels(images: np.ndarray, image_size: tuple[int, int], batch_size: in
     """Images (n, H, W, 3) in memory, in batches of `batch_size`; none where n is 0.
 
     Raises:
-        InputError: images of another shape, of no numbers, outside 0..255, or scaled to 0..1.
+        InputError: images of another shape, of no numbers, outside 0..255, or floats in 0..1, which are scaled or next
+            to black.
     """
     try:
         images = np.asarray(images)
@@ -103,6 +104,9 @@ def check_pixels(images: np.ndarray, image_size: tuple[int, int], batch_size: in
     low, high = images.min(), images.max()
     if not (low >= 0 and high <= 255):  # so that NaN is refused as well
         raise InputError(f"images: received values {low}..{high}; accepted is 0..255. Bring them back first.")
-    if images.dtype.kind == "f" and high <= 1 and any((batch % 1).any() for batch in batches):
-        raise InputError("images: values lie in 0..1; accepted is 0..255, the model scales by itself. Multiply by 255.")
+    if images.dtype.kind == "f" and 0 < high <= 1:
+        raise InputError(
+            "images: floats that lie in 0..1; accepted is 0..255, the model scales by itself. Multiply by 255, or give "
+            "images.astype('uint8') where they are grey levels 0 and 1."
+        )
     return batches

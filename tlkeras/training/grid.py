@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,8 +200,16 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.nd
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
     except ValueError:  # Ray's pool gives all results at once
         parallel = joblib.Parallel(batch_size=1)
-    for number, answers, seconds in parallel(joblib.delayed(_numbered)(number, cells[number]) for number in todo):
-        yield cells[number], answers, seconds
+    answered = parallel(joblib.delayed(_numbered)(number, cells[number]) for number in todo)
+    try:
+        for number, answers, seconds in answered:
+            yield cells[number], answers, seconds
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process that ran a cell of the grid was killed, most often because the memory was full. Run fewer at a "
+            "time (--jobs, or n_jobs of joblib.parallel_config), or smaller batches; of a run folder, the cells that "
+            "are finished are kept."
+        ) from error
 
 
 def _read_answers(cell: GridCell) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""Streams that are closed, full, read by someone who has left, or of another encoding: the work goes on to its end."""
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tlkeras.guarded import run_guarded
+from tlkeras.terminal import Terminal, guarded_terminal
+
+WORK = """
+import sys
+from pathlib import Path
+from tlkeras.guarded import run_guarded
+def work():
+    for row in range(2_000):  # more than a pipe holds
+        print("row", row, {text!r}, "." * 90, flush={flush})
+    Path("result").write_text("whole")
+    print("warned", file=sys.stderr)
+run_guarded(work)
+"""
+
+
+def run(tmp_path, redirected, text="", flush=False, **environment):
+    (tmp_path / "work.py").write_text(WORK.format(text=text, flush=flush), encoding="utf-8", errors="surrogatepass")
+    command = f'"{sys.executable}" work.py {redirected}; echo "code ${{PIPESTATUS[0]}}"'
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+    )
+
+
+@pytest.mark.parametrize("flush", [False, True])
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("| head -1", 0, "warned\n"),
+        ("> /dev/full", 1, "could not be written"),
+        (">&-", 0, "warned\n"),
+        ("2>&- >out", 0, ""),
+        (">&- 2>&-", 0, ""),
+        ("2> /dev/full >out", 0, ""),
+    ],
+)
+def test_output_that_fails_costs_no_result_and_no_traceback(tmp_path, redirected, code, said, flush):
+    done = run(tmp_path, redirected, flush=flush)
+    assert done.stdout.decode().splitlines()[-1] == f"code {code}"
+    assert (tmp_path / "result").read_text() == "whole"
+    assert said in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    assert "Exception ignored" not in done.stderr.decode()
+
+
+def test_what_the_encoding_lacks_is_written_by_its_number(tmp_path):
+    done = run(tmp_path, ">out", text="肺", PYTHONIOENCODING="ascii")
+    assert done.stdout.decode().splitlines()[-1] == "code 0"
+    assert (tmp_path / "out").read_text().startswith("row 0 \\u80ba .")
+    assert run(tmp_path, ">out", text=os.fsdecode(b"\xff.png")).stderr == b"warned\n"
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
+    code = (
+        "import os\nfrom tlkeras.guarded import run_guarded\n"
+        "run_guarded(lambda: print(open('numbers', 'w').write('') or os.open('numbers', os.O_RDONLY)))\n"
+        "os.write(2, b'noise')\n"
+    )
+    (tmp_path / "work.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(["bash", "-c", f'"{sys.executable}" work.py 2>&- >out'], cwd=tmp_path, env=environment, check=True)
+    assert int((tmp_path / "out").read_text()) > 2
+
+
+class Failing(io.StringIO):
+    encoding = "utf-8"
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+
+def test_a_stream_that_failed_is_left_alone_and_says_why():
+    stream = Terminal(Failing(OSError(errno.EIO, "Input/output error")))
+    assert stream.write("abc") == 3
+    stream.stream = io.StringIO()
+    stream.write("abc")
+    assert stream.stream.getvalue() == ""
+    assert stream.failure.errno == errno.EIO
+
+
+def test_control_characters_are_shown(capsys):
+    with guarded_terminal():
+        print("a\x1b[31m\r")
+        print("50 %\r\x1b[A", file=sys.stderr)
+    assert capsys.readouterr() == ("a\\x1b[31m\\x0d\n", "50 %\r\\x1b[A\n")
+
+
+def test_the_streams_are_as_before_afterwards():
+    before = sys.stdout, sys.stderr
+    with pytest.raises(ZeroDivisionError), guarded_terminal():
+        raise ZeroDivisionError
+    assert (sys.stdout, sys.stderr) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error", "/mnt/a.png"), "error: /mnt/a.png: Input/output error. Mend"),
+        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device. Mend"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), "in TMPDIR; nothing is kept"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "error: Broken pipe. Mend"),
+        (OSError("odd"), "error: odd. Mend"),
+    ],
+)
+def test_every_error_of_the_system_ends_as_one_message(capsys, error, said):
+    def fail():
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        run_guarded(fail)
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [0, 1, None])
+def test_an_exit_of_the_works_own_stays_what_it_is(code):
+    with pytest.raises(SystemExit) as stopped:
+        run_guarded(lambda: sys.exit(code))
+    assert stopped.value.code == code
+
+
+def test_predictions_are_written_before_they_are_printed(tmp_path, monkeypatch):
+    import pandas as pd
+
+    from tlkeras.commands import main
+
+    table = pd.DataFrame({"path": ["a.png"], "predicted": ["cat"], "probability": [0.5]})
+    monkeypatch.setattr("tlkeras.predicting.predict_files", lambda *given: table)
+    monkeypatch.setattr("tlkeras.predicting.format_predictions", lambda table: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["predict", "model", "a.png", "--out", str(tmp_path / "out")])
+    assert Path(tmp_path, "out", "predictions.csv").is_file()

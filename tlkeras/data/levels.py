@@ -1,0 +1,86 @@
+"""How much the grey levels of decoded images tell: of one, and of a set.
+
+An image of one colour, of a handful of levels or of a sliver of the range is legitimate, and more often a file whose
+values were read by another scale than they were written in. So it is named, never refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+FEW = 20  # levels; 12 bits read as 16 leave 16 of them
+NARROW = 32  # of 256 levels that an image spans, an eighth of the range
+NARROW_SET = 128  # that all images together span, half of the range
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The grey levels of one image.
+
+    Attributes:
+        lowest: 0..255, over all channels.
+        highest: 0..255.
+        span: 1..256, from the lowest to the highest of the channel that spans most.
+        n: 1..256, different levels of the channel that has most.
+        depth: the bits that the largest value of a 16-bit file was taken for; 0 of other files, and of declared bits.
+    """
+
+    lowest: int
+    highest: int
+    span: int
+    n: int
+    depth: int = 0
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, depth: int = 0) -> Levels:
+        """Of uint8 (h, w, 3)."""
+        counts = [cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel() for channel in range(3)]
+        present = [np.flatnonzero(count) for count in counts]
+        return cls(
+            lowest=int(min(levels[0] for levels in present)),
+            highest=int(max(levels[-1] for levels in present)),
+            span=int(max(levels[-1] - levels[0] for levels in present)) + 1,
+            n=max(map(len, present)),
+            depth=depth,
+        )
+
+    def words(self) -> str:
+        """What it lacks; "" of an image that lacks nothing."""
+        if self.n == 1:
+            return "one colour everywhere"
+        if self.span < NARROW:
+            return f"{self.n} of 256 levels, all within {self.lowest}..{self.highest}"
+        return f"{self.n} of 256 levels" if self.n <= FEW else ""
+
+
+N_FIELDS = len(fields(Levels))
+
+
+def of_set(images: Sequence[Levels]) -> tuple[str, ...]:
+    """What a set lacks as a whole, and how unlike its 16-bit files were read, a sentence each."""
+    said = []
+    lowest = min((image.lowest for image in images), default=0)
+    highest = max((image.highest for image in images), default=255)
+    if highest - lowest < NARROW_SET:
+        said.append(
+            f"All {len(images):,} images lie within grey levels {lowest}..{highest} of 0..255; perhaps their range is "
+            "another than the one that they were read by."
+        )
+    depths = depths_seen(images)
+    if len(depths) > 1:
+        told = ", ".join(f"{n:,} as {bits} bits" for bits, n in depths.items())
+        said.append(
+            f"16-bit files that do not declare their range were read by their largest value, {told}: the same value "
+            "is of another brightness. Declare it: a PNG's sBIT, a TIFF's MaxSampleValue."
+        )
+    return tuple(said)
+
+
+def depths_seen(images: Iterable[Levels]) -> dict[int, int]:
+    """{bits: images} of the files whose largest value decided, by bits."""
+    return dict(sorted(Counter(image.depth for image in images if image.depth).items()))
