@@ -107,6 +107,14 @@ def test_the_note_says_where_a_network_is_from(earlier, toy_pixels, searched):
     ).fit(toy_pixels, seed=0, progress=False)
     recipe = tl.Tuner(TINY, weights=None, image_size=(64, 64), phases=tl.Phase(1, 1e-3, keep="last"))
     classifier.save(write_earlier(earlier, tl.Search(recipe, {"batch_size": (8, 16)}) if searched else recipe))
+    folder, key = RunFolder(earlier), CellKey("tiny", "trained", 3)
+    folder.write_cell(key, folder.settings_of(key), {})  # with this network
     weights = carry(earlier)
     assert weights.note == "backbone of training, paper, tiny/trained/seed3, trained at 64x64"
     assert dataclasses.replace(RECIPE, weights=weights).weights.source == "run"
+
+
+def test_a_network_that_is_not_what_was_written_is_not_carried_on(earlier):
+    (write_earlier(earlier) / "model.keras").write_bytes(b"another")
+    with pytest.raises(tl.InputError, match=r"tiny/trained/seed3/model\.keras is not what was written"):
+        carry(earlier)

@@ -59,6 +59,7 @@ def carried_weights(
             f"--protocol {protocol} --backbones {key.backbone} --methods {earlier.method} --seeds {key.seed} {where} "
             f"--image-size {recipe.image_size[0]}"
         )
+    folder.require_whole(cell, "model.keras")
     _require_carriable(made_with, settings, key, folder.cell(cell))
     weights = find_weights(recipe.backbone, folder.cell(cell))
     size = "x".join(map(str, image_size_of(made_with["recipe"])))

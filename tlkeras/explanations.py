@@ -120,7 +120,7 @@ def compare_activations(
 
 
 def _load(folder: RunFolder, key: CellKey) -> TunedClassifier:
-    folder.read_file(key, "classifier.json")  # refuses another than the run's own; `load` compares the model with it
+    folder.require_whole(key, "classifier.json", "model.keras")
     return load(folder.cell(key))
 
 

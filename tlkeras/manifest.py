@@ -54,13 +54,13 @@ def read_whole(cell: Path, name: str) -> bytes:
     file = _place(cell, name)
     with _said_in_words(file):
         contents = gzip.decompress(file.read_bytes()) if file.name == PACKED else file.read_bytes()
-    written = read_manifest(cell).get("files", {}).get(name) if (cell / MANIFEST).is_file() else None
-    if written is not None and hashlib.sha256(contents).hexdigest() != written:
-        raise InputError(
-            f"{file} is not what was written when the cell was finished (its sha256 differs from the one in "
-            f"cell.json): damaged or edited. {_RUN_AGAIN}"
-        )
+    _compare(file, name, hashlib.sha256(contents).hexdigest())
     return contents
+
+
+def require_whole(cell: Path, name: str) -> None:
+    """Refuses what `read_whole` refuses, of a file too large to be read at once."""
+    _compare(_place(cell, name), name, hash_now(cell, name))
 
 
 def hash_now(cell: Path, name: str) -> str:
@@ -89,6 +89,15 @@ def _place(cell: Path, name: str) -> Path:
         if file.is_file():
             return file
     raise MissingInputError(f"{cell} holds no {name}; remove its cell.json, and the cell is run again.")
+
+
+def _compare(file: Path, name: str, found: str) -> None:
+    manifest = read_manifest(file.parent) if (file.parent / MANIFEST).is_file() else {}
+    if found != manifest.get("files", {}).get(name, found):
+        raise InputError(
+            f"{file} is not what was written when the cell was finished (its sha256 differs from the one in "
+            f"cell.json): damaged or edited. {_RUN_AGAIN}"
+        )
 
 
 @contextlib.contextmanager

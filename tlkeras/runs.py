@@ -37,6 +37,7 @@ from tlkeras.manifest import (
     files_of,
     read_manifest,
     read_whole,
+    require_whole,
     write_manifest,
 )
 from tlkeras.schema import Explanation, InputError, MissingInputError, Predictions
@@ -144,6 +145,11 @@ class RunFolder:
         """A file of a finished cell, if it is what was written; see `manifest.read_whole`. All that is told of a cell
         is read here, or made of what was."""
         return read_whole(self.cell(key), name)
+
+    def require_whole(self, key: CellKey, *names: str) -> None:
+        """Refuses files of a finished cell that are not what was written; see `manifest.require_whole`."""
+        for name in names:
+            require_whole(self.cell(key), name)
 
     def read_table(self, key: CellKey, name: str, *, dtype: object = None) -> pd.DataFrame:
         """A CSV file of a finished cell, if it is what was written.

@@ -60,7 +60,7 @@ def _cell_blocks(folder: RunFolder, key: CellKey, parts: Mapping[str, Prediction
         ]
         for name, alt in _IMAGES.items():
             if (place / f"{name}_{part}.png").is_file():
-                folder.read_file(key, f"{name}_{part}.png")  # refuses another than the run's own
+                folder.require_whole(key, f"{name}_{part}.png")
                 blocks.append(Figure(place / f"{name}_{part}.png", alt, f"{alt[0].upper()}{alt[1:]}."))
     return blocks
 
