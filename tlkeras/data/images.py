@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_slowly
-from tlkeras.schema import InputError, Samples, check_image_size
+from tlkeras.schema import InputError, Samples, check_image_size, check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +138,8 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
     import pandas as pd
 
     paths = () if isinstance(samples.images, np.ndarray) else samples.images
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    workers = os.cpu_count() if workers is None else check_whole("workers", workers, 1, also=", or None")
+    with ThreadPoolExecutor(workers) as pool:
         silent = not progress or len(paths) < 500
         reasons = list(tqdm(pool.map(_reason, paths), total=len(paths), desc="checking images", disable=silent or None))
     rows = [(row, path, reason) for row, (path, reason) in enumerate(zip(paths, reasons, strict=True)) if reason]

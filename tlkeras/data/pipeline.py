@@ -160,10 +160,11 @@ def epoch_batches(
     Raises:
         InputError: where the lengths do not fit together, or `order` or `rows` point outside.
     """
-    order = np.asarray(order, dtype=np.int64)
-    rows = None if rows is None else np.asarray(rows, dtype=np.int64)
+    order = np.asarray(order)
+    rows = None if rows is None else np.asarray(rows)
     _check_epoch(len(inputs), order, rows, labels, weights, warp, example_seeds)
-    rows = order if rows is None else rows
+    order = order.astype(np.int64)
+    rows = order if rows is None else rows.astype(np.int64)
     inputs = cpu_tensor(inputs)
     columns = {"row": rows}
     columns |= {} if labels is None else {"label": np.asarray(labels)[order]}
@@ -231,9 +232,11 @@ def _check_epoch(n, order, rows, labels, weights, warp, example_seeds) -> None:
     if rows is not None:  # samples and inputs are counted apart
         n_samples = max(order, default=-1) + 1 if labels is None else len(labels)
     for name, numbers, limit in (("order", order, n_samples), ("rows", order if rows is None else rows, n)):
-        if numbers.ndim != 1 or (len(numbers) and not (numbers.min() >= 0 and numbers.max() < limit)):
+        whole = numbers.ndim == 1 and (not len(numbers) or np.issubdtype(numbers.dtype, np.integer))
+        if not whole or (len(numbers) and not (numbers.min() >= 0 and numbers.max() < limit)):
             raise InputError(
-                f"{name}: accepted are row numbers (m,) in 0..{limit - 1}; received shape {numbers.shape}, {numbers}."
+                f"{name}: accepted are row numbers (m,) in 0..{limit - 1}; received {numbers.dtype} of shape "
+                f"{numbers.shape}, {numbers}."
             )
     if rows is not None and len(rows) != len(order):
         raise InputError(f"rows: received {len(rows)} for an order of {len(order)}; each position needs exactly one.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlkeras.files import sha256_of
-from tlkeras.schema import InputError, MissingInputError, Samples, Splits
+from tlkeras.schema import InputError, MissingInputError, Samples, Splits, check_whole
 from tlkeras.seeds import derive_seed, generator
 
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
@@ -49,6 +49,7 @@ class Holdout:
         Raises:
             InputError: without labels, or where a part would be empty.
         """
+        seed = check_whole("seed", seed)
         shares = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
         shares = {part: share for part, share in shares.items() if share > 0}
         groups, notes = _groups(samples)
@@ -82,6 +83,7 @@ class Predefined:
             InputError: without parts, without "train" or a test part, or where a group crosses parts and groups are
                 to be respected.
         """
+        seed = check_whole("seed", seed)
         names = set() if samples.parts is None else set(samples.parts)
         if "train" not in names or not names - {"train", "val"}:
             raise InputError(
@@ -122,8 +124,7 @@ class KFold:
     respect_groups: bool = True
 
     def __post_init__(self):
-        if self.n_folds < 2:
-            raise InputError(f"n_folds: received {self.n_folds}; accepted is 2 or more.")
+        object.__setattr__(self, "n_folds", check_whole("n_folds", self.n_folds, 2))
         _check_share("val", self.val, zero=True)
         if self.val + 1 / self.n_folds >= 1:
             raise InputError(f"val={self.val} and {self.n_folds} folds leave nothing for training.")
@@ -134,6 +135,7 @@ class KFold:
         Raises:
             InputError: without labels, or where a part would be empty.
         """
+        seed = check_whole("seed", seed)
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
         fold_of = held_out_in(samples.labels, units, self.n_folds, seed)

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tlkeras.models.resnet18 import resnet18
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_whole, is_whole
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +83,9 @@ class Backbone:
                 f"Backbone.preprocessing of {self.name}: received {self.preprocessing!r}; accepted: "
                 f"{', '.join(PREPROCESSING)}."
             )
+        for name in ("native_size", "min_size"):
+            side = check_whole(f"Backbone.{name} of {self.name}", getattr(self, name), 1, also=" (pixels)")
+            object.__setattr__(self, name, side)
         if not self.stages:
             raise InputError(f'Backbone.stages of {self.name}: there are none; a single one is {{"block1": 0}}.')
 
@@ -144,7 +147,7 @@ def resolve_stages(backbone: Backbone, layers: Sequence[keras.layers.Layer]) -> 
     starts = []
     for stage, first in backbone.stages.items():
         index = names.index(first) if first in names else first
-        if not isinstance(index, int) or not 0 <= index < len(layers):
+        if not is_whole(index) or not 0 <= index < len(layers):
             raise InputError(
                 f"Backbone.stages of {backbone.name}: {stage} begins at {first!r}, but the network has no such layer "
                 f"among its {len(layers)}: {names[0]} .. {names[-1]}."

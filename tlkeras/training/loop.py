@@ -19,7 +19,7 @@ from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
 from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import DivergedError, EpochLog, Samples
+from tlkeras.schema import DivergedError, EpochLog, Samples, check_whole
 from tlkeras.seeds import derive_seed
 from tlkeras.sizes import parse_size
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
@@ -52,6 +52,7 @@ def fit_tuner(
     watched: Watched | None = None,
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
+    seed = check_whole("seed", seed)
     recipe, train = recipe.resolved, as_samples("train", train)
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
