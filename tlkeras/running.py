@@ -107,7 +107,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
 def _run_cells(
     folder: RunFolder, todo: list[_Cell], experiment: Experiment, splits: dict[int, Splits], options: RunOptions
 ) -> None:
-    import keras
+    from tlkeras.backend import keras
 
     failed = []
     for number, cell in enumerate(todo, start=1):

@@ -18,9 +18,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
+from tlkeras.backend import tf
 from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_slowly
 from tlkeras.schema import InputError, Samples, check_image_size, check_whole

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
+from tlkeras.backend import tf
 from tlkeras.data.images import encode_path, read_image, require_files, require_readable, resize_pixels
 from tlkeras.files import scratch_file
 from tlkeras.machine import n_cores

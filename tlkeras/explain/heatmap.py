@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from tlkeras.backend import keras, tf
 from tlkeras.explain.pixels import predict_probs, uint8_image
 from tlkeras.models.layers import find_layer, functional_model, suggestions
 from tlkeras.schema import Heatmap, InputError, check_whole

@@ -91,7 +91,7 @@ class Backbone:
 
     def build(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
         """Features (B, h, w, channels) of preprocessed images (B, H, W, 3); the weights are random."""
-        import keras
+        from tlkeras.backend import keras
 
         constructor, arguments = self.constructor, dict(self.arguments)
         if isinstance(constructor, str):
@@ -123,7 +123,7 @@ def backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
     Without the input, preprocessing and head.
     """
-    import keras
+    from tlkeras.backend import keras
 
     return [
         layer

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-import keras
-
+from tlkeras.backend import keras, pinned_state
 from tlkeras.models.backbones import (
     HEAD_PREFIX,
     PREPROCESSING,
@@ -108,6 +107,7 @@ def build_encoder(
         return encoder_of(body, layer=layer, pooling=pooling)
 
 
+@pinned_state()
 def encoder_of(model: keras.Model, *, layer: str | None = None, pooling: str = "avg") -> keras.Model:
     """A network up to one of its layers, as `build_encoder` returns it; the layers are the network's own.
 

@@ -63,7 +63,7 @@ def build_pooling(x: keras.KerasTensor, pooling: str, dtype: str | None = None) 
 
     `dtype` is what comes out; None leaves it to the precision the model is built in.
     """
-    import keras
+    from tlkeras.backend import keras
 
     layer = {
         "flatten": keras.layers.Flatten,
@@ -78,7 +78,7 @@ def build_head(x: keras.KerasTensor, head: Head, n_classes: int, seed: int) -> k
 
     Every initial weight and every dropout draw is a function of `seed` and the layer's name, which begins with "head_".
     """
-    import keras
+    from tlkeras.backend import keras
 
     def dense(x, units, activation, name, dtype=None):
         kernel = keras.initializers.GlorotUniform(seed=derive_seed(seed, "head", name))

@@ -250,7 +250,7 @@ def _cache() -> Path:
 
 
 def _download(published: PublishedWeights, backbone: Backbone) -> Path:
-    import keras
+    from tlkeras.backend import keras
 
     path = _cache() / published.file
     try:

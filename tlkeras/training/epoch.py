@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.balance import oversample
 from tlkeras.schema import DivergedError, EpochLog
 from tlkeras.seeds import derive_seed, generator

@@ -135,8 +135,7 @@ class FeatureStore:
         return removed, len(folders) - removed
 
     def _place(self, trunk: keras.Model, dtype: str) -> tuple[Path, dict]:
-        import keras
-
+        from tlkeras.backend import keras
         from tlkeras.data.images import DECODER
         from tlkeras.models.identity import identity_of
 
@@ -201,8 +200,7 @@ class FeatureStore:
 
     def _run(self, networks: tuple[str, ...], trunks, batch: np.ndarray) -> list[np.ndarray]:
         """What the trunks, known by their identities, make of a batch of at most `BATCH` images."""
-        import keras
-
+        from tlkeras.backend import keras
         from tlkeras.models.constant import fastest_exact
         from tlkeras.training.memory import memory_in_words
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.data.digests import digest, source_digests
 from tlkeras.data.pipeline import decode_all, decoded_batches, epoch_batches

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.digests import source_digests
 from tlkeras.data.warp import build_warp

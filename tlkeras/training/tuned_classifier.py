@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from tlkeras import __version__
+from tlkeras.backend import keras, pinned_state
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
@@ -89,6 +89,7 @@ class TunedClassifier:
         object.__setattr__(same, "kept_features", features)
         return same
 
+    @pinned_state()
     def predict(self, samples: Samples) -> Predictions:
         """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit.
 
