@@ -71,6 +71,9 @@ class FeatureStore:
         self.limit = parse_size("store limit", given)
         self._running: tuple[object, keras.Model] | None = None  # the network that ran last, and what it stands for
 
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_running": None}  # a copy makes its own, and need not carry the network
+
     def has_room(self, trunks: Sequence[keras.Model], n_images: int, dtype: str = "float32") -> bool:
         """Whether the rows of so many images fit below the limit and on the disk, other tables given up."""
         needed = n_images * sum(_row_bytes(trunk, dtype) for trunk in trunks)

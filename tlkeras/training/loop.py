@@ -159,9 +159,9 @@ def fit_tuner(
                     raise
                 raise DivergedError(f"{error} The weights of {kept} are kept.", found) from None
     fitted = classifier()
-    features = None if frozen[-1] is None else (frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
-    precision = compared_with_float32(fitted.keeping(features), build, val, say)
-    return replace(fitted, precision=precision).keeping(features)
+    if frozen[-1] is not None:
+        fitted.keep_features(frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
+    return replace(fitted, precision=compared_with_float32(fitted, build, val, say))
 
 
 def _run_phase(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 PREDICT_BATCH = 64
 MODEL, CARD = "model.keras", "classifier.json"
 
+# Beside the classifiers, not in them: a copy's model is another one, and never answers with this one's features.
+_KEPT: WeakKeyDictionary[keras.Model, tuple[Cut, KeptFeatures]] = WeakKeyDictionary()
+
 
 @dataclass(frozen=True, eq=False)
 class TunedClassifier:
@@ -50,8 +53,9 @@ class TunedClassifier:
         layers: DataFrame of every layer and whether it learnt in each phase, or None.
         weights: the weights file the backbone started from, or None where it started from random ones.
         precision: what it computes in.
-        kept_features: the model in two parts and where the features between them are kept, for `predict` to find them;
-            None (as in a classifier that was loaded, or changed with `replace`) runs the whole model.
+
+    It can be copied and pickled; a deep copy has weights of its own, and predicts by them. `save` writes what is to be
+    kept or passed on: reading a pickle runs code that is in it.
     """
 
     model: keras.Model
@@ -61,7 +65,6 @@ class TunedClassifier:
     layers: pd.DataFrame | None = None
     weights: WeightsFile | None = None
     precision: Precision = Precision()
-    kept_features: tuple[Cut, KeptFeatures] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
         names = tuple(str(name) for name in self.class_names)
@@ -83,11 +86,15 @@ class TunedClassifier:
         table = pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
         return table.drop(columns=[name for name in BALANCED if table[name].isna().all()])
 
-    def keeping(self, features: tuple[Cut, KeptFeatures] | None) -> TunedClassifier:
-        """The same classifier with `kept_features`."""
-        same = copy.copy(self)
-        object.__setattr__(same, "kept_features", features)
-        return same
+    @property
+    def kept_features(self) -> tuple[Cut, KeptFeatures] | None:
+        """The model in two parts and where the features between them are kept, for `predict` to find them; None (as
+        with a model that was loaded, or copied) runs the whole model."""
+        return _KEPT.get(self.model)
+
+    def keep_features(self, cut: Cut, kept: KeptFeatures) -> None:
+        """Gives the model, while it lives, its `kept_features`."""
+        _KEPT[self.model] = cut, kept
 
     @pinned_state()
     def predict(self, samples: Samples) -> Predictions:
