@@ -10,7 +10,9 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.training.epoch import _showing, seed_dropout
+from tlkeras.models.freezing import set_trainable
+from tlkeras.seeds import generator
+from tlkeras.training.epoch import _showing, batch_norm_learns, seed_dropout
 
 
 def parts(toy_pixels):
@@ -289,6 +291,35 @@ def test_statistics_of_batch_norm_follow_with_the_momentum_of_the_phase(toy_pixe
     model = tiny_tuner(phases=phase, batch_size=40).fit(toy_pixels, seed=0, progress=False).model
     seen = keras.Model(model.input, model.get_layer("conv1").output).predict(toy_pixels[0].astype("float32"), verbose=0)
     np.testing.assert_allclose(model.get_layer("bn1").moving_mean, seen.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_never_keeps_what_a_single_image_says(toy_pixels):
+    # 33 images in batches of 32. At this rate no kernel moves, so what BatchNorm is given can be computed afterwards.
+    images, labels = toy_pixels[0][:33], toy_pixels[1][:33]
+    head = tl.Head(hidden=(4,), dropout=0, pooling="avg", batch_norm=True)
+    tuner = tiny_tuner(phases=tl.Phase(1, 1e-30), head=head, batch_size=32)
+    model = tuner.fit((images, labels), seed=0, progress=False).model
+    order = generator(0, "order", 1, 1).permutation(33)
+    given = keras.Model(model.input, model.get_layer("head_dense_1").output)(images[order].astype("float32")).numpy()
+    kept = np.ones(4)
+    for batch in (given[:17], given[17:]):
+        kept = 0.99 * kept + 0.01 * batch.var(axis=0)
+    np.testing.assert_allclose(model.get_layer("head_batch_norm_1").moving_variance, kept, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("head", "phase", "learns"),
+    [
+        (tl.Head(hidden=(4,)), tl.Phase(1, 1e-3, unfreeze="all"), False),
+        (tl.Head(hidden=(4,)), tl.Phase(1, 1e-3, batch_norm="train"), False),  # all of the backbone is frozen
+        (tl.Head(hidden=(4,)), tl.Phase(1, 1e-3, unfreeze=("block3",), batch_norm="train"), True),
+        (tl.Head(hidden=(4,), batch_norm=True), tl.Phase(1, 1e-3), True),
+    ],
+)
+def test_batch_norm_learns_in_an_unfrozen_part_that_trains_it_and_in_a_head_that_has_it(head, phase, learns):
+    model = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=head)
+    set_trainable(model, TINY, unfreeze=phase.unfreeze, batch_norm=phase.batch_norm)
+    assert batch_norm_learns(model) is learns
 
 
 @pytest.mark.slow

@@ -137,6 +137,7 @@ def epoch_batches(
     labels: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     batch_size: int,
+    even_out: bool = False,
     warp: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     example_seeds: np.ndarray | None = None,
 ) -> tf.data.Dataset:
@@ -151,6 +152,7 @@ def epoch_batches(
         labels: (n, ...), one per sample.
         weights: float (n,), one per sample; they need labels.
         batch_size: b.
+        even_out: share the samples of a last batch of b / 4 or fewer, and of the one before, in halves.
         warp: (float32 (b, H, W, 3), int32 (b, 2)) -> float32 (b, H, W, 3): augments a batch, given a seed per image.
         example_seeds: int32 (m, 2), the seed of position i; `warp` needs them.
 
@@ -178,7 +180,12 @@ def epoch_batches(
         targets = [batch[name] for name in ("label", "weight") if name in batch]
         return (images, *targets) if targets else images
 
-    batches = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size)
+    samples = tf.data.Dataset.from_tensor_slices(columns)
+    batches, left = samples.batch(batch_size), len(order) % batch_size
+    if even_out and 0 < left <= max(1, batch_size // 4) and len(order) > batch_size:
+        shared = batch_size + left  # by the last two
+        whole = len(order) - shared
+        batches = samples.take(whole).batch(batch_size).concatenate(samples.skip(whole).batch(math.ceil(shared / 2)))
     return _ahead(batches.map(gather, num_parallel_calls=_AHEAD, deterministic=True))
 
 

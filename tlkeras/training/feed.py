@@ -122,7 +122,9 @@ class Feed:
     def __len__(self) -> int:
         return len(self._part.samples)
 
-    def batches(self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int):
+    def batches(
+        self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int, even_out=False
+    ):
         """One epoch: batches of (inputs, labels), or (inputs, labels, weights).
 
         Args:
@@ -131,8 +133,10 @@ class Feed:
             examples: int (m,), which draw of the augmentation each of them gets.
             weights: float (n,), one per sample, or None.
             batch_size: of the batches.
+            even_out: leave no small batch at the end, see `epoch_batches`.
         """
-        targets = {"labels": self._part.samples.labels, "weights": weights, "batch_size": batch_size}
+        targets = {"labels": self._part.samples.labels, "weights": weights}
+        targets |= {"batch_size": batch_size, "even_out": even_out}
         seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
         warp = None if self._augmenting is None else self._augmenting.warp
         if self._kept is None:

@@ -173,7 +173,10 @@ class Tuner:
             monitor that name nothing else.
         preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1),
             "imagenet" (mean and deviation), "caffe" (BGR minus mean) and "none" put that in its place.
-        batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped.
+        batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped. Where
+            BatchNorm learns, in the backbone or the head, a last batch of a quarter of that or less shares the images
+            of the one before (33 images in batches of 32 come as 17 and 16): in what BatchNorm keeps for prediction the
+            variance of a single image would weigh as much as that of a whole batch.
         precision: what the network computes in: "float32", "bfloat16", "float16", or "auto" for bfloat16 where it is
             at least a tenth faster than float32 on this machine, timed on one batch. Weights, softmax and loss stay
             float32.
