@@ -128,13 +128,21 @@ def test_keep_last_keeps_the_last(toy_pixels):
     assert classifier.history["val_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_epoch_that_is_kept_is_marked(toy_pixels):
+def test_the_epoch_that_is_kept_is_marked_and_said(toy_pixels, capsys, tmp_path):
     train, val = parts(toy_pixels)
     first, hopeless = tl.Phase(2, 1e-2), tl.Phase(2, 10.0, unfreeze="all", optimizer="sgd", momentum=0.0)
     for keep, kept in (("best", 1), ("last", 2)):
         phases = (first, dataclasses.replace(hopeless, keep=keep))
-        history = tiny_tuner(phases=phases).fit(train, val, seed=0, progress=False).history
+        classifier = tiny_tuner(phases=phases).fit(train, val, seed=0)
+        history, said = classifier.history, capsys.readouterr().out.splitlines()
         assert history.loc[history["kept"], "phase"].tolist() == [kept]
+        epoch = history.loc[history["kept"], "epoch"].item()
+        expected = f"phase {kept}, epoch {epoch} of 2" + ("; no epoch of phase 2 was better" if kept == 1 else "")
+        assert classifier.kept == expected
+        assert [line for line in said if line.startswith("kept: ")][1:] == [f"kept: {expected}"]
+        assert said[-1] == f"kept: {expected}"
+    assert tl.load(classifier.save(tmp_path)).kept == expected
+    assert f"| weights kept | {expected} |" in " ".join((tmp_path / "model_card.md").read_text().split())
     history = tiny_tuner().fit(train, None, seed=0, progress=False).history
     assert history["kept"].tolist() == [False, False, False, True]
 
@@ -192,7 +200,7 @@ def test_without_validation_the_last_weights_are_kept_and_that_is_said(toy_pixel
     said = capsys.readouterr().out
     assert "tiny on CPU, weights: random" in said
     assert "phase 1 of 1: backbone frozen" in said
-    assert "the weights of the last epoch are kept" in said
+    assert "kept: phase 1, epoch 1 of 1 (no validation samples: the last one)\n" in said
     assert classifier.history["val_loss"].isna().all()
 
 

@@ -12,6 +12,7 @@ from tlkeras.backend import keras
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.digests import source_digests
 from tlkeras.data.warp import build_warp
+from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.machine import available_memory
 from tlkeras.models.backbones import Backbone, get_backbone
 from tlkeras.models.classifier import build_classifier
@@ -203,8 +204,8 @@ def _run_phase(
         if phase.patience is not None and waited >= phase.patience:
             job.say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
-    if phase.keep == "best" and not state.take_best(model):
-        job.say("no validation samples: the weights of the last epoch are kept")
+    best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
+    job.say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
 
 
 def _optimizer(phase: Phase) -> keras.optimizers.Optimizer:

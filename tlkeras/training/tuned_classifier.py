@@ -15,6 +15,7 @@ from tlkeras.backend import keras, pinned_state
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
+from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.files import atomic_write, sha256_of, write_csv, write_json, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
@@ -85,6 +86,12 @@ class TunedClassifier:
 
         table = pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
         return table.drop(columns=[name for name in BALANCED if table[name].isna().all()])
+
+    @property
+    def kept(self) -> str:
+        """Which epoch's weights it has, in words, e.g. "phase 1, epoch 3 of 10; no epoch of phase 2 was better"; "" for
+        a model made elsewhere."""
+        return kept_in_words(self.epochs)
 
     @property
     def kept_features(self) -> tuple[Cut, KeptFeatures] | None:
