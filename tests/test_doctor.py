@@ -1,4 +1,7 @@
 import hashlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pandas as pd
@@ -160,15 +163,18 @@ def test_a_card_that_tensorflow_does_not_see_is_a_problem(monkeypatch):
     assert f"{n_cores()} cores for this process" in section.lines[0]
 
 
-def test_another_backend_and_a_tensorflow_that_does_not_start_are_problems(monkeypatch):
-    import keras
-
+def test_a_tensorflow_that_does_not_start_is_a_problem(monkeypatch):
     from tlkeras.models import device
 
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert "Keras runs on jax" in examine_devices().problems[0]
     monkeypatch.setattr(device, "device_name", lambda: 1 / 0)
     assert "does not start (ZeroDivisionError" in examine_devices().problems[0]
+
+
+def test_another_backend_is_a_problem(tmp_path):
+    code = "from tlkeras.doctor import examine_devices; print(*examine_devices().problems)"
+    environment = os.environ | {"KERAS_BACKEND": "jax", "KERAS_HOME": str(tmp_path)}
+    said = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert said.startswith("Keras' backend is 'jax', says the variable KERAS_BACKEND;")
 
 
 @pytest.mark.parametrize(

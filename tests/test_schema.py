@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkeras.schema import InputError, MissingInputError, Predictions, Samples, Splits
+from tlkeras.schema import InputError, MissingInputError, Predictions, Samples, Splits, check_whole
 
 
 def samples(n=4, **fields):
@@ -30,6 +30,62 @@ def test_rows_of_arrays_keep_their_number_through_take():
     whole = samples(images=np.zeros((4, 2, 2, 3), np.uint8))
     assert list(whole.take([2]).sample_ids) == ["000002"]
     assert whole.class_counts() == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("indices", [[], np.empty(0), np.zeros(4, bool)])
+def test_no_indices_take_nothing(indices):
+    assert len(samples().take(indices)) == 0
+
+
+@pytest.mark.parametrize("images", [None, np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3)])
+def test_a_mask_takes_the_samples_where_it_is_true(images):
+    whole = samples() if images is None else samples(images=images)
+    for mask in (np.array([True, False, False, True]), [True, False, False, True], pd.Series([1, 0, 0, 1]) == 1):
+        assert list(whole.take(mask).sample_ids) == list(whole.sample_ids[[0, 3]])
+        assert list(whole.take(mask).labels) == [0, 1]
+    assert list(whole.take([-1]).sample_ids) == list(whole.sample_ids[[3]])
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        (np.array([0.0, 2.0]), "float64"),
+        ([0.5, 1], "float64"),
+        ([True, False], r"a mask of shape \(2,\) for 4 samples"),
+        ([[True, False, False, True]], r"a mask of shape \(1, 4\) for 4 samples"),
+        (["0", "1"], "<U1"),
+        (2, r"shape \(\)"),
+        ({0, 2}, "object"),
+        (np.array([True, None]), "object"),
+        ([0, 4], r"0\.\.4; of 4 rows accepted are -4\.\.3"),
+        ([-5], r"-5\.\.-5; of 4 rows"),
+        ([2**63], r"of 4 rows"),
+    ],
+)
+def test_indices_that_name_no_samples_are_refused_in_words(indices, said):
+    with pytest.raises(InputError, match=f"indices: received .*{said}"):
+        samples().take(indices)
+
+
+@pytest.mark.parametrize("value", [3, np.int32(3), np.uint8(3)])
+def test_an_integer_is_pythons_or_numpys_and_comes_out_as_pythons(value):
+    assert type(check_whole("n", value, 1)) is int
+    assert check_whole("n", value, 0, 3) == 3
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, np.float64(2), True, np.True_, "2", None, np.array(2), np.array([2])])
+def test_what_is_no_integer_is_refused_and_never_cast(value):
+    with pytest.raises(InputError) as refusal:
+        check_whole("epochs", value, 1, also=", or None")
+    assert str(refusal.value) == f"epochs: received {value!r}; accepted is an integer of at least 1, or None."
+
+
+def test_an_integer_out_of_range_is_refused_with_the_range():
+    with pytest.raises(InputError, match=r"n: received 0; accepted is an integer of at least 1\."):
+        check_whole("n", 0, 1)
+    with pytest.raises(InputError, match=r"n: received 4; accepted is an integer in 0\.\.3\."):
+        check_whole("n", 4, 0, 3)
+    assert check_whole("seed", -7) == -7
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ def test_a_size_in_words_is_a_number_of_bytes(size, expected):
 
 
 @pytest.mark.parametrize(
-    "size", ["", "GB", "4G", "4GiB", "-4GB", -4, "4 GB each", "1,5GB", "four GB", "1.GB", ".5GB", True, None, 2.5e-7]
+    "size",
+    ["", "GB", "4G", "4GiB", "-4GB", -4, "4 GB each", "1,5GB", "four GB", "1.GB", ".5GB", True, None, 2.5e-7, 1.5],
 )
 def test_what_is_no_size_is_refused_in_words(size):
     with pytest.raises(InputError) as refusal:

@@ -112,11 +112,11 @@ def examine_devices() -> Section:
     problems = []
     try:
         with quiet_terminal():
-            import keras
-
             from tlkeras.models.device import device_name
 
             device = device_name()
+    except InputError as error:  # another backend
+        return Section("devices", lines=tuple(lines), problems=(str(error),))
     except Exception as error:  # a broken installation raises anything
         problem = (
             f"TensorFlow does not start ({type(error).__name__}: {str(error)[:300]}). Install it again: see README."
@@ -129,11 +129,6 @@ def examine_devices() -> Section:
         problems.append(
             "there is an NVIDIA card that TensorFlow does not see. Install CUDA's libraries with it (pip install "
             "'tlkeras[gpu]'), and look at CUDA_VISIBLE_DEVICES."
-        )
-    if keras.backend.backend() != "tensorflow":
-        problems.append(
-            f"Keras runs on {keras.backend.backend()}; tlkeras needs its TensorFlow backend. Unset KERAS_BACKEND, or "
-            'write "backend": "tensorflow" into ~/.keras/keras.json.'
         )
     return Section("devices", lines=tuple(lines), problems=tuple(problems))
 

@@ -169,7 +169,7 @@ def _compare(
     tolerance: float,
 ) -> Parity:
     """How far `run` agrees with `exact`, the classifier in float32; `exact` is `classifier` where it computes so."""
-    import keras
+    from tlkeras.backend import keras
 
     names, ours, theirs, halves = [], [], [], []
     # Not on a GPU, whose tensor cores round float32 to 11 bits.

@@ -57,6 +57,6 @@ def _flush() -> None:
 def start_keras() -> None:
     """Loads Keras and finds its devices, without the notices that TensorFlow has for that."""
     with quiet_terminal():
-        import keras
+        from tlkeras.backend import keras
 
         keras.distribution.list_devices()

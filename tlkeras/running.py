@@ -118,7 +118,7 @@ def _run_cells(
     options: RunOptions,
     data: KnownData,
 ) -> None:
-    import keras
+    from tlkeras.backend import keras
 
     failed = []
     for number, cell in enumerate(todo, start=1):

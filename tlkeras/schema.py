@@ -41,6 +41,51 @@ class UnwritableError(InputError):
     """A file or folder cannot be written: the disk is full, or this user may not; what was there is as it was."""
 
 
+def check_whole(name: str, value: object, least: int | None = None, most: int | None = None, also: str = "") -> int:
+    """An integer argument as an int; the one door of all of them.
+
+    Args:
+        name: of the argument.
+        value: what was received.
+        least: the smallest accepted, None for any.
+        most: the largest accepted, beside `least`; None for any.
+        also: for the message, what is accepted besides, e.g. " (epochs), or None for never".
+
+    Raises:
+        InputError: where it is neither a Python nor a NumPy integer, or out of range. No float is taken, not even 2.0:
+            where a count or a seed became one, something before went wrong. Neither is a bool.
+    """
+    if is_whole(value) and (least is None or value >= least) and (most is None or value <= most):
+        return int(value)
+    within = "" if least is None else f" of at least {least}" if most is None else f" in {least}..{most}"
+    raise InputError(f"{name}: received {value!r}; accepted is an integer{within}{also}.")
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, Python's or NumPy's; a bool is none, and neither is 2.0."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_rows(name: str, rows: Iterable[int], n: int) -> np.ndarray:
+    """Numbers of rows as int64 (m,).
+
+    Raises:
+        InputError: where they are anything but integers (m,) in -n..n-1; -1 is the last row.
+    """
+    given = np.asarray(rows)
+    if given.shape == (0,):  # an empty list is an array of floats
+        return np.empty(0, np.int64)
+    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
+        raise InputError(
+            f"{name}: received {textwrap.shorten(repr(rows), 80)}, of dtype {given.dtype} and shape {given.shape}; "
+            "accepted are integers (m,), e.g. from np.flatnonzero."
+        )
+    low, high = int(given.min()), int(given.max())
+    if low < -n or high >= n:
+        raise InputError(f"{name}: received {low}..{high}; of {n} rows accepted are {-n}..{n - 1}.")
+    return given.astype(np.int64)
+
+
 def check_image_size(image_size: tuple[int, int], smallest: int = 1, network: str | None = None) -> tuple[int, int]:
     """`image_size` as two ints.
 
@@ -48,8 +93,7 @@ def check_image_size(image_size: tuple[int, int], smallest: int = 1, network: st
         InputError: where it is not (height, width), two whole numbers of at least `smallest`, which `network` needs.
     """
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
-    whole = all(isinstance(side, int | np.integer) and not isinstance(side, bool) for side in sides)
-    if len(sides) != 2 or not whole or min(sides) < smallest:
+    if len(sides) != 2 or not all(map(is_whole, sides)) or min(sides) < smallest:
         raise InputError(
             f"image_size: received {image_size!r}; accepted is (height, width) in pixels, each at least {smallest}"
             f"{f' for {network}' if network else ''}, e.g. (224, 224)."
@@ -146,9 +190,25 @@ class Samples:
         kind = "arrays" if isinstance(self.images, np.ndarray) else "files"
         return f"Samples({len(self)} {kind}, classes={self.class_counts()})"
 
-    def take(self, indices: Iterable[int]) -> Samples:
-        """The samples at `indices` (int (m,)), in that order; repeats are allowed."""
-        indices = np.asarray(indices, dtype=np.int64)
+    def take(self, indices: Iterable[int] | Iterable[bool]) -> Samples:
+        """Some of the samples.
+
+        Args:
+            indices: which, in that order: int (m,) in -n..n-1, repeats allowed. Or a mask, bool (n,), which takes the
+                samples where it is True.
+
+        Raises:
+            InputError: a mask of another length, anything that is no integer, or a sample that is not there.
+        """
+        mask = np.asarray(indices)
+        if mask.dtype == bool:
+            if mask.shape != (len(self),):
+                raise InputError(
+                    f"indices: received a mask of shape {mask.shape} for {len(self)} samples; accepted is one True or "
+                    "False for each of them."
+                )
+            indices = np.flatnonzero(mask)
+        indices = check_rows("indices", indices, len(self))
         pick = lambda values: None if values is None else values[indices]  # noqa: E731
         return replace(
             self,

@@ -16,7 +16,7 @@ def parse_size(name: str, size: str | int) -> int:
         InputError: names the argument `name`, what it received and what is accepted.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]B)?", str(size).strip().upper())
-    if found is None:
+    if found is None or (found[2] is None and float(found[1]) % 1):  # half a byte
         raise InputError(
             f'{name}: received {size!r}; accepted is a size such as "4GB" or "500MB", or a number of bytes.'
         )

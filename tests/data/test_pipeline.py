@@ -68,6 +68,33 @@ def test_no_sample_is_dropped_and_no_batch_is_padded(files):
     assert [len(batch) for batch in epoch_batches(PIXELS, ORDER, batch_size=3)] == [3, 3, 1]
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (33, 32, [17, 16]),
+        (65, 32, [32, 17, 16]),
+        (40, 32, [20, 20]),
+        (41, 32, [32, 9]),  # more than a quarter
+        (64, 32, [32, 32]),
+        (1, 32, [1]),
+        (4, 3, [2, 2]),
+        (3, 2, [2, 1]),  # there is no other way
+        (3, 1, [1, 1, 1]),
+        (0, 4, []),
+    ],
+)
+def test_a_small_last_batch_is_shared_with_the_one_before_where_that_is_asked_for(n, batch_size, sizes):
+    numbers = np.arange(n, dtype=np.float32)
+    batches = epoch_batches(numbers, np.arange(n)[::-1], labels=numbers, batch_size=batch_size, even_out=True)
+    assert len(batches) == len(sizes)
+    shown = [(inputs.numpy(), labels.numpy()) for inputs, labels in batches]
+    assert [len(inputs) for inputs, _ in shown] == sizes
+    for one in zip(*shown, strict=True):
+        np.testing.assert_array_equal(np.concatenate(one), numbers[::-1])
+    plain = epoch_batches(numbers, np.arange(n), batch_size=batch_size)
+    assert [len(batch) for batch in plain] == [min(batch_size, n - start) for start in range(0, n, batch_size)]
+
+
 def test_streamed_samples_come_in_order_as_they_are_asked_for(files, arrays):
     for samples in (files, arrays):
         batches = list(decoded_batches(samples, (3, 5), 4))

@@ -1,4 +1,5 @@
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from tlkeras.evaluation.blocks import Bullets, Heading, Text, page_as_markdown
 from tlkeras.evaluation.model_card import LIMITS, NOT_FOR_DIAGNOSIS, check_tested, model_card
-from tlkeras.schema import InputError
+from tlkeras.schema import EpochLog, InputError
 
 NAMES = ("bkl", "mel", "nv")
 FACTS = {
@@ -17,7 +18,7 @@ FACTS = {
     "weights": {"path": "mobilenet.h5", "sha256": "abcdef0123456789" + 48 * "f", "note": ""},
     "precision": {"name": "bfloat16", "milliseconds": None},
     "versions": {"tlkeras": "0.7", "keras": "3.15.1"},
-    "epochs": [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}],
+    "epochs": [asdict(EpochLog(1, epoch, 1.0, 0.5, 0.5, None, None, kept=epoch == 2)) for epoch in (1, 2, 3)],
 }
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 2, 2]
 PREDICTED = [0, 0, 1, 1, 0, 2, 2, 2, 2, 1]
@@ -69,6 +70,7 @@ def test_the_model_is_told_by_what_goes_in_what_comes_out_and_its_hashes():
     assert model["output"] == ["one probability for each of bkl, mel, nv"]
     assert model["weights at the start"] == ["mobilenet.h5, sha256 abcdef0123456789"]
     assert model["epochs trained"] == ["3"]
+    assert model["weights kept"] == ["phase 1, epoch 2 of 3"]
     assert model["precision"] == ["bfloat16"]
     assert model["made with"] == ["tlkeras 0.7, keras 3.15.1"]
     assert model["sha256 of model.keras"] == [FACTS["sha256"]]

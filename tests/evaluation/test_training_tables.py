@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from tidy import tidy
 
-from tlkeras.evaluation.training_tables import epochs_table, results_table
+from tlkeras.evaluation.training_tables import epochs_table, kept_in_words, results_table
+from tlkeras.schema import EpochLog
 
 
 def test_a_documents_figures_stand_below_ours():
@@ -86,3 +88,20 @@ def test_epochs_until_the_stop_over_seeds():
             "val accuracy, %": "",
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept", "said"),
+    [
+        ((3,), (1, 2), "phase 1, epoch 2 of 3"),
+        ((3, 2), (2, 2), "phase 2, epoch 2 of 2"),
+        ((3, 2), (1, 3), "phase 1, epoch 3 of 3; no epoch of phase 2 was better"),
+        ((3, 1, 1), (1, 1), "phase 1, epoch 1 of 3; no epoch of phases 2 and 3 was better"),
+        ((2,), None, ""),
+        ((), None, ""),
+    ],
+)
+def test_the_epoch_whose_weights_are_kept_is_said_with_the_phases_that_were_no_better(epochs, kept, said):
+    moments = [(phase, epoch) for phase, n in enumerate(epochs, start=1) for epoch in range(1, n + 1)]
+    logs = [EpochLog(*moment, 1.0, 0.5, 0.5, None, None, kept=moment == kept) for moment in moments]
+    assert kept_in_words(logs) == said

@@ -1,5 +1,7 @@
 """A classifier of scikit-learn on features: that it is scikit-learn's own, and what is refused."""
 
+import copy
+import pickle
 from dataclasses import replace
 from importlib import import_module
 
@@ -314,3 +316,14 @@ def test_it_is_explained_by_hiding_regions_and_not_by_gradients(fit):
     assert explanation.weights[0] > 0.5 > abs(explanation.weights[1])
     with pytest.raises(tl.InputError, match=r"received FeatureClassifier, whose `\.model` is not .*tl\.explain works"):
         tl.grad_cam(classifier, images[1])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda classifier: pickle.loads(pickle.dumps(classifier))])
+def test_a_copy_predicts_as_the_original_and_by_its_own_network(fit, copied):
+    classifier = fit("logistic_regression")
+    expected = classifier.predict(TEST).probs
+    twin = copied(classifier)
+    np.testing.assert_array_equal(twin.predict(TEST).probs, expected)
+    twin.network.set_weights([0 * weight for weight in twin.network.get_weights()])
+    assert np.ptp(twin.predict(TEST).probs, axis=0).max() < 1e-6  # every image gives the same features
+    np.testing.assert_array_equal(classifier.predict(TEST).probs, expected)

@@ -10,7 +10,9 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.training.epoch import _showing, seed_dropout
+from tlkeras.models.freezing import set_trainable
+from tlkeras.seeds import generator
+from tlkeras.training.epoch import _showing, batch_norm_learns, seed_dropout
 
 
 def parts(toy_pixels):
@@ -126,13 +128,21 @@ def test_keep_last_keeps_the_last(toy_pixels):
     assert classifier.history["val_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_epoch_that_is_kept_is_marked(toy_pixels):
+def test_the_epoch_that_is_kept_is_marked_and_said(toy_pixels, capsys, tmp_path):
     train, val = parts(toy_pixels)
     first, hopeless = tl.Phase(2, 1e-2), tl.Phase(2, 10.0, unfreeze="all", optimizer="sgd", momentum=0.0)
     for keep, kept in (("best", 1), ("last", 2)):
         phases = (first, dataclasses.replace(hopeless, keep=keep))
-        history = tiny_tuner(phases=phases).fit(train, val, seed=0, progress=False).history
+        classifier = tiny_tuner(phases=phases).fit(train, val, seed=0)
+        history, said = classifier.history, capsys.readouterr().out.splitlines()
         assert history.loc[history["kept"], "phase"].tolist() == [kept]
+        epoch = history.loc[history["kept"], "epoch"].item()
+        expected = f"phase {kept}, epoch {epoch} of 2" + ("; no epoch of phase 2 was better" if kept == 1 else "")
+        assert classifier.kept == expected
+        assert [line for line in said if line.startswith("kept: ")][1:] == [f"kept: {expected}"]
+        assert said[-1] == f"kept: {expected}"
+    assert tl.load(classifier.save(tmp_path)).kept == expected
+    assert f"| weights kept | {expected} |" in " ".join((tmp_path / "model_card.md").read_text().split())
     history = tiny_tuner().fit(train, None, seed=0, progress=False).history
     assert history["kept"].tolist() == [False, False, False, True]
 
@@ -190,7 +200,7 @@ def test_without_validation_the_last_weights_are_kept_and_that_is_said(toy_pixel
     said = capsys.readouterr().out
     assert "tiny on CPU, weights: random" in said
     assert "phase 1 of 1: backbone frozen" in said
-    assert "the weights of the last epoch are kept" in said
+    assert "kept: phase 1, epoch 1 of 1 (no validation samples: the last one)\n" in said
     assert classifier.history["val_loss"].isna().all()
 
 
@@ -289,6 +299,35 @@ def test_statistics_of_batch_norm_follow_with_the_momentum_of_the_phase(toy_pixe
     model = tiny_tuner(phases=phase, batch_size=40).fit(toy_pixels, seed=0, progress=False).model
     seen = keras.Model(model.input, model.get_layer("conv1").output).predict(toy_pixels[0].astype("float32"), verbose=0)
     np.testing.assert_allclose(model.get_layer("bn1").moving_mean, seen.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_never_keeps_what_a_single_image_says(toy_pixels):
+    # 33 images in batches of 32. At this rate no kernel moves, so what BatchNorm is given can be computed afterwards.
+    images, labels = toy_pixels[0][:33], toy_pixels[1][:33]
+    head = tl.Head(hidden=(4,), dropout=0, pooling="avg", batch_norm=True)
+    tuner = tiny_tuner(phases=tl.Phase(1, 1e-30), head=head, batch_size=32)
+    model = tuner.fit((images, labels), seed=0, progress=False).model
+    order = generator(0, "order", 1, 1).permutation(33)
+    given = keras.Model(model.input, model.get_layer("head_dense_1").output)(images[order].astype("float32")).numpy()
+    kept = np.ones(4)
+    for batch in (given[:17], given[17:]):
+        kept = 0.99 * kept + 0.01 * batch.var(axis=0)
+    np.testing.assert_allclose(model.get_layer("head_batch_norm_1").moving_variance, kept, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("head", "phase", "learns"),
+    [
+        (tl.Head(hidden=(4,)), tl.Phase(1, 1e-3, unfreeze="all"), False),
+        (tl.Head(hidden=(4,)), tl.Phase(1, 1e-3, batch_norm="train"), False),  # all of the backbone is frozen
+        (tl.Head(hidden=(4,)), tl.Phase(1, 1e-3, unfreeze=("block3",), batch_norm="train"), True),
+        (tl.Head(hidden=(4,), batch_norm=True), tl.Phase(1, 1e-3), True),
+    ],
+)
+def test_batch_norm_learns_in_an_unfrozen_part_that_trains_it_and_in_a_head_that_has_it(head, phase, learns):
+    model = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=head)
+    set_trainable(model, TINY, unfreeze=phase.unfreeze, batch_norm=phase.batch_norm)
+    assert batch_norm_learns(model) is learns
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """What a search returns has the faces of the classifier in it."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,12 @@ def test_the_network_its_log_and_its_features_are_the_classifiers(searched, imag
 def test_a_saved_one_is_loaded_as_the_classifier_it_holds(searched, images, tmp_path):
     loaded = tl.load(searched.save(tmp_path))
     np.testing.assert_allclose(loaded.predict_pixels(images[0]), searched.predict_pixels(images[0]), atol=1e-6)
+
+
+def test_it_can_be_pickled(searched, images):
+    twin = pickle.loads(pickle.dumps(searched))
+    np.testing.assert_array_equal(twin.predict_pixels(images[0]), searched.predict_pixels(images[0]))
+    assert (twin.best, twin.ranking.equals(searched.ranking)) == (searched.best, True)
 
 
 def test_a_run_tells_how_many_trainings_were_kept(searched, tmp_path, images):

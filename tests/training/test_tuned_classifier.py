@@ -1,3 +1,9 @@
+import copy
+import dataclasses
+import gc
+import pickle
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -181,3 +187,40 @@ def test_a_run_keeps_the_model_its_history_its_layers_and_facts(trained, tmp_pat
     assert (facts["weights"], facts["precision"]["name"]) == (None, "float32")
     assert facts["device"].startswith("GPU (") if keras.distribution.list_devices("gpu") else facts["device"] == "CPU"
     np.testing.assert_allclose(tl.load(tmp_path).predict(samples).probs, classifier.predict(samples).probs, atol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda classifier: pickle.loads(pickle.dumps(classifier))])
+def test_a_copy_predicts_as_the_original_and_by_its_own_weights(trained, copied):
+    classifier, samples = trained
+    before = classifier.predict(samples).probs
+    twin = copied(classifier)
+    assert twin.kept_features is None
+    np.testing.assert_allclose(twin.predict(samples).probs, before, atol=1e-6)
+    assert twin.history.equals(classifier.history)
+    assert twin.layers.equals(classifier.layers)
+    twin.model.set_weights([0 * weight for weight in twin.model.get_weights()])
+    np.testing.assert_array_equal(twin.predict(samples).probs, 0.5)  # nothing tells the classes apart
+    np.testing.assert_array_equal(classifier.predict(samples).probs, before)
+
+
+def test_kept_features_are_the_models_and_follow_its_weights(trained):
+    classifier, samples = trained
+    same = dataclasses.replace(copy.copy(classifier), class_names=("x", "y"))
+    assert same.kept_features is classifier.kept_features is not None
+    weights = classifier.model.get_weights()
+    try:
+        classifier.model.set_weights([2 * weight for weight in weights])
+        np.testing.assert_allclose(
+            classifier.predict(samples).probs, classifier.predict_pixels(samples.images), atol=1e-6
+        )
+    finally:
+        classifier.model.set_weights(weights)
+
+
+def test_kept_features_go_with_their_model(toy_pixels, tmp_path):
+    classifier = tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(toy_pixels, seed=0, store=str(tmp_path), progress=False)
+    classifier.predict(tl.from_arrays(*toy_pixels))
+    cut = weakref.ref(classifier.kept_features[0])
+    del classifier
+    gc.collect()
+    assert cut() is None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_whole
 from tlkeras.seeds import derive_seed
 
 FILL_MODES = ("nearest", "reflect", "wrap", "constant")
@@ -93,9 +93,9 @@ class Augmentation:
         check("channel_shift_range", _within(self.channel_shift_range, 0, 255), "a number of grey levels in 0..255")
         check("fill_mode", self.fill_mode in FILL_MODES, f"one of {', '.join(FILL_MODES)}")
         check("cval", _within(self.cval, 0, 255), "a grey level in 0..255")
-        check(
-            "views", self.views is None or (_is_integer(self.views) and self.views >= 1), "None, or an int at least 1"
-        )
+        if self.views is not None:
+            views = check_whole("Augmentation.views", self.views, 1, also=", or None for new draws in every epoch")
+            object.__setattr__(self, "views", views)
 
     @property
     def zoom_limits(self) -> tuple[float, float]:
@@ -137,10 +137,6 @@ class Augmentation:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _within(value: object, low: float, high: float) -> bool:

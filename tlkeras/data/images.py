@@ -19,14 +19,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
+from tlkeras.backend import tf
 from tlkeras.data.arrays import as_pixels
 from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
 from tlkeras.data.levels import N_FIELDS, Levels, of_set
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
-from tlkeras.schema import InputError, Samples, check_image_size
+from tlkeras.schema import InputError, Samples, check_image_size, check_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,8 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
 
     in_memory = isinstance(samples.images, np.ndarray)
     names = samples.sample_ids if in_memory else samples.images
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    workers = os.cpu_count() if workers is None else check_whole("workers", workers, 1, also=", or None")
+    with ThreadPoolExecutor(workers) as pool:
         silent = not progress or len(names) < 500
         found = pool.map(Levels.of if in_memory else _levels_or_reason, samples.images)
         found = list(tqdm(found, total=len(names), desc="checking images", disable=silent or None))

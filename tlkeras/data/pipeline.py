@@ -9,9 +9,9 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
+from tlkeras.backend import tf
 from tlkeras.data.digests import file_digest
 from tlkeras.data.images import (
     decode_and_resize,
@@ -186,6 +186,7 @@ def epoch_batches(
     labels: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     batch_size: int,
+    even_out: bool = False,
     warp: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     example_seeds: np.ndarray | None = None,
 ) -> tf.data.Dataset:
@@ -200,6 +201,7 @@ def epoch_batches(
         labels: (n, ...), one per sample.
         weights: float (n,), one per sample; they need labels.
         batch_size: b.
+        even_out: share the samples of a last batch of b / 4 or fewer, and of the one before, in halves.
         warp: (float32 (b, H, W, 3), int32 (b, 2)) -> float32 (b, H, W, 3): augments a batch, given a seed per image.
         example_seeds: int32 (m, 2), the seed of position i; `warp` needs them.
 
@@ -209,10 +211,11 @@ def epoch_batches(
     Raises:
         InputError: where the lengths do not fit together, or `order` or `rows` point outside.
     """
-    order = np.asarray(order, dtype=np.int64)
-    rows = None if rows is None else np.asarray(rows, dtype=np.int64)
+    order = np.asarray(order)
+    rows = None if rows is None else np.asarray(rows)
     _check_epoch(len(inputs), order, rows, labels, weights, warp, example_seeds)
-    rows = order if rows is None else rows
+    order = order.astype(np.int64)
+    rows = order if rows is None else rows.astype(np.int64)
     inputs = cpu_tensor(inputs)
     columns = {"row": rows}
     columns |= {} if labels is None else {"label": np.asarray(labels)[order]}
@@ -226,7 +229,12 @@ def epoch_batches(
         targets = [batch[name] for name in ("label", "weight") if name in batch]
         return (images, *targets) if targets else images
 
-    batches = tf.data.Dataset.from_tensor_slices(columns).batch(batch_size)
+    samples = tf.data.Dataset.from_tensor_slices(columns)
+    batches, left = samples.batch(batch_size), len(order) % batch_size
+    if even_out and 0 < left <= max(1, batch_size // 4) and len(order) > batch_size:
+        shared = batch_size + left  # by the last two
+        whole = len(order) - shared
+        batches = samples.take(whole).batch(batch_size).concatenate(samples.skip(whole).batch(math.ceil(shared / 2)))
     return _ahead(batches.map(gather, num_parallel_calls=_AHEAD, deterministic=True))
 
 
@@ -299,9 +307,11 @@ def _check_epoch(n, order, rows, labels, weights, warp, example_seeds) -> None:
     if rows is not None:  # samples and inputs are counted apart
         n_samples = max(order, default=-1) + 1 if labels is None else len(labels)
     for name, numbers, limit in (("order", order, n_samples), ("rows", order if rows is None else rows, n)):
-        if numbers.ndim != 1 or (len(numbers) and not (numbers.min() >= 0 and numbers.max() < limit)):
+        whole = numbers.ndim == 1 and (not len(numbers) or np.issubdtype(numbers.dtype, np.integer))
+        if not whole or (len(numbers) and not (numbers.min() >= 0 and numbers.max() < limit)):
             raise InputError(
-                f"{name}: accepted are row numbers (m,) in 0..{limit - 1}; received shape {numbers.shape}, {numbers}."
+                f"{name}: accepted are row numbers (m,) in 0..{limit - 1}; received {numbers.dtype} of shape "
+                f"{numbers.shape}, {numbers}."
             )
     if rows is not None and len(rows) != len(order):
         raise InputError(f"rows: received {len(rows)} for an order of {len(order)}; each position needs exactly one.")

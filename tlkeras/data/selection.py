@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tlkeras.data.class_names import few
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import InputError, Samples, check_whole
 from tlkeras.seeds import generator
 
 
@@ -41,11 +41,10 @@ class Selection:
                     "once, e.g. ('MUS', 'NORM', 'STR'), or None for all."
                 )
             object.__setattr__(self, "class_names", tuple(names))  # the dataclass is frozen
-        whole = isinstance(self.per_class, int | np.integer) and not isinstance(self.per_class, bool)
-        if self.per_class is not None and not (whole and self.per_class >= 1):
-            raise InputError(
-                f"per_class: received {self.per_class!r}; accepted is a whole number of at least 1, or None for all."
-            )
+        if self.per_class is not None:
+            per_class = check_whole("per_class", self.per_class, 1, also=", or None for all")
+            object.__setattr__(self, "per_class", per_class)
+        object.__setattr__(self, "seed", check_whole("seed", self.seed))
 
     def __call__(self, samples: Samples) -> Samples:
         """The samples that are kept, in their order, with their ids, groups and metadata.

@@ -12,7 +12,7 @@ import numpy as np
 from tlkeras.data.class_names import is_empty
 from tlkeras.data.identifiers import in_one_spelling
 from tlkeras.files import sha256_of
-from tlkeras.schema import InputError, MissingInputError, Samples, Splits
+from tlkeras.schema import InputError, MissingInputError, Samples, Splits, check_whole
 from tlkeras.seeds import derive_seed, generator
 
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
@@ -51,6 +51,7 @@ class Holdout:
         Raises:
             InputError: without labels, groups in two spellings, or where a part would be empty.
         """
+        seed = check_whole("seed", seed)
         shares = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
         shares = {part: share for part, share in shares.items() if share > 0}
         groups, notes = _groups(samples)
@@ -97,6 +98,7 @@ class Predefined:
             InputError: without parts, without "train" or a test part, a part that is neither train, val nor test,
                 groups in two spellings, or where a group crosses parts and groups are to be respected.
         """
+        seed = check_whole("seed", seed)
         parts, shares = self._own_parts(samples), {}
         groups, notes = _groups(samples)
         pool = np.flatnonzero(np.isin(parts, ["train", "val"]))
@@ -156,8 +158,7 @@ class KFold:
     respect_groups: bool = True
 
     def __post_init__(self):
-        if self.n_folds < 2:
-            raise InputError(f"n_folds: received {self.n_folds}; accepted is 2 or more.")
+        object.__setattr__(self, "n_folds", check_whole("n_folds", self.n_folds, 2))
         _check_share("val", self.val, zero=True)
         if self.val + 1 / self.n_folds >= 1:
             raise InputError(f"val={self.val} and {self.n_folds} folds leave nothing for training.")
@@ -168,6 +169,7 @@ class KFold:
         Raises:
             InputError: without labels, groups in two spellings, or where a part would be empty.
         """
+        seed = check_whole("seed", seed)
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
         fold_of = held_out_in(samples.labels, units, self.n_folds, seed)

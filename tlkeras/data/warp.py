@@ -12,8 +12,7 @@ import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tensorflow as tf
-
+from tlkeras.backend import tf
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.schema import check_image_size
 

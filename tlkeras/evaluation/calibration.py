@@ -12,7 +12,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.weighted_scores import ECE_BINS, equal_mass_sums
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import InputError, Predictions, check_whole
 
 SMALLEST, LARGEST = 0.01, 1000.0  # temperatures that are looked at
 # The smallest normal float32: below it a softmax gives 0, whose logarithm there is not.
@@ -157,8 +157,7 @@ def reliability_table(predictions: Predictions, bins: int = ECE_BINS) -> pd.Data
         InputError: what `metrics.score` refuses, or `bins` below 1.
     """
     check_scorable(predictions)
-    if bins < 1:
-        raise InputError(f"bins: received {bins}; accepted is 1 or more, such as {ECE_BINS}.")
+    bins = check_whole("bins", bins, 1, also=f", such as {ECE_BINS}")
     top = predictions.probs.max(axis=1).astype(np.float64)
     each = np.ones((1, len(top)))
     sums = {

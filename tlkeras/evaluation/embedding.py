@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_whole
 from tlkeras.seeds import derive_seed
 
 FEWEST_ROWS = 5
@@ -37,11 +37,7 @@ def embed(features: np.ndarray, *, seed: int, n_components_first: int = 50, perp
         InputError: another shape, too few rows, values that are no finite numbers, or a setting out of range.
     """
     values = _checked(features)
-    whole = isinstance(n_components_first, int | np.integer) and not isinstance(n_components_first, bool)
-    if not whole or n_components_first < 2:
-        raise InputError(
-            f"n_components_first: received {n_components_first!r}; accepted is an integer of at least 2, such as 50."
-        )
+    n_components_first = check_whole("n_components_first", n_components_first, 2, also=", such as 50")
     if not isinstance(perplexity, int | float | np.number) or not 1 <= perplexity < np.inf:
         raise InputError(f"perplexity: received {perplexity!r}; accepted is a number of at least 1, such as 30.")
     spread = np.ptp(values, axis=0).max()

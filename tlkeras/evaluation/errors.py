@@ -7,7 +7,7 @@ import pandas as pd
 
 from tlkeras.evaluation.metrics import check_scorable, confusion_table
 from tlkeras.evaluation.weighted_scores import image_losses
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import Predictions, check_whole
 
 
 def confused_pairs(predictions: Predictions, n: int = 10) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def confused_pairs(predictions: Predictions, n: int = 10) -> pd.DataFrame:
     Raises:
         InputError: what `metrics.score` refuses, or `n` below 1.
     """
-    _check_number(n)
+    n = check_whole("n", n, 1)
     counts, shares = (confusion_table(predictions, normalize) for normalize in (False, True))
     pairs = [
         (actual, predicted, int(counts.loc[actual, predicted]), float(shares.loc[actual, predicted]))
@@ -51,7 +51,7 @@ def largest_losses(predictions: Predictions, n: int = 12) -> pd.DataFrame:
     Raises:
         InputError: what `metrics.score` refuses, or `n` below 1.
     """
-    _check_number(n)
+    n = check_whole("n", n, 1)
     check_scorable(predictions)
     samples, names = predictions.samples, np.array(predictions.samples.class_names, dtype=object)
     probability = predictions.probs[np.arange(len(samples)), samples.labels].astype(np.float64)
@@ -67,8 +67,3 @@ def largest_losses(predictions: Predictions, n: int = 12) -> pd.DataFrame:
             "loss": image_losses(samples.labels, predictions.probs)[rows],
         }
     )
-
-
-def _check_number(n: int) -> None:
-    if n < 1:
-        raise InputError(f"n: received {n}; accepted is 1 or more.")

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from scipy.ndimage import distance_transform_edt
 
 from tlkeras.evaluation.plots import BLUE, ORANGE, new_figure
-from tlkeras.schema import Activations, Explanation, Heatmap, InputError
+from tlkeras.schema import Activations, Explanation, Heatmap, InputError, check_whole
 from tlkeras.user_text import in_figure
 
 NO_WEIGHT = 1e-9  # a region that does not matter gets 1e-17, not 0
@@ -119,8 +119,7 @@ def draw_activations(activations: Activations, ax: Axes | None = None, *, n_maps
     Raises:
         InputError: `n_maps` below 1.
     """
-    if not isinstance(n_maps, int) or isinstance(n_maps, bool) or n_maps < 1:
-        raise InputError(f"n_maps: received {n_maps!r}; accepted is an integer of at least 1.")
+    n_maps = check_whole("n_maps", n_maps, 1)
     if ax is None:
         ax = new_figure(4.6, 4.6)[1]
     height, width, channels = activations.maps.shape
@@ -208,6 +207,7 @@ def _draw_heat(heatmap: Heatmap, ax: Axes) -> AxesImage:
 
 
 def _draw_regions(explanation: Explanation, ax: Axes, n_regions: int, fontsize: float) -> None:
+    n_regions = check_whole("n_regions", n_regions, 0)
     _draw_image(ax, explanation.image)
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     weights = explanation.weights

@@ -14,7 +14,8 @@ from tlkeras.evaluation.blocks import Block, Heading, Table, Text, bullets
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.statistics import intervals
 from tlkeras.evaluation.tables import OURS, format_figures
-from tlkeras.schema import InputError, Predictions
+from tlkeras.evaluation.training_tables import kept_in_words
+from tlkeras.schema import EpochLog, InputError, Predictions
 
 MODEL_CARD = "model_card.md"
 NOT_FOR_DIAGNOSIS = "**Not for diagnosis.** It is not a medical device, and no doctor has tried it."
@@ -45,12 +46,14 @@ def model_card(
         limits: what to know beyond `LIMITS`.
     """
     height, width = facts["image_size"]
+    epochs = [EpochLog(**log) for log in facts["epochs"]]
     weights = facts["weights"]
     rows = {
         "input": f"images of {height}x{width} pixels, RGB, 0 to 255; the preprocessing is inside",
         "output": f"one probability for each of {', '.join(facts['class_names'])}",
         "weights at the start": "random" if weights is None else f"{weights['path']}, sha256 {weights['sha256'][:16]}",
-        "epochs trained": str(len(facts["epochs"])),
+        "epochs trained": str(len(epochs)),
+        "weights kept": kept_in_words(epochs) or "not known",
         "precision": facts.get("precision", {"name": "float32"})["name"],  # earlier versions knew no other
         "made with": ", ".join(f"{package} {version}" for package, version in facts["versions"].items()),
         "sha256 of model.keras": facts["sha256"],

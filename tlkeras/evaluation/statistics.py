@@ -14,7 +14,7 @@ from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
 from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
 from tlkeras.evaluation.weighted_scores import metric_names
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import InputError, Predictions, check_whole
 from tlkeras.seeds import generator
 
 LEAST_FREEDOM = 8  # degrees, where there are as many groups: with a single error in all, the logit alone is wide enough
@@ -230,8 +230,7 @@ def paired(
             or `permutations` out of range.
     """
     _check_level(level)
-    if not isinstance(permutations, int | np.integer) or permutations < 1:
-        raise InputError(f"permutations: received {permutations!r}; accepted is a whole number of at least 1.")
+    permutations, seed = check_whole("permutations", permutations, 1), check_whole("seed", seed)
     wanted = tuple(dict.fromkeys(metrics))
     pairs = aligned_pairs(first, second)
     table = pd.DataFrame(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from tlkeras.evaluation.tables import COUNTED, METRICS, as_printed, by_cell, check_scores, measured
+from tlkeras.schema import EpochLog
 
 
 def results_table(
@@ -89,6 +90,22 @@ def epochs_table(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         rows, index=pd.MultiIndex.from_tuples(index, names=["method", "backbone"]), columns=["seeds", *titles]
     )
+
+
+def kept_in_words(epochs: Sequence[EpochLog]) -> str:
+    """Which epoch's weights a training ended with, e.g. "phase 1, epoch 3 of 10; no epoch of phase 2 was better".
+
+    Args:
+        epochs: in their order; earlier versions marked none as kept, which gives "".
+    """
+    kept = next((log for log in epochs if log.kept), None)
+    if kept is None:
+        return ""
+    last = {log.phase: log.epoch for log in epochs}
+    # Only what was no better leaves weights of an earlier phase.
+    later = [str(phase) for phase in last if phase > kept.phase]
+    words = f"phase {kept.phase}, epoch {kept.epoch} of {last[kept.phase]}"
+    return words + (f"; no epoch of phase{'s' * (len(later) > 1)} {' and '.join(later)} was better" if later else "")
 
 
 def _cell_text(figures: Mapping[str, pd.DataFrame], metric: str) -> str:

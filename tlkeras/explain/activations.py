@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.explain.pixels import uint8_image
 from tlkeras.models.backbones import backbone_layers
 from tlkeras.models.layers import find_layer, functional_model, with_positions

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from tlkeras.backend import keras, tf
 from tlkeras.explain.pixels import predict_probs, uint8_image
 from tlkeras.models.layers import find_layer, functional_model, suggestions
-from tlkeras.schema import Heatmap, InputError
+from tlkeras.schema import Heatmap, InputError, check_whole
 
 if TYPE_CHECKING:
     from tlkeras.training.tuned_classifier import TunedClassifier
@@ -51,8 +50,8 @@ def grad_cam(
     probs = predict_probs(classifier, image[None])[0]
     if label is None:
         label = int(probs.argmax())
-    elif not isinstance(label, int | np.integer) or not 0 <= label < len(probs):
-        raise InputError(f"label: received {label!r}; with {len(probs)} classes accepted is 0..{len(probs) - 1}.")
+    else:
+        label = check_whole("label", label, 0, len(probs) - 1, also=", or None for the predicted one")
 
     probe = keras.Model(model.inputs, [maps.output, features], name="grad_cam")
     pixels = tf.constant(image[None], tf.float32)  # (1, H, W, 3)

@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from tlkeras.explain.pixels import PixelClassifier, check_classifier, predict_probs, uint8_image
 from tlkeras.explain.segmentation import segment
-from tlkeras.schema import Explanation, InputError
+from tlkeras.schema import Explanation, InputError, check_whole
 from tlkeras.seeds import derive_seed
 
 # Decimals at which weights are ranked: a region that does not matter gets 1e-17, and such noise has no order.
 SAME_DIGITS = 9
+_LARGEST_SEED = 2**32 - 1  # of the generator that lime draws from
 
 
 def explain(
@@ -64,11 +65,10 @@ def explain(
     """
     check_classifier(classifier)
     image = uint8_image(image)
-    _check_counts(n_samples=(n_samples, 2), n_repeats=(n_repeats, 1), batch_size=(batch_size, 1))
-    _check_seed(seed)
-    n_classes = len(classifier.class_names)
-    if label is not None and (not isinstance(label, int | np.integer) or not 0 <= label < n_classes):
-        raise InputError(f"label: received {label!r}; with {n_classes} classes accepted is 0..{n_classes - 1}.")
+    n_samples, n_repeats = check_whole("n_samples", n_samples, 2), check_whole("n_repeats", n_repeats, 1)
+    batch_size, seed = check_whole("batch_size", batch_size, 1), check_whole("seed", seed, 0, _LARGEST_SEED)
+    if label is not None:
+        label = check_whole("label", label, 0, len(classifier.class_names) - 1, also=", or None for the predicted one")
     segments = segment(image, segmentation=segmentation, n_segments=n_segments)
     copies = _Copies(image, segments, hide)
     seeds = [seed, *(derive_seed(seed, "lime", k) for k in range(1, n_repeats))]
@@ -77,7 +77,7 @@ def explain(
     copy_of = copy_of.reshape(-1)
     probs = _predict_copies(classifier, copies, distinct, batch_size, progress)
     whole = probs[copy_of[0]]
-    label = int(whole.argmax()) if label is None else int(label)
+    label = int(whole.argmax()) if label is None else label
     fits = [
         _fit(image, segments, each, shown[rows], probs[copy_of[rows]], label)
         for each, rows in zip(seeds, np.split(np.arange(len(shown)), n_repeats), strict=True)
@@ -112,8 +112,7 @@ def perturbed_copies(
     Raises:
         InputError: an argument out of range.
     """
-    _check_counts(n=(n, 1))
-    _check_seed(seed)
+    n, seed = check_whole("n", n, 1), check_whole("seed", seed, 0, _LARGEST_SEED)
     copies = _Copies(explanation.image, explanation.segments, hide)
     return copies.showing(_draw_shown(seed, n + 1, copies.n_regions)[1:])
 
@@ -216,14 +215,3 @@ def _hide_color(hide) -> np.ndarray:
     if color.shape not in ((), (3,)) or not real or not ((color >= 0) & (color <= 255)).all():
         raise InputError(f"hide: received {hide!r}; accepted are 'mean', a grey level or (red, green, blue) in 0..255.")
     return np.trunc(color)  # as lime does
-
-
-def _check_counts(**counts: tuple[int, int]) -> None:
-    for name, (received, least) in counts.items():
-        if not isinstance(received, int | np.integer) or isinstance(received, bool) or received < least:
-            raise InputError(f"{name}: received {received!r}; accepted is a whole number of at least {least}.")
-
-
-def _check_seed(seed: int) -> None:
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise InputError(f"seed: received {seed!r}; accepted is a whole number in 0..2**32-1.")

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from skimage.segmentation import felzenszwalb, quickshift, slic
 from sklearn.cluster import AgglomerativeClustering
 
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_whole
 
 SEGMENTATIONS = ("slic", "quickshift", "felzenszwalb")
 
@@ -29,8 +29,7 @@ def segment(image: np.ndarray, *, segmentation: str | np.ndarray = "slic", n_seg
     Raises:
         InputError: an unknown name, regions of another shape or type, fewer than two asked for, or a single region.
     """
-    if not isinstance(n_segments, int | np.integer) or n_segments < 2:
-        raise InputError(f"n_segments: received {n_segments!r}; accepted is a whole number of at least 2 regions.")
+    n_segments = check_whole("n_segments", n_segments, 2, also=" (regions)")
     if not isinstance(segmentation, str):
         return _own_regions(image, segmentation)
     if segmentation == "slic":

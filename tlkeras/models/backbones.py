@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tlkeras.models.resnet18 import resnet18
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_whole, is_whole
 
 if TYPE_CHECKING:
     import keras
@@ -83,12 +83,15 @@ class Backbone:
                 f"Backbone.preprocessing of {self.name}: received {self.preprocessing!r}; accepted: "
                 f"{', '.join(PREPROCESSING)}."
             )
+        for name in ("native_size", "min_size"):
+            side = check_whole(f"Backbone.{name} of {self.name}", getattr(self, name), 1, also=" (pixels)")
+            object.__setattr__(self, name, side)
         if not self.stages:
             raise InputError(f'Backbone.stages of {self.name}: there are none; a single one is {{"block1": 0}}.')
 
     def build(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
         """Features (B, h, w, channels) of preprocessed images (B, H, W, 3); the weights are random."""
-        import keras
+        from tlkeras.backend import keras
 
         constructor, arguments = self.constructor, dict(self.arguments)
         if isinstance(constructor, str):
@@ -120,7 +123,7 @@ def backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
     Without the input, preprocessing and head.
     """
-    import keras
+    from tlkeras.backend import keras
 
     return [
         layer
@@ -144,7 +147,7 @@ def resolve_stages(backbone: Backbone, layers: Sequence[keras.layers.Layer]) -> 
     starts = []
     for stage, first in backbone.stages.items():
         index = names.index(first) if first in names else first
-        if not isinstance(index, int) or not 0 <= index < len(layers):
+        if not is_whole(index) or not 0 <= index < len(layers):
             raise InputError(
                 f"Backbone.stages of {backbone.name}: {stage} begins at {first!r}, but the network has no such layer "
                 f"among its {len(layers)}: {names[0]} .. {names[-1]}."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-import keras
-
+from tlkeras.backend import keras, pinned_state
 from tlkeras.models.backbones import (
     HEAD_PREFIX,
     PREPROCESSING,
@@ -18,7 +17,7 @@ from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
 from tlkeras.models.layers import named_layer
 from tlkeras.models.precision import PRECISIONS, computing_in
 from tlkeras.models.weights import WeightsFile, find_weights, load_weights, read_whole
-from tlkeras.schema import InputError, check_image_size
+from tlkeras.schema import InputError, check_image_size, check_whole
 from tlkeras.seeds import derive_seed
 
 # Rescaling(scale, offset) of RGB in 0..255; "caffe" after the channels are turned round to BGR. ImageNet's mean and
@@ -63,8 +62,7 @@ def build_classifier(
     Raises:
         InputError: an image smaller than the network can take, or an argument that does not fit.
     """
-    if not isinstance(n_classes, int) or n_classes < 2:
-        raise InputError(f"n_classes: received {n_classes!r}; accepted is an integer of at least 2.")
+    n_classes, seed = check_whole("n_classes", n_classes, 2), check_whole("seed", seed)
     backbone = get_backbone(backbone)
     with _checked_precision(precision):
         body = _build_body(backbone, image_size, weights, preprocessing, seed, weights_folder)
@@ -109,6 +107,7 @@ def build_encoder(
         return encoder_of(body, layer=layer, pooling=pooling)
 
 
+@pinned_state()
 def encoder_of(model: keras.Model, *, layer: str | None = None, pooling: str = "avg") -> keras.Model:
     """A network up to one of its layers, as `build_encoder` returns it; the layers are the network's own.
 

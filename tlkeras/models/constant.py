@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-import keras
 import numpy as np
+
+from tlkeras.backend import keras
 
 # Parameters: beyond, the compiler takes longer than the passes over some thousands of images save. The 24 million of
 # ResNet50, built in, need 7 s in place of 1 for the first batch, and the next ones are a tenth faster.

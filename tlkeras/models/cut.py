@@ -6,8 +6,7 @@ import inspect
 from collections import Counter
 from dataclasses import dataclass
 
-import keras
-
+from tlkeras.backend import keras
 from tlkeras.schema import InputError
 
 

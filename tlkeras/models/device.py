@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import keras
+from tlkeras.backend import keras
 
 
 def device_name() -> str:

@@ -27,7 +27,7 @@ def fingerprint(model: keras.Model, image_size: tuple[int, int]) -> list[float]:
     Raises:
         InputError: an image size that is none, or of more than `LARGEST_IMAGE` pixels.
     """
-    import keras
+    from tlkeras.backend import keras
 
     if math.prod(check_image_size(image_size)) > LARGEST_IMAGE:
         raise InputError(
@@ -48,7 +48,7 @@ def warn_of_change(model: keras.Model, card: Mapping[str, Any], folder: Path, *,
     Warns:
         UserWarning: the model answers otherwise here than where it was saved.
     """
-    import keras
+    from tlkeras.backend import keras
 
     with reading(folder):
         then, version = card["fingerprint"], card["versions"]["keras"]

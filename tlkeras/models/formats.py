@@ -64,7 +64,7 @@ def write_network(model: keras.Model, image_size: tuple[int, int], path: Path, f
     Raises:
         InputError: it cannot be converted.
     """
-    import keras
+    from tlkeras.backend import keras
 
     # A network may leave the sides of its images open, a converter may not.
     pixels = keras.InputSpec(shape=(None, *image_size, 3), dtype="float32", name="pixels")
@@ -79,7 +79,7 @@ def write_network(model: keras.Model, image_size: tuple[int, int], path: Path, f
 
 def in_float32(model: keras.Model) -> keras.Model:
     """The same layers and weights, computing in float32."""
-    import keras
+    from tlkeras.backend import keras
 
     def exact(operation):
         config = operation.get_config()
@@ -93,7 +93,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def _open_savedmodel(path: Path) -> tuple[Run, str]:
-    import keras
+    from tlkeras.backend import keras
 
     layer = keras.layers.TFSMLayer(str(path), call_endpoint="serve")
     call = "network = tensorflow.saved_model.load(folder); network.serve(pixels)"  # it must outlive the call

@@ -65,7 +65,7 @@ def set_trainable(
         InputError: a stage or layer that this backbone does not have, more layers than it has, or a choice in which
             nothing can learn.
     """
-    import keras
+    from tlkeras.backend import keras
 
     layers = backbone_layers(model)
     chosen = _chosen_layers(layers, backbone, unfreeze, unfreeze_from)

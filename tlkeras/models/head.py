@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlkeras.models.backbones import HEAD_PREFIX
-from tlkeras.schema import InputError
+from tlkeras.schema import InputError, check_whole
 from tlkeras.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ class Head:
 
     def __post_init__(self):
         hidden = tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (self.hidden,)
-        if not all(isinstance(units, int) and not isinstance(units, bool) and units >= 1 for units in hidden):
-            raise InputError(f"Head.hidden: received {self.hidden!r}; accepted is a tuple of integers of at least 1.")
-        object.__setattr__(self, "hidden", hidden)
+        units = tuple(check_whole("Head.hidden", units, 1, also=" (units) for each hidden layer") for units in hidden)
+        object.__setattr__(self, "hidden", units)
         for name in ("dropout", "input_dropout"):
             rate = getattr(self, name)
             if not isinstance(rate, int | float) or not 0 <= rate < 1:
@@ -64,7 +63,7 @@ def build_pooling(x: keras.KerasTensor, pooling: str, dtype: str | None = None) 
 
     `dtype` is what comes out; None leaves it to the precision the model is built in.
     """
-    import keras
+    from tlkeras.backend import keras
 
     layer = {
         "flatten": keras.layers.Flatten,
@@ -79,7 +78,7 @@ def build_head(x: keras.KerasTensor, head: Head, n_classes: int, seed: int) -> k
 
     Every initial weight and every dropout draw is a function of `seed` and the layer's name, which begins with "head_".
     """
-    import keras
+    from tlkeras.backend import keras
 
     def dense(x, units, activation, name, dtype=None):
         kernel = keras.initializers.GlorotUniform(seed=derive_seed(seed, "head", name))

@@ -7,8 +7,9 @@ import inspect
 import json
 import os
 
-import keras
 import numpy as np
+
+from tlkeras.backend import keras
 
 # What a layer's configuration says about training and about first weights does not change what it computes.
 _WITHOUT_EFFECT = ("name", "trainable", "build_config", "compile_config", "seed")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-import keras
-
+from tlkeras.backend import keras
 from tlkeras.models.backbones import backbone_layers
 from tlkeras.schema import InputError
 

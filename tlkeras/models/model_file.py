@@ -57,10 +57,10 @@ def read_model(file: Path) -> keras.Model:
         InputError: the file is damaged, foreign, or holds what cannot be loaded without running its code.
         MissingInputError: there is no such file.
     """
-    import keras
+    from tlkeras.backend import keras, pinned_state
 
     require_local(file)
-    with reading(file):
+    with reading(file), pinned_state():
         config, numbers = _read_archive(file)
         config["compile_config"] = None  # a loss of one's own is not needed, and Keras leaves it out as well
         registered = _refuse_foreign_objects(file, config)
@@ -136,7 +136,7 @@ def _read_archive(file: Path) -> tuple[dict[str, Any], int]:
 
 def _refuse_foreign_objects(file: Path, config: object) -> dict[str, Any]:
     """Refuses what is neither a plain layer or function of Keras nor registered; returns {name: what is registered}."""
-    import keras
+    from tlkeras.backend import keras
 
     pending, registered = [config], {}
     while pending:
@@ -208,8 +208,7 @@ def _is_function(module: str | None, name: str) -> bool:
 
 def _refuse_oversized(file: Path, config: dict, registered: Mapping[str, Any], numbers: int) -> None:
     """Refuses a network of more weights than `numbers`, those in its file, or with layers too large to be run."""
-    import keras
-
+    from tlkeras.backend import keras
     from tlkeras.models.output_sizes import output_sizes
 
     found = {}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import keras
-
+from tlkeras.backend import keras
 from tlkeras.schema import InputError
 
 OPEN_SIDE = 512  # in place of a side that the network leaves to its images

@@ -17,15 +17,19 @@ _REPEATS = 3
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Layers made inside compute in `precision`, one of `PRECISIONS`; models made inside scale the loss for float16."""
-    import keras
+    """Layers made inside compute in `precision`, one of `PRECISIONS`; models made inside scale the loss for float16.
 
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+    Nothing else of Keras' global state matters inside: see `tlkeras.backend.pinned_state`.
+    """
+    from tlkeras.backend import keras, pinned_state
+
+    with pinned_state():
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)
 
 
 def milliseconds_per_image(build: Callable[[str], keras.Model], pixels: np.ndarray) -> dict[str, float]:
@@ -41,7 +45,7 @@ def milliseconds_per_image(build: Callable[[str], keras.Model], pixels: np.ndarr
     Returns:
         {precision: milliseconds}.
     """
-    import keras
+    from tlkeras.backend import keras
 
     found = {}
     for precision in ("float32", "bfloat16"):

@@ -248,7 +248,7 @@ def _fault_of_hash(path: Path, published: PublishedWeights) -> str:
 
 
 def _download(published: PublishedWeights, backbone: Backbone) -> Path:
-    import keras
+    from tlkeras.backend import keras
 
     path = keras_home() / "models" / published.file
     try:

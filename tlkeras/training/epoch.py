@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.balance import oversample
 from tlkeras.schema import DivergedError, EpochLog
 from tlkeras.seeds import derive_seed, generator
@@ -104,7 +104,14 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
     # An oversampled image looks different each time it comes: its k-th showing draws as example row + k * n.
     examples = order + len(job.train.samples) * _showing(order)
     size = job.recipe.batch_size
-    batches = stage.train.batches(epoch, order, examples=examples, weights=job.sample_weights, batch_size=size)
+    batches = stage.train.batches(
+        epoch,
+        order,
+        examples=examples,
+        weights=job.sample_weights,
+        batch_size=size,
+        even_out=batch_norm_learns(stage.learner),
+    )
     callbacks = [BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
     logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
     loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
@@ -127,6 +134,12 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
             balanced = {phase.monitor: balanced_figure(phase.monitor, val.labels, probs, val.class_names)}
     seconds = round(time.perf_counter() - start, 3)
     return EpochLog(number, epoch, seconds, loss, accuracy, val_loss, val_accuracy, **balanced)
+
+
+def batch_norm_learns(model: keras.Model) -> bool:
+    """Whether a layer takes its mean and variance from each batch, and keeps them."""
+    layers = model._flatten_layers()
+    return any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in layers)
 
 
 def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> DivergedError:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_encoder

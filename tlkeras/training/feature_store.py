@@ -71,6 +71,9 @@ class FeatureStore(TableFolder):
         super().__init__(_expanded(folder), parse_size("store limit", given))
         self._running: tuple[object, keras.Model] | None = None  # the network that ran last, and what it stands for
 
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_running": None}  # a copy makes its own, and need not carry the network
+
     def has_room(self, trunks: Sequence[keras.Model], n_images: int, dtype: str = "float32") -> bool:
         """Whether the rows of so many images fit below the limit and on the disk, other tables given up."""
         needed = n_images * sum(_row_bytes(trunk, dtype) for trunk in trunks)
@@ -119,8 +122,7 @@ class FeatureStore(TableFolder):
             return [Features(table.mapped(), table.find(sources)) for table in tables]
 
     def _place(self, trunk: keras.Model, dtype: str) -> tuple[Path, dict]:
-        import keras
-
+        from tlkeras.backend import keras
         from tlkeras.data.images import DECODER
         from tlkeras.models.identity import identity_of
 
@@ -190,8 +192,7 @@ class FeatureStore(TableFolder):
 
     def _run(self, networks: tuple[str, ...], trunks, batch: np.ndarray) -> list[np.ndarray]:
         """What the trunks, known by their identities, make of a batch of at most `BATCH` images."""
-        import keras
-
+        from tlkeras.backend import keras
         from tlkeras.models.constant import fastest_exact
         from tlkeras.training.memory import memory_in_words
 

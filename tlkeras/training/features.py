@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.pipeline import with_bar
 from tlkeras.machine import available_memory
 from tlkeras.schema import InputError, Samples

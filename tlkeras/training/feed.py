@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.data.digests import digest, source_digests
 from tlkeras.data.pipeline import decode_all, decoded_batches, epoch_batches
@@ -124,7 +124,9 @@ class Feed:
     def __len__(self) -> int:
         return len(self._part.samples)
 
-    def batches(self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int):
+    def batches(
+        self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int, even_out=False
+    ):
         """One epoch: batches of (inputs, labels), or (inputs, labels, weights).
 
         Args:
@@ -133,8 +135,10 @@ class Feed:
             examples: int (m,), which draw of the augmentation each of them gets.
             weights: float (n,), one per sample, or None.
             batch_size: of the batches.
+            even_out: leave no small batch at the end, see `epoch_batches`.
         """
-        targets = {"labels": self._part.samples.labels, "weights": weights, "batch_size": batch_size}
+        targets = {"labels": self._part.samples.labels, "weights": weights}
+        targets |= {"batch_size": batch_size, "even_out": even_out}
         seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
         warp = None if self._augmenting is None else self._augmenting.warp
         if self._kept is None:

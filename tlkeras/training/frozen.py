@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.models.cut import Cut, cut
 from tlkeras.schema import Samples
 from tlkeras.sizes import format_size

@@ -26,7 +26,7 @@ from tlkeras.evaluation.grid_search_tables import metric_in_words, ranking_table
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
 from tlkeras.runs import describe, describe_in_words
-from tlkeras.schema import DivergedError, InputError, Samples, Splits
+from tlkeras.schema import DivergedError, InputError, Samples, Splits, check_whole
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import as_samples, check_samples
 from tlkeras.training.feature_store import open_store
@@ -53,6 +53,7 @@ def fit_search(
     progress=True,
 ) -> SearchedClassifier:
     """See `Search.fit`."""
+    seed = check_whole("seed", seed)
     train = as_samples("train", train)
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)

@@ -7,12 +7,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.digests import source_digests
 from tlkeras.data.warp import build_warp
+from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.machine import available_memory
 from tlkeras.models.backbones import Backbone, get_backbone
 from tlkeras.models.classifier import build_classifier
@@ -20,7 +21,7 @@ from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
 from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import DivergedError, EpochLog, MissingInputError, Samples
+from tlkeras.schema import DivergedError, EpochLog, MissingInputError, Samples, check_whole
 from tlkeras.seeds import derive_seed
 from tlkeras.sizes import parse_size
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
@@ -53,6 +54,7 @@ def fit_tuner(
     watched: Watched | None = None,
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
+    seed = check_whole("seed", seed)
     recipe, train = recipe.resolved, as_samples("train", train)
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
@@ -160,9 +162,9 @@ def fit_tuner(
                     raise
                 raise DivergedError(f"{error} The weights of {kept} are kept.", found) from None
     fitted = classifier()
-    features = None if frozen[-1] is None else (frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
-    precision = compared_with_float32(fitted.keeping(features), build, val, say)
-    return replace(fitted, precision=precision).keeping(features)
+    if frozen[-1] is not None:
+        fitted.keep_features(frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
+    return replace(fitted, precision=compared_with_float32(fitted, build, val, say))
 
 
 def _run_phase(
@@ -204,8 +206,8 @@ def _run_phase(
         if phase.patience is not None and waited >= phase.patience:
             job.say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
-    if phase.keep == "best" and not state.take_best(model):
-        job.say("no validation samples: the weights of the last epoch are kept")
+    best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
+    job.say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
 
 
 def _optimizer(phase: Phase) -> keras.optimizers.Optimizer:

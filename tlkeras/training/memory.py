@@ -6,8 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 
-import keras
-
+from tlkeras.backend import keras
 from tlkeras.machine import anonymous_memory_mb, available_memory
 from tlkeras.schema import InputError
 from tlkeras.sizes import format_size

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.machine import available_memory, n_cores
-from tlkeras.schema import InputError, Predictions, Samples, check_image_size
+from tlkeras.schema import InputError, Predictions, Samples, check_image_size, check_whole
 from tlkeras.seeds import derive_seed
 from tlkeras.sizes import format_size
 
@@ -76,12 +76,13 @@ class PixelBaseline:
         object.__setattr__(self, "image_size", check_image_size(self.image_size))
         if self.classifier == "random_forest" and self.n_trees is None:
             object.__setattr__(self, "n_trees", 100)
-        is_forest = self.classifier == "random_forest"
-        count = isinstance(self.n_trees, int) and not isinstance(self.n_trees, bool) and self.n_trees >= 1
-        if not (count if is_forest else self.n_trees is None):
+        if self.classifier == "random_forest":
+            n_trees = check_whole("PixelBaseline.n_trees", self.n_trees, 1, also=", or None for 100")
+            object.__setattr__(self, "n_trees", n_trees)
+        elif self.n_trees is not None:
             raise InputError(
-                f"PixelBaseline.n_trees: received {self.n_trees!r} for a {self.classifier}; accepted is "
-                f"{'None or an integer of at least 1' if is_forest else 'None: it has one tree'}."
+                f"PixelBaseline.n_trees: received {self.n_trees!r} for a {self.classifier}; accepted is None: it has "
+                "one tree."
             )
 
     def resized(self, image_size: tuple[int, int]) -> PixelBaseline:
@@ -126,10 +127,9 @@ class PixelBaseline:
         check_samples(train, val)
         parts = [train] if val is None else [train, val]
         labels = np.concatenate([samples.labels for samples in parts])
-        say = printer(progress)
+        say, estimator = printer(progress), _build_estimator(self, seed)
         _say_memory(self, len(labels), say)
         features = _decode_features(parts, self, progress)
-        estimator = _build_estimator(self, seed)
         if progress:
             _say_time(estimator, features, labels, say)
         start = time.perf_counter()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.data.pipeline import decoded_batches
 from tlkeras.models.precision import milliseconds_per_image
 from tlkeras.schema import Precision, Samples

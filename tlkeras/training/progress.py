@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-import keras
 from tqdm import tqdm
+
+from tlkeras.backend import keras
 
 
 def printer(progress: bool) -> Callable[[str], None]:

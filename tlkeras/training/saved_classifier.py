@@ -10,8 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin, get_type_hints
 
-import keras
-
+from tlkeras.backend import keras
 from tlkeras.files import read_json, sha256_of
 from tlkeras.models.fingerprint import LARGEST_IMAGE, warn_of_change
 from tlkeras.models.model_file import read_model, reading, require_local

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import keras
 import numpy as np
 
+from tlkeras.backend import keras
 from tlkeras.schema import EpochLog, InputError, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
 from tlkeras.training.monitor import value_of

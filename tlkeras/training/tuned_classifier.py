@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-import keras
 import numpy as np
 
 from tlkeras import __version__
+from tlkeras.backend import keras, pinned_state
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
+from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.files import atomic_write, sha256_of, write_csv, write_json, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 PREDICT_BATCH = 64
 MODEL, CARD = "model.keras", "classifier.json"
 
+# Beside the classifiers, not in them: a copy's model is another one, and never answers with this one's features.
+_KEPT: WeakKeyDictionary[keras.Model, tuple[Cut, KeptFeatures]] = WeakKeyDictionary()
+
 
 @dataclass(frozen=True, eq=False)
 class TunedClassifier:
@@ -50,8 +54,9 @@ class TunedClassifier:
         layers: DataFrame of every layer and whether it learnt in each phase, or None.
         weights: the weights file the backbone started from, or None where it started from random ones.
         precision: what it computes in.
-        kept_features: the model in two parts and where the features between them are kept, for `predict` to find them;
-            None (as in a classifier that was loaded, or changed with `replace`) runs the whole model.
+
+    It can be copied and pickled; a deep copy has weights of its own, and predicts by them. `save` writes what is to be
+    kept or passed on: reading a pickle runs code that is in it.
     """
 
     model: keras.Model
@@ -61,7 +66,6 @@ class TunedClassifier:
     layers: pd.DataFrame | None = None
     weights: WeightsFile | None = None
     precision: Precision = Precision()
-    kept_features: tuple[Cut, KeptFeatures] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
         names = tuple(str(name) for name in self.class_names)
@@ -83,12 +87,23 @@ class TunedClassifier:
         table = pd.DataFrame([asdict(log) for log in self.epochs], columns=list(EpochLog.__dataclass_fields__))
         return table.drop(columns=[name for name in BALANCED if table[name].isna().all()])
 
-    def keeping(self, features: tuple[Cut, KeptFeatures] | None) -> TunedClassifier:
-        """The same classifier with `kept_features`."""
-        same = copy.copy(self)
-        object.__setattr__(same, "kept_features", features)
-        return same
+    @property
+    def kept(self) -> str:
+        """Which epoch's weights it has, in words, e.g. "phase 1, epoch 3 of 10; no epoch of phase 2 was better"; "" for
+        a model made elsewhere."""
+        return kept_in_words(self.epochs)
 
+    @property
+    def kept_features(self) -> tuple[Cut, KeptFeatures] | None:
+        """The model in two parts and where the features between them are kept, for `predict` to find them; None (as
+        with a model that was loaded, or copied) runs the whole model."""
+        return _KEPT.get(self.model)
+
+    def keep_features(self, cut: Cut, kept: KeptFeatures) -> None:
+        """Gives the model, while it lives, its `kept_features`."""
+        _KEPT[self.model] = cut, kept
+
+    @pinned_state()
     def predict(self, samples: Samples) -> Predictions:
         """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit.
 

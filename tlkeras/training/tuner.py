@@ -16,7 +16,7 @@ from tlkeras.data.augmentation import Augmentation
 from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
 from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
-from tlkeras.schema import InputError, Samples, check_image_size
+from tlkeras.schema import InputError, Samples, check_image_size, check_whole
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import MONITORS, default_monitor
 
@@ -35,10 +35,6 @@ def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phas
             f"{weights.path}: its BatchNorm is folded into the kernels, so it is the published network only while "
             "BatchNorm is frozen, and a phase asks for batch_norm='train'. Use the original file, or 'frozen'."
         )
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _require(condition, name, received, accepted):
@@ -60,7 +56,7 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self):
-        _require(_is_count(self.every), "StepDecay.every", self.every, "an integer of at least 1 (epochs)")
+        object.__setattr__(self, "every", check_whole("StepDecay.every", self.every, 1, also=" (epochs)"))
         factor_ok = isinstance(self.factor, int | float) and 0 < self.factor <= 1
         _require(factor_ok, "StepDecay.factor", self.factor, "a number in (0, 1]")
 
@@ -107,7 +103,7 @@ class Phase:
     batch_norm_momentum: float | None = None
 
     def __post_init__(self):
-        _require(_is_count(self.epochs), "Phase.epochs", self.epochs, "an integer of at least 1")
+        object.__setattr__(self, "epochs", check_whole("Phase.epochs", self.epochs, 1))
         rate_ok = isinstance(self.learning_rate, int | float) and math.isfinite(self.learning_rate)
         _require(rate_ok and self.learning_rate > 0, "Phase.learning_rate", self.learning_rate, "a number above 0")
         _one_of("Phase.optimizer", self.optimizer, ("adam", "sgd"))
@@ -120,12 +116,8 @@ class Phase:
             kept = self.batch_norm_momentum
             kept_ok = isinstance(kept, int | float) and 0 <= kept < 1 and self.batch_norm == "train"
             _require(kept_ok, "Phase.batch_norm_momentum", kept, "None, or with batch_norm='train' a number in [0, 1)")
-        _require(
-            self.patience is None or _is_count(self.patience),
-            "Phase.patience",
-            self.patience,
-            "None or an integer of at least 1",
-        )
+        if self.patience is not None:
+            object.__setattr__(self, "patience", check_whole("Phase.patience", self.patience, 1, also=", or None"))
         if self.schedule is not None and not isinstance(self.schedule, StepDecay):
             _one_of("Phase.schedule", self.schedule, ("cosine",), also="None or StepDecay(every, factor)")
         self._check_unfreeze()
@@ -139,12 +131,10 @@ class Phase:
                 f"Write unfreeze=({self.unfreeze!r},) for exactly that stage, or unfreeze_from={self.unfreeze!r} "
                 "for it and what follows."
             )
-        valid = (
-            self.unfreeze == "all"
-            or (isinstance(self.unfreeze, tuple) and self.unfreeze and all(isinstance(s, str) for s in self.unfreeze))
-            or (isinstance(self.unfreeze, int) and not isinstance(self.unfreeze, bool) and self.unfreeze >= 0)
-        )
-        _require(valid, "Phase.unfreeze", self.unfreeze, '0, "all", a number of layers, or a tuple of stage names')
+        stages = isinstance(self.unfreeze, tuple) and self.unfreeze and all(isinstance(s, str) for s in self.unfreeze)
+        if self.unfreeze != "all" and not stages:
+            layers = check_whole("Phase.unfreeze", self.unfreeze, 0, also=' (layers), "all", or a tuple of stage names')
+            object.__setattr__(self, "unfreeze", layers)
         if self.unfreeze_from is not None and self.unfreeze != 0:
             raise InputError(
                 f"Phase: received unfreeze={self.unfreeze!r} and unfreeze_from={self.unfreeze_from!r}; give one."
@@ -183,7 +173,10 @@ class Tuner:
             monitor that name nothing else.
         preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1),
             "imagenet" (mean and deviation), "caffe" (BGR minus mean) and "none" put that in its place.
-        batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped.
+        batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped. Where
+            BatchNorm learns, in the backbone or the head, a last batch of a quarter of that or less shares the images
+            of the one before (33 images in batches of 32 come as 17 and 16): in what BatchNorm keeps for prediction the
+            variance of a single image would weigh as much as that of a whole batch.
         precision: what the network computes in: "float32", "bfloat16", "float16", or "auto" for bfloat16 where it is
             at least a tenth faster than float32 on this machine, timed on one batch. Weights, softmax and loss stay
             float32.
@@ -221,7 +214,7 @@ class Tuner:
         _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
         _one_of("Tuner.precision", self.precision, (*PRECISIONS, "auto"))
         _one_of("Tuner.feature_dtype", self.feature_dtype, FEATURE_DTYPES)
-        _require(_is_count(self.batch_size), "Tuner.batch_size", self.batch_size, "an integer of at least 1")
+        object.__setattr__(self, "batch_size", check_whole("Tuner.batch_size", self.batch_size, 1))
         _require(isinstance(self.head, Head), "Tuner.head", self.head, "a tl.Head")
         _require(
             self.augmentation is None or isinstance(self.augmentation, Augmentation),
