@@ -266,7 +266,8 @@ def test_a_grid_that_was_killed_goes_on_with_what_is_left(samples, tmp_path, mon
             TREES.fit(samples, seed=0, folder=folder, progress=False)
     kept = sorted(folder.iterdir())
     assert kept == sorted(cell.file for cell in begun[:4])
-    assert {np.load(io.BytesIO(unsealed(path.read_bytes()))).shape for path in kept} == {(1, 12, 2)}  # whole, one setting each
+    answers = [np.load(io.BytesIO(unsealed(path.read_bytes()))) for path in kept]
+    assert {each.shape for each in answers} == {(1, 12, 2)}  # whole, one setting each
     before = {path: path.stat().st_mtime_ns for path in kept}
     ran = []
     monkeypatch.setattr(grid, "run_cell", lambda cell: ran.append(cell) or run_cell(cell))
