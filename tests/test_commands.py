@@ -35,6 +35,16 @@ def test_store_shows_what_is_kept_and_clears_it(store, capsys):
     assert store.entries() == []
 
 
+def test_store_shows_what_is_not_used_any_more_and_why(store, capsys):
+    (entry,) = store.entries()
+    (entry["folder"] / "table.json").write_text("{")
+    main(["store", "--store", str(store.folder)])
+    assert f"not used any more: {entry['folder'] / 'table.json'} is damaged" in capsys.readouterr().out
+    main(["store", "--store", str(store.folder), "--clear"])
+    assert "1 tables removed" in capsys.readouterr().out
+    assert not entry["folder"].exists()
+
+
 def test_what_a_process_is_writing_stays(store, capsys):
     from tlkeras.files import holding
 

@@ -4,6 +4,7 @@ import shutil
 import pytest
 
 import tlkeras as tl
+from tlkeras import running
 from tlkeras.cli import main
 from tlkeras.data import remembered_digests
 from tlkeras.files import read_json, write_json
@@ -114,6 +115,15 @@ def test_images_that_change_while_a_cell_is_made_are_refused(data, tmp_path):
         file.write_bytes(file.read_bytes()[::-1])
         with pytest.raises(tl.InputError, match="images changed while the cell was made"):
             known.require_unchanged()
+
+
+def test_a_cell_whose_images_changed_meanwhile_is_not_finished(data, run, folder, monkeypatch):
+    environment = running.environment
+    monkeypatch.setattr(running, "environment", lambda: (overwrite_a_test_image(data), environment())[1])
+    said, code = run()
+    assert code == 2
+    assert "pixels/tree/seed0: images changed while the cell was made" in said
+    assert folder.finished() == []
 
 
 def test_contents_are_those_of_the_images_wherever_they_lie(data, tmp_path):

@@ -29,7 +29,7 @@ class KnownData:
     def __init__(self, samples: Samples, store: Path | bool, *, verify: bool = False):
         folder = open_store(store)
         self._samples = samples
-        self._remembered = RememberedDigests(None if folder is None else folder.folder / "digests.json", verify=verify)
+        self._remembered = RememberedDigests(None if folder is None else folder.folder / "digests.bin", verify=verify)
         self.settings = {"data": listing_digest(samples), CONTENTS: contents_digest(samples, self.digests(samples))}
 
     def digests(self, samples: Samples) -> list[bytes]:

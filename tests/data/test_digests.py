@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tlkeras.data.digests import DIGEST_BYTES, digest, listing_digest, pixel_digests, source_digests
+from tlkeras.data.digests import DIGEST_BYTES, digest, listing_digest, pixel_digests, sealed, source_digests, unsealed
 from tlkeras.schema import MissingInputError, Samples
 
 
@@ -74,6 +74,14 @@ def test_digests_of_pixels_depend_on_values_shape_and_dtype_only(other, same):
 def test_no_images_have_no_digests():
     assert pixel_digests(np.empty((0, 6, 5, 3), np.uint8)) == []
     assert of_files() == []
+
+
+def test_what_is_sealed_comes_back_whole_or_not_at_all():
+    seal = sealed(b"contents")
+    assert unsealed(seal) == b"contents"
+    assert unsealed(sealed(b"")) == b""
+    changed = [seal[:i] + bytes([seal[i] ^ 1]) + seal[i + 1 :] for i in range(len(seal))]
+    assert {unsealed(other) for other in (*changed, seal[:-1], seal + b"s", b"")} == {None}
 
 
 def test_a_digest_depends_on_every_piece_in_order():

@@ -33,7 +33,7 @@ def read(monkeypatch):
 
 
 def test_a_file_is_read_once_in_all_processes(samples, tmp_path, read):
-    file = tmp_path / "store" / "digests.json"
+    file = tmp_path / "store" / "digests.bin"
     for _ in range(2):
         known = RememberedDigests(file)
         for _ in range(2):
@@ -48,7 +48,7 @@ def test_a_file_is_read_once_in_all_processes(samples, tmp_path, read):
 @pytest.mark.parametrize("time", [2000, 1000])
 def test_a_file_overwritten_by_another_of_its_size_is_read_again(samples, tmp_path, read, time):
     """Also where its time is put back: the system keeps another, which nobody can set."""
-    file = tmp_path / "digests.json"
+    file = tmp_path / "digests.bin"
     before = RememberedDigests(file).of(samples)
     with open(samples.images[1], "r+b") as image:
         image.write(b"FILE1")
@@ -61,7 +61,7 @@ def test_a_file_overwritten_by_another_of_its_size_is_read_again(samples, tmp_pa
 
 def test_what_size_times_and_inode_do_not_show_is_found_when_it_is_verified(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(remembered_digests, "_status", lambda path: [5, 1000, 1000, 1])
-    file = tmp_path / "digests.json"
+    file = tmp_path / "digests.bin"
     before = RememberedDigests(file).of(samples)
     with open(samples.images[1], "r+b") as image:
         image.write(b"FILE1")
@@ -73,7 +73,7 @@ def test_what_size_times_and_inode_do_not_show_is_found_when_it_is_verified(samp
 def test_a_file_that_changed_just_now_is_not_remembered(samples, tmp_path, read, monkeypatch):
     monkeypatch.setattr(remembered_digests, "_SETTLED", 10**12)
     for _ in range(2):
-        RememberedDigests(tmp_path / "digests.json").of(samples)
+        RememberedDigests(tmp_path / "digests.bin").of(samples)
     assert read == ["a", "b", "c", "d"] * 2
 
 
@@ -97,7 +97,7 @@ def a_folder(file):
 
 @pytest.mark.parametrize("damage", [flipped, cut, emptied, a_folder])
 def test_a_damaged_table_costs_time_only(samples, tmp_path, read, damage):
-    file = tmp_path / "digests.json"
+    file = tmp_path / "digests.bin"
     RememberedDigests(file).of(samples)
     damage(file)
     assert RememberedDigests(file).of(samples) == source_digests(samples)
@@ -105,7 +105,7 @@ def test_a_damaged_table_costs_time_only(samples, tmp_path, read, damage):
 
 
 def test_what_another_process_remembered_meanwhile_stays(samples, tmp_path, read):
-    file = tmp_path / "digests.json"
+    file = tmp_path / "digests.bin"
     first, second = RememberedDigests(file), RememberedDigests(file)
     first.of(samples.take([0, 1]))
     second.of(samples.take([2]))
@@ -116,7 +116,7 @@ def test_what_another_process_remembered_meanwhile_stays(samples, tmp_path, read
 def test_the_rows_of_an_array_and_files_that_are_gone_have_their_digests(samples, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
     arrays = Samples(images, None, ("a", "b"))
-    known = RememberedDigests(tmp_path / "digests.json")
+    known = RememberedDigests(tmp_path / "digests.bin")
     assert known.of(arrays) == source_digests(arrays)
     known.of(samples)
     os.unlink(samples.images[0])

@@ -1,5 +1,6 @@
 """A grid finds what its settings find alone, wherever its cells run and however often it is begun."""
 
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
+from tlkeras.data.digests import sealed, unsealed
 from tlkeras.runs import describe
 from tlkeras.schema import DivergedError
 from tlkeras.seeds import derive_seed
@@ -265,7 +267,8 @@ def test_a_grid_that_was_killed_goes_on_with_what_is_left(samples, tmp_path, mon
             TREES.fit(samples, seed=0, folder=folder, progress=False)
     kept = sorted(folder.iterdir())
     assert kept == sorted(cell.file for cell in begun[:4])
-    assert {np.load(path).shape for path in kept} == {(1, 12, 2)}  # whole, one setting each
+    answers = [np.load(io.BytesIO(unsealed(path.read_bytes()))) for path in kept]
+    assert {each.shape for each in answers} == {(1, 12, 2)}  # whole, one setting each
     before = {path: path.stat().st_mtime_ns for path in kept}
     ran = []
     monkeypatch.setattr(grid, "run_cell", lambda cell: ran.append(cell) or run_cell(cell))
@@ -473,14 +476,26 @@ def test_a_fold_that_holds_out_no_image_of_a_class_is_said_before_anything_is_tr
     replace(search, metric="log_loss").fit(two_patients, seed=0, progress=False)
 
 
-@pytest.mark.parametrize("damage", [lambda file: file[:50], lambda file: b"", lambda file: file[:-1], None])
+def of_another_shape(file):
+    with io.BytesIO() as kept:
+        np.save(kept, np.zeros((1, 12, 3), np.float32))
+        return sealed(kept.getvalue())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file[:50],
+        lambda file: b"",
+        lambda file: file[:-1],
+        lambda file: file[:-1] + bytes([file[-1] ^ 1]),  # one bit of one probability
+        of_another_shape,
+    ],
+)
 def test_a_kept_cell_that_is_damaged_or_anothers_is_named_with_the_remedy(damage, samples, tmp_path):
     TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
     path = sorted(tmp_path.iterdir())[3]
-    if damage is None:
-        np.save(path, np.zeros((1, 12, 3), np.float32))
-    else:
-        path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(tl.InputError, match=rf"{path.name} is .*; remove it, and its training is run again"):
         TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
 

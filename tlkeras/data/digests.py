@@ -62,6 +62,17 @@ def digest(*pieces: bytes | memoryview) -> bytes:
     return state.digest()
 
 
+def sealed(contents: bytes) -> bytes:
+    """What `unsealed` makes the contents of again, if not one bit of it has changed."""
+    return digest(contents) + contents
+
+
+def unsealed(seal: bytes) -> bytes | None:
+    """The contents of what `sealed` made; None of anything else."""
+    contents = seal[DIGEST_BYTES:]
+    return contents if digest(contents) == seal[:DIGEST_BYTES] else None
+
+
 def file_digest(path: str, contents: bytes | None) -> bytes:
     """That of `source_digests`, of a file whose bytes were read; None of one that cannot be."""
     if contents is None:

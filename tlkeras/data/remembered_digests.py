@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkeras.data.digests import digest, pixel_digests, source_digests
-from tlkeras.files import write_text
+from tlkeras.data.digests import pixel_digests, sealed, source_digests, unsealed
+from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores
 from tlkeras.schema import Samples, UnwritableError
 
@@ -75,21 +75,16 @@ def _status(path: str) -> Status | None:
 def _read(file: Path) -> dict[str, tuple[Status, str]]:
     """Nothing where the file does not hold what was written."""
     try:
-        written, text = file.read_text(encoding="utf-8", errors="surrogateescape").split("\n", 1)
-        return json.loads(text) if _digest(text) == written else {}
-    except (OSError, ValueError):
+        return json.loads(unsealed(file.read_bytes()) or "{}")
+    except OSError:
         return {}
 
 
 def _write(file: Path, known: dict[str, tuple[Status, str]]) -> None:
     kept = _read(file) | known  # of other processes, too
     kept = dict(list(kept.items())[-_AT_MOST:])
-    text = json.dumps(kept, ensure_ascii=False)
     try:
-        write_text(file, f"{_digest(text)}\n{text}")
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(sealed(json.dumps(kept).encode()))
     except (OSError, UnwritableError):
         return
-
-
-def _digest(text: str) -> str:
-    return digest(text.encode("utf-8", "surrogateescape")).hex()

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkeras.data.digests import DIGEST_BYTES, digest
+from tlkeras.data.digests import DIGEST_BYTES, digest, sealed, unsealed
 from tlkeras.files import TEMPORARY_PREFIX, atomic_write, read_json, write_at, write_json
 from tlkeras.machine import available_memory
 from tlkeras.schema import InputError, MissingInputError, UnwritableError
@@ -156,7 +156,7 @@ class FeatureTable:
             )
             contents = index.getvalue()
         with atomic_write(self.folder / INDEX) as temporary:
-            temporary.write_bytes(digest(contents) + contents)
+            temporary.write_bytes(sealed(contents))
         if self._waiting:
             # Not before: until the index names them, the next writer cuts them off, under whoever has them mapped.
             with open(self.folder / ROWS, "rb") as rows:
@@ -248,10 +248,10 @@ def _digest_of(card: dict) -> str:
 
 
 def _checked_index(contents: bytes, path: Path) -> dict[str, np.ndarray]:
-    written, contents = contents[:DIGEST_BYTES], contents[DIGEST_BYTES:]
-    if digest(contents) != written:
+    index = unsealed(contents)
+    if index is None:
         raise DamagedTable(f"{path} is not what was written")
-    with np.load(io.BytesIO(contents)) as index:
+    with np.load(io.BytesIO(index)) as index:
         return dict(index)
 
 

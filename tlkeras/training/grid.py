@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from tlkeras.data.digests import source_digests
+from tlkeras.data.digests import source_digests, unsealed
 from tlkeras.evaluation.grid_search import (
     OF_CLASSES,
     SETTING_PREFIX,
@@ -216,10 +217,10 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.nd
 def _read_answers(cell: GridCell) -> np.ndarray:
     """float32 (settings, n, k), as `run_cell` kept them."""
     expected = (len(cell.answers), int(cell.held_out.sum()), len(cell.samples.class_names))
-    try:
-        kept = np.load(cell.file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{cell.file} is damaged ({error}); remove it, and its training is run again.") from error
+    contents = unsealed(cell.file.read_bytes())
+    if contents is None:
+        raise InputError(f"{cell.file} is damaged; remove it, and its training is run again.")
+    kept = np.load(io.BytesIO(contents), allow_pickle=False)
     if kept.shape != expected:
         raise InputError(f"{cell.file} is not what a grid keeps; remove it, and its training is run again.")
     return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import time
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlkeras.data.digests import sealed
 from tlkeras.data.images import DECODER
 from tlkeras.files import atomic_write
 from tlkeras.runs import describe
@@ -84,7 +86,7 @@ class GridCell:
             "seed": self.seed,
             "images": self.images,
         }
-        return self.folder / f"{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]}.npy"
+        return self.folder / f"{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]}.answers"
 
 
 def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
@@ -106,8 +108,9 @@ def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
         probs = dict.fromkeys(cell.answers, found)
     answers = {setting: _answers(of_setting, cell) for setting, of_setting in probs.items()}
     if cell.file is not None:  # written here, so that nothing is lost where the one that waits for it is killed
-        with atomic_write(cell.file) as temporary, temporary.open("wb") as file:
-            np.save(file, np.stack([answers[number] for number in cell.by_epochs()]))
+        with io.BytesIO() as kept, atomic_write(cell.file) as temporary:
+            np.save(kept, np.stack([answers[number] for number in cell.by_epochs()]))
+            temporary.write_bytes(sealed(kept.getvalue()))
     return answers, time.perf_counter() - start
 
 
