@@ -23,6 +23,8 @@ def work():
     print("warned", file=sys.stderr)
 run_guarded(work)
 """
+# Buffered, as Python is unless it is told otherwise: what fails may fail only when Python ends.
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
 
 
 def run(tmp_path, redirected, text="", flush=False, rows=2_000, **environment):
@@ -33,7 +35,7 @@ def run(tmp_path, redirected, text="", flush=False, rows=2_000, **environment):
         ["bash", "-c", command],
         capture_output=True,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        env=ENVIRONMENT | environment,
     )
 
 
@@ -80,8 +82,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
         "os.write(2, b'noise')\n"
     )
     (tmp_path / "work.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(["bash", "-c", f'"{sys.executable}" work.py 2>&- >out'], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(["bash", "-c", f'"{sys.executable}" work.py 2>&- >out'], cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert int((tmp_path / "out").read_text()) > 2
 
 
