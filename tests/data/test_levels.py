@@ -6,7 +6,7 @@ from corpus import COLOURS, FILES, GREYS_12, opencv, pillow
 from PIL import Image
 
 import tlkeras as tl
-from tlkeras.data.images import check_images
+from tlkeras.data.images import check_images, measure
 from tlkeras.data.levels import Levels, of_set
 from tlkeras.schema import Samples
 
@@ -119,3 +119,8 @@ def test_the_audit_counts_levels_before_the_resize_and_tells_of_unlike_depths(tm
     found = tl.audit(tl.Splits(samples, None, {}), progress=False)
     assert found.poor.set_index("sample_id").loc["a/two.png", "lacks"] == "2 of 256 levels"
     assert any("1 as 10 bits, 1 as 12 bits" in line for line in found.findings())
+
+
+def test_of_no_pixels_nothing_is_measured_and_nothing_raised():
+    """What the graph hands over of an unreadable file, before the resize refuses it."""
+    assert measure(np.zeros((0, 0, 3), np.uint8)).numpy().tolist() == [0] * 5
