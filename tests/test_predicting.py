@@ -120,6 +120,14 @@ def test_explanations_are_of_the_predicted_class_and_independent_of_other_images
     assert kept[0].stability == pytest.approx(alone["stability"][0], abs=1e-12)
 
 
+def test_an_explanation_that_fails_does_not_cost_the_predictions(loaded, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("tlkeras.predicting._explain", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict_files(loaded, [images], tmp_path / "out")
+    table = predict_files(loaded, [images])
+    assert pd.read_csv(tmp_path / "out" / "predictions.csv")["predicted"].tolist() == table["predicted"].tolist()
+
+
 def test_the_terminal_shows_a_line_for_each_image_and_that_it_is_no_diagnosis(loaded, images):
     table = predict_files(loaded, [images])
     lines = format_predictions(table).splitlines()

@@ -17,22 +17,25 @@ import sys
 from pathlib import Path
 from tlkeras.guarded import run_guarded
 def work():
-    for row in range(2_000):  # more than a pipe holds
+    for row in range({rows}):
         print("row", row, {text!r}, "." * 90, flush={flush})
     Path("result").write_text("whole")
     print("warned", file=sys.stderr)
 run_guarded(work)
 """
+# Buffered, as Python is unless it is told otherwise: what fails may fail only when Python ends.
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
 
 
-def run(tmp_path, redirected, text="", flush=False, **environment):
-    (tmp_path / "work.py").write_text(WORK.format(text=text, flush=flush), encoding="utf-8", errors="surrogatepass")
+def run(tmp_path, redirected, text="", flush=False, rows=2_000, **environment):
+    """Of 2,000 rows a pipe does not hold all."""
+    (tmp_path / "work.py").write_text(WORK.format(text=text, flush=flush, rows=rows), encoding="utf-8")
     command = f'"{sys.executable}" work.py {redirected}; echo "code ${{PIPESTATUS[0]}}"'
     return subprocess.run(
         ["bash", "-c", command],
         capture_output=True,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        env=ENVIRONMENT | environment,
     )
 
 
@@ -57,6 +60,14 @@ def test_output_that_fails_costs_no_result_and_no_traceback(tmp_path, redirected
     assert "Exception ignored" not in done.stderr.decode()
 
 
+def test_what_fails_only_when_the_work_is_done_is_told_once(tmp_path):
+    done = run(tmp_path, "> /dev/full", rows=1)
+    assert done.stdout == b"code 1\n"
+    assert (tmp_path / "result").read_text() == "whole"
+    assert done.stderr.decode().splitlines()[0] == "warned"
+    assert len(done.stderr.decode().splitlines()) == 2
+
+
 def test_what_the_encoding_lacks_is_written_by_its_number(tmp_path):
     done = run(tmp_path, ">out", text="肺", PYTHONIOENCODING="ascii")
     assert done.stdout.decode().splitlines()[-1] == "code 0"
@@ -71,8 +82,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
         "os.write(2, b'noise')\n"
     )
     (tmp_path / "work.py").write_text(code)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run(["bash", "-c", f'"{sys.executable}" work.py 2>&- >out'], cwd=tmp_path, env=environment, check=True)
+    subprocess.run(["bash", "-c", f'"{sys.executable}" work.py 2>&- >out'], cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert int((tmp_path / "out").read_text()) > 2
 
 

@@ -18,7 +18,7 @@ from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import read_csv, write_csv
 from tlkeras.reporting.results import report_experiment
 from tlkeras.runs import RunFolder
-from tlkeras.user_text import from_csv, in_csv, in_figure, in_markdown, in_terminal
+from tlkeras.user_text import from_csv, in_csv, in_figure, in_file_name, in_markdown, in_terminal
 
 NAMES = ("a $x$ and $", "_hidden", "=SUM(A1)", "cut\rhere", "<b>bold</b> | `code`", "\x1b[2J+1|2")
 ANY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -116,6 +116,14 @@ def test_tables_are_read_back_exactly_and_their_lines_end_as_before(tmp_path):
     assert b"\nplain,1.5\n" in contents
     plain = pd.DataFrame({"a": ["x", "y, z"], "b": [0.1, -2.5]})
     assert write_csv(plain, tmp_path / "b.csv").read_bytes() == b'a,b\nx,0.1\n"y, z",-2.5\n'
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [("nv", "nv"), ("../a\\b", "%2E.%2Fa%5Cb"), ("100 %", "100 %25"), ("a\nb", "a%0Ab"), ("Grüße.x", "Grüße.x")],
+)
+def test_a_name_leads_to_no_other_folder(given, written):
+    assert in_file_name(given) == written
 
 
 def test_the_terminal_shows_control_characters_and_obeys_none():

@@ -20,7 +20,7 @@ from tlkeras.runs import CellKey, RunFolder, write_explanation
 from tlkeras.schema import NOT_TESTS, InputError, Predictions, Samples
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.saved_classifier import load
-from tlkeras.user_text import in_figure
+from tlkeras.user_text import in_figure, in_file_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,7 +152,8 @@ def _explain_part(
         predicted = names[predictions.predicted[row]]
         note = "" if predicted == names[label] else f"predicted {predicted}"
         draw_evidence(explanation, grad_cam(classifier, image, label=label), copies, axes_row, note=note)
-        write_explanation(explanation, folder.cell(key) / f"explanation_{part}_{names[label]}.npz")
+        file = f"explanation_{part}_{in_file_name(names[label])}.npz"
+        write_explanation(explanation, folder.cell(key) / file)
         figures = (explanation.probability, explanation.r2, explanation.stability)
         rows.append((names[label], sample_id, predicted, *figures))
     columns = ["class", "sample_id", "predicted", "probability", "r2", "stability"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tlkeras.data.class_names import few
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
+from tlkeras.files import write_csv
 from tlkeras.quiet import start_keras
 from tlkeras.schema import PROBABILITY_PREFIX, InputError, MissingInputError, Samples
 
@@ -37,7 +38,8 @@ def predict_files(
         folder: as `TunedClassifier.save` wrote it, or the folder of a run's cell.
         paths: image files, and folders, which stand for the images that lie directly in them.
         explain_to: a folder that gets explanation_<row>_<file name>.png of every image (LIME, of the predicted class)
-            and the same as .npz, as a run writes it; those of an earlier call are replaced. None explains nothing.
+            and the same as .npz, as a run writes it; those of an earlier call are replaced. Before them it gets
+            predictions.csv, which an explanation that fails does not cost. None explains nothing.
         seed: of the explanations. An image's does not depend on the images beside it.
         n_samples: perturbed copies per explanation.
         n_repeats: seeds its stability is told from; with 1 it is not.
@@ -70,6 +72,7 @@ def predict_files(
     )
     if explain_to is None:
         return table
+    write_csv(table, Path(explain_to) / "predictions.csv")
     explained = _explain(classifier, files, predictions.predicted, Path(explain_to), seed, n_samples, n_repeats)
     return pd.concat([table, explained], axis=1)
 

@@ -1,5 +1,5 @@
 """Text that is not ours (names of classes, files, patients, methods) on its way out: one way each into a figure, a
-Markdown page, a table's cell and the terminal, in which it is shown, and does nothing."""
+Markdown page, a table's cell, a file's name and the terminal, in which it is shown, and does nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _REFERENCE = re.compile(r"&(?=#?\w+;)")
 _CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)", re.DOTALL)
+_NOT_IN_A_NAME = re.compile(r"[\x00-\x1f/\\%]|^\.")
 _LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 # What a spreadsheet takes for a formula, behind the apostrophes that keep it from that.
 _FORMULA = re.compile(r"'*[=+\-@\t\r].", re.DOTALL)
@@ -48,6 +49,11 @@ def in_csv(cell: str) -> str:
 def from_csv(cell: str) -> str:
     """The cell that `in_csv` was given."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def in_file_name(text: str) -> str:
+    """For a part of a file's name: what leads to another folder, or hides the file, is written as %XX."""
+    return _NOT_IN_A_NAME.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
 def in_terminal(text: str, *, keep: str = "") -> str:

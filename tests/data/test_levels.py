@@ -6,7 +6,7 @@ from corpus import COLOURS, FILES, GREYS_12, opencv, pillow
 from PIL import Image
 
 import tlkeras as tl
-from tlkeras.data.images import check_images
+from tlkeras.data.images import check_images, measure
 from tlkeras.data.levels import Levels, of_set
 from tlkeras.schema import Samples
 
@@ -19,6 +19,7 @@ def noise(low, high, seed=0, side=24):
 
 def test_levels_are_counted_channel_by_channel():
     assert Levels.of(COLOURS) == Levels(lowest=20, highest=230, span=211, n=4)  # red is 230, 20, 30 and 128
+    assert Levels.of(COLOURS[::-1, :, ::-1]) == Levels.of(COLOURS)
     assert Levels.of(noise(0, 255)) == Levels(lowest=0, highest=255, span=256, n=256)
     assert Levels.of(np.full((2, 3, 3), (9, 80, 200), np.uint8), depth=12) == Levels(9, 200, 1, 1, 12)
 
@@ -53,7 +54,8 @@ def test_16_bit_files_that_were_read_by_different_ranges_are_told():
     bright = noise(0, 255)
     (said,) = of_set([Levels.of(bright, depth) for depth in (12, 10, 12, 0)])
     assert "1 as 10 bits, 2 as 12 bits" in said
-    assert of_set([Levels.of(bright, depth) for depth in (12, 12, 0)]) == ()
+    black = Levels.of(np.zeros((4, 4, 3), np.uint8), 16)
+    assert of_set([black, *(Levels.of(bright, depth) for depth in (12, 12, 0))]) == ()
 
 
 @pytest.fixture
@@ -96,6 +98,13 @@ def test_the_audit_tells_of_images_and_of_the_set(folder, tmp_path):
     assert "a/red.png (one colour everywhere)" in said
 
 
+def test_the_audit_names_what_cannot_be_read_and_prints_no_traceback(folder, capfd):
+    (folder / "a" / "broken.tiff").write_bytes(b"II*\0")
+    with pytest.raises(tl.InputError, match=r"broken\.tiff': truncated"):
+        tl.audit(tl.Splits(tl.from_folders(folder), None, {}), progress=False)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_the_audit_counts_levels_before_the_resize_and_tells_of_unlike_depths(tmp_path):
     dark = (GREYS_12 // 5).astype(np.uint16)  # 819 at most: read as 10 bits
     for name, contents in {
@@ -110,3 +119,8 @@ def test_the_audit_counts_levels_before_the_resize_and_tells_of_unlike_depths(tm
     found = tl.audit(tl.Splits(samples, None, {}), progress=False)
     assert found.poor.set_index("sample_id").loc["a/two.png", "lacks"] == "2 of 256 levels"
     assert any("1 as 10 bits, 1 as 12 bits" in line for line in found.findings())
+
+
+def test_of_no_pixels_nothing_is_measured_and_nothing_raised():
+    """What the graph hands over of an unreadable file, before the resize refuses it."""
+    assert measure(np.zeros((0, 0, 3), np.uint8)).numpy().tolist() == [0] * 5

@@ -95,13 +95,13 @@ def read_measured(path: tf.Tensor, image_size: tuple[int, int]) -> tuple[tf.Tens
 
 def measure(pixels: tf.Tensor, depth: tf.Tensor | int = 0) -> tf.Tensor:
     """int64 (5,), the fields of the `Levels` of uint8 (h, w, 3)."""
-    fields = tf.numpy_function(
-        lambda pixels, depth: np.array(astuple(Levels.of(pixels, depth)), np.int64),
-        [pixels, depth],
-        tf.int64,
-        stateful=False,
-    )
-    return tf.ensure_shape(fields, [N_FIELDS])
+    return tf.ensure_shape(tf.numpy_function(_fields, [pixels, depth], tf.int64, stateful=False), [N_FIELDS])
+
+
+def _fields(pixels: np.ndarray, depth: int) -> np.ndarray:
+    if not pixels.size:  # of an unreadable file, which the resize refuses; an exception here would be printed
+        return np.zeros(N_FIELDS, np.int64)
+    return np.array(astuple(Levels.of(pixels, depth)), np.int64)
 
 
 def decode_and_resize(contents: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:

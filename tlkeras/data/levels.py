@@ -39,6 +39,7 @@ class Levels:
     @classmethod
     def of(cls, pixels: np.ndarray, depth: int = 0) -> Levels:
         """Of uint8 (h, w, 3)."""
+        pixels = np.ascontiguousarray(pixels)  # OpenCV takes no mirrored view
         counts = [cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel() for channel in range(3)]
         present = [np.flatnonzero(count) for count in counts]
         return cls(
@@ -82,5 +83,5 @@ def of_set(images: Sequence[Levels]) -> tuple[str, ...]:
 
 
 def depths_seen(images: Iterable[Levels]) -> dict[int, int]:
-    """{bits: images} of the files whose largest value decided, by bits."""
-    return dict(sorted(Counter(image.depth for image in images if image.depth).items()))
+    """{bits: images} of the files whose largest value decided, by bits; of an image of one colour it says nothing."""
+    return dict(sorted(Counter(image.depth for image in images if image.depth and image.n > 1).items()))
