@@ -85,7 +85,7 @@ def test_an_image_in_memory_is_resized_as_training_sees_it():
         assert pixels.dtype == np.float32
         np.testing.assert_array_equal(pixels, seen[row])
         np.testing.assert_array_equal(read_pixels(image.astype(float), None), image)
-    with pytest.raises(InputError, match="received floats in 0.0..1.0"):
+    with pytest.raises(InputError, match=r"received floats in 0\.0\.\.1\.0"):
         read_pixels(images[0] / 255, (16, 20))
     with pytest.raises(InputError, match=r"images: received shape \(1, 40, 30, 4\)"):
         read_pixels(np.zeros((40, 30, 4), np.uint8), None)
