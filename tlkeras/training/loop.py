@@ -143,6 +143,7 @@ def fit_tuner(
                 layers=_layers_by_phase(tables),
                 weights=weights,
                 precision=precision,
+                images={name: samples.class_counts() for name, samples in (("train", train), ("val", val)) if samples},
             )
 
         for number, phase in enumerate(recipe.phases, start=1):
