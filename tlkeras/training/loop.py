@@ -143,7 +143,7 @@ def fit_tuner(
                 layers=_layers_by_phase(tables),
                 weights=weights,
                 precision=precision,
-                images={name: samples.class_counts() for name, samples in (("train", train), ("val", val)) if samples},
+                images={"train": train.class_counts()} | ({} if val is None else {"val": val.class_counts()}),
             )
 
         for number, phase in enumerate(recipe.phases, start=1):
