@@ -124,6 +124,17 @@ def test_every_part_has_its_own_table():
     assert lines_of(card, "class, on far")["mel"][1].startswith("1.000")
 
 
+def test_what_fit_saw_is_told_unless_more_is_known():
+    facts = FACTS | {"images": {"train": {"bkl": 1200, "mel": 30, "nv": 5}, "val": {"bkl": 3, "mel": 2, "nv": 1}}}
+    page = page_as_markdown(model_card(facts, name="toy"), ".")
+    assert "It learnt from 1,235 images: 1,200 bkl, 30 mel, 5 nv." in page
+    assert "It was validated on 6 images: 3 bkl, 2 mel, 1 nv." in page
+    assert "Not known" not in page
+    assert "1,235" not in page_as_markdown(model_card(facts, name="toy", data=[Text("Ten moles.")]), ".")
+    page = page_as_markdown(model_card(FACTS | {"images": {"train": {"bkl": 2}}}, name="toy"), ".")
+    assert ("It learnt from 2 images: 2 bkl." in page, "validated" in page) == (True, False)
+
+
 def test_what_is_not_known_is_said():
     page = page_as_markdown(model_card(FACTS, name="toy"), ".")
     assert "Not known: the model was saved without saying what it learnt from." in page

@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import tlkeras as tl
 from tlkeras.files import write_json
 from tlkeras.reporting.model_cards import write_model_cards
 from tlkeras.runs import CellKey, RunFolder, publish
+from tlkeras.schema import EpochLog
 
 TREE = CellKey("pixels", "tree", 0)
 SMALL = CellKey("mobilenetv2_035", "frozen", 0)
@@ -18,7 +20,7 @@ CLASSIFIER = {
     "weights": None,
     "precision": {"name": "float32"},
     "versions": {"tlkeras": "0.7", "keras": "3.15.1"},
-    "epochs": [{"epoch": 1}],
+    "epochs": [asdict(EpochLog(1, 1, 1.0, 0.5, 0.5, None, None))],
 }
 # NORMAL: 3 of 4 found; PNEUMONIA: 2 of 4, and one NORMAL called so.
 TEST = answers([0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.9, 0.8, 0.4, 0.2])

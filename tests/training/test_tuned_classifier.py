@@ -171,6 +171,13 @@ def test_features_of_a_trained_classifier_are_those_it_gives_after_load(trained,
     np.testing.assert_allclose(loaded.predict(samples).probs, classifier.predict(samples).probs, atol=1e-6)
 
 
+def test_a_saved_classifier_says_what_fit_saw(trained, tmp_path):
+    classifier, _ = trained
+    assert classifier.images == {"train": {"0": 10, "1": 10}}
+    assert tl.load(classifier.save(tmp_path)).images == classifier.images
+    assert "It learnt from 20 images: 10 0, 10 1." in (tmp_path / "model_card.md").read_text()
+
+
 def test_a_run_keeps_the_model_its_history_its_layers_and_facts(trained, tmp_path):
     import pandas as pd
 

@@ -41,7 +41,7 @@ def model_card(
     Args:
         facts: what classifier.json holds.
         name: what the model is called.
-        data: what is known of the data it learnt from.
+        data: what is known of the data it learnt from; none tells the numbers of images in `facts`.
         tested: {part: its predictions for images it did not learn from}.
         limits: what to know beyond `LIMITS`.
     """
@@ -70,7 +70,7 @@ def model_card(
         Heading("The model"),
         Table(table),
         Heading("Data"),
-        *(data or [Text("Not known: the model was saved without saying what it learnt from.")]),
+        *(data or _data_blocks(facts.get("images"))),
         Heading("How well it does"),
         *_figures_blocks(tested or {}),
         *bullets("Limits", [*limits, *LIMITS]),
@@ -97,6 +97,17 @@ def check_tested(tested: object, class_names: tuple[str, ...]) -> None:
                 f"tested: {part!r} has the classes {list(predictions.samples.class_names)}, the model "
                 f"{list(class_names)}; give predictions of this model."
             )
+
+
+def _data_blocks(images: Mapping[str, Mapping[str, int]] | None) -> list[Block]:
+    if not images:
+        return [Text("Not known: the model was saved without saying what it learnt from.")]
+    told = {
+        part: f"{sum(counts.values()):,} images: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        for part, counts in images.items()
+    }
+    blocks: list[Block] = [Text(f"It learnt from {told['train']}.")] if "train" in told else []
+    return [*blocks, Text(f"It was validated on {told['val']}.")] if "val" in told else blocks
 
 
 def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkeras.backend import keras
+from tlkeras.backend import free_kernels, keras
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.digests import source_digests
 from tlkeras.data.warp import build_warp
@@ -32,6 +32,7 @@ from tlkeras.training.feed import Part
 from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.memory import check_memory, memory_in_words
 from tlkeras.training.monitor import BALANCED, value_of
+from tlkeras.training.optimizers import build_optimizer
 from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.progress import printer
 from tlkeras.training.state import TrainingState
@@ -55,6 +56,7 @@ def fit_tuner(
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
     seed = check_whole("seed", seed)
+    free_kernels()
     recipe, train = recipe.resolved, as_samples("train", train)
     val = None if val is None else as_samples("val", val, train.class_names)
     check_samples(train, val)
@@ -143,6 +145,7 @@ def fit_tuner(
                 layers=_layers_by_phase(tables),
                 weights=weights,
                 precision=precision,
+                images={"train": train.class_counts()} | ({} if val is None else {"val": val.class_counts()}),
             )
 
         for number, phase in enumerate(recipe.phases, start=1):
@@ -172,7 +175,7 @@ def _run_phase(
 ) -> None:
     stage = build_stage(model, frozen, job, number)
     stage.learner.compile(
-        optimizer=_optimizer(phase), loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"]
+        optimizer=build_optimizer(phase), loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"]
     )
     if stage.judge is not stage.learner:
         stage.judge.compile(optimizer=None, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
@@ -208,12 +211,6 @@ def _run_phase(
             break
     best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
     job.say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
-
-
-def _optimizer(phase: Phase) -> keras.optimizers.Optimizer:
-    if phase.optimizer == "adam":
-        return keras.optimizers.Adam(phase.learning_rate)
-    return keras.optimizers.SGD(phase.learning_rate, momentum=phase.momentum)
 
 
 def _set_trainable(model: keras.Model, backbone: Backbone, phase: Phase) -> TrainableSummary:

@@ -29,8 +29,8 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         folder: holds model.keras and classifier.json.
 
     Returns:
-        TunedClassifier with class names, image size, history, precision and weights file as saved; `layers` is None. On
-        the same machine its probabilities are those before saving, bit for bit.
+        TunedClassifier with class names, image size, history, precision, weights file and numbers of images as saved;
+        `layers` is None. On the same machine its probabilities are those before saving, bit for bit.
 
     Raises:
         InputError: a file is damaged or foreign, or model.keras is not the one classifier.json was written for.
@@ -59,6 +59,7 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         if card["weights"] is None
         else WeightsFile(**(card["weights"] | {"path": Path(card["weights"]["path"])})),
         precision=Precision(**card["precision"]),
+        images=card["images"],
     )
     warn_of_change(model, card, folder)
     return classifier
@@ -92,6 +93,7 @@ def _read_card(file: Path) -> dict:
     if not isinstance(card, dict):
         raise InputError(f"{file} holds {_kind(card)}; accepted is what TunedClassifier.save writes, a JSON object.")
     card.setdefault("precision", asdict(Precision()))  # earlier versions wrote none, and knew no other
+    card.setdefault("images", None)  # nor this
     lacking = [key for key in _ACCEPTED if key not in card]
     if lacking:
         raise InputError(f"{file} lacks {', '.join(lacking)}. Save the classifier again with TunedClassifier.save.")
@@ -163,7 +165,18 @@ _ACCEPTED = {
         f"a list of objects with {', '.join(field.name for field in fields(EpochLog))}",
         lambda value: isinstance(value, list) and all(_is_record(log, EpochLog) for log in value),
     ),
+    "images": (
+        "null, or an object of parts, each an object of classes with their numbers of images",
+        lambda value: value is None or _are_counts(value),
+    ),
 }
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(counts, dict) and all(type(count) is int and count >= 0 for count in counts.values())
+        for counts in value.values()
+    )
 
 
 def _kind(value: object) -> str:

@@ -80,9 +80,9 @@ class SearchedClassifier:
         """The features of every sample, where the classifier has some: float32 (n, d)."""
         return self._own("features")(samples, **options)
 
-    def save(self, folder: str | os.PathLike) -> Path:
+    def save(self, folder: str | os.PathLike, **options: Any) -> Path:
         """Writes the classifier, where it can be written, for `tl.load`: see `TunedClassifier.save`."""
-        return self._own("save")(folder)
+        return self._own("save")(folder, **options)
 
     def _own(self, method: str):
         found = getattr(self.classifier, method, None)

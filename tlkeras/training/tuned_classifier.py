@@ -54,6 +54,8 @@ class TunedClassifier:
         layers: DataFrame of every layer and whether it learnt in each phase, or None.
         weights: the weights file the backbone started from, or None where it started from random ones.
         precision: what it computes in.
+        images: {part: {class: how many images}} of the parts that `fit` saw, "train" and "val"; None of a model made
+            elsewhere.
 
     It can be copied and pickled; a deep copy has weights of its own, and predicts by them. `save` writes what is to be
     kept or passed on: reading a pickle runs code that is in it.
@@ -66,6 +68,7 @@ class TunedClassifier:
     layers: pd.DataFrame | None = None
     weights: WeightsFile | None = None
     precision: Precision = Precision()
+    images: Mapping[str, Mapping[str, int]] | None = None
 
     def __post_init__(self):
         names = tuple(str(name) for name in self.class_names)
@@ -178,8 +181,8 @@ class TunedClassifier:
         }
 
     def save(self, folder: str | os.PathLike, *, tested: Mapping[str, Predictions] | None = None) -> Path:
-        """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint), and
-        model_card.md, which says what the model is for and how well it does.
+        """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint, how
+        many images it saw), and model_card.md, which says what the model is for and how well it does.
 
         Args:
             folder: where; made if it is not there.
@@ -209,6 +212,7 @@ class TunedClassifier:
                 "precision": asdict(self.precision),
                 "versions": {"tlkeras": __version__, "keras": keras.__version__},
                 "epochs": [asdict(log) for log in self.epochs],
+                "images": self.images,
             }
             write_json(card, facts)
         return facts
