@@ -1,5 +1,8 @@
 """An experiment of one's own images, with no document behind it."""
 
+import sys
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,8 +57,8 @@ def test_its_page_says_what_is_known_and_nothing_of_a_document(finished):
 
 
 def test_the_page_names_the_script_that_ran(finished, tmp_path, monkeypatch):
-    script = tmp_path / "studies" / "mine.py"
-    monkeypatch.setattr("sys.argv", [str(script)])
+    script = types.SimpleNamespace(__file__=str(tmp_path / "studies" / "mine.py"), EXPERIMENTS=(EXPERIMENT,))
+    monkeypatch.setitem(sys.modules, "__main__", script)
     monkeypatch.chdir(tmp_path)
     main(EXPERIMENT, ["--out", str(tmp_path / "runs")])
     assert "python studies/mine.py --weights WEIGHTS --protocol plain" in (tmp_path / "runs/plain/table.md").read_text()

@@ -245,7 +245,7 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
             earlier=getattr(given, "earlier", None),
             store=False if given.no_store else given.store or True,
             memory_budget=given.memory_budget,
-            script=_script(),
+            script=_script(experiment),
             verify=given.verify,
         )
         start_keras()
@@ -267,9 +267,14 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
         compare_protocols(experiment, given.publish)
 
 
-def _script() -> str:
-    """The file that was run, from the working directory where it lies below it."""
-    script = Path(sys.argv[0]).resolve()
+def _script(experiment: Experiment) -> str | None:
+    """The file that was run, from the working directory where it lies below it; None where another module declares the
+    experiment, as in a test, or nothing lies in a file, as in a notebook."""
+    run = vars(sys.modules["__main__"])
+    named = (each for value in run.values() for each in (value if isinstance(value, tuple | list) else (value,)))
+    if "__file__" not in run or not any(each is experiment for each in named):
+        return None
+    script = Path(run["__file__"]).resolve()
     return script.relative_to(Path.cwd()).as_posix() if script.is_relative_to(Path.cwd()) else script.name
 
 
