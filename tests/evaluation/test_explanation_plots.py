@@ -124,6 +124,28 @@ def test_heat_lies_over_the_grey_image_on_a_scale_from_0_to_1(heatmap):
     assert plots.draw_heatmap(replace(heatmap, heat=np.zeros((16, 16), np.float32))).images[1].get_clim() == (0, 1)
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (40, 96), (96, 40)])
+def test_nothing_is_cut_off_where_a_figure_is_saved_as_it_is(explanation, heatmap, shape):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    drawn_alone = (
+        plots.draw_heatmap(
+            replace(heatmap, image=image, heat=rng.random(shape, np.float32), class_name="melanoma in situ")
+        ),
+        plots.draw_explanation(explanation),
+        plots.draw_activations(Activations(image, rng.random((4, 4, 9), np.float32), "block_13_expand")),
+    )
+    for ax in drawn_alone:
+        figure = ax.figure
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # else asking for the extent would lay it out anew
+        reached = figure.get_tightbbox()  # inches
+        width, height = figure.get_size_inches()
+        assert min(reached.x0, reached.y0) >= -0.01
+        assert reached.x1 <= width + 0.01
+        assert reached.y1 <= height + 0.01
+
+
 def test_the_lightness_of_the_heat_rises_evenly():
     from matplotlib import colormaps
 

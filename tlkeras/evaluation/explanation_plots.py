@@ -94,7 +94,7 @@ def draw_heatmap(heatmap: Heatmap, ax: Axes | None = None) -> Axes:
         ax: where to draw; None makes a figure, reached as `.figure` of what is returned.
     """
     if ax is None:
-        ax = new_figure(4, 4.6)[1]
+        ax = new_figure(4, 5.2)[1]  # the layout leaves no room for the scale, which lies outside the axes
     heat = _draw_heat(heatmap, ax)
     ax.set_title(f"{_answer(heatmap)}\nGrad-CAM of {in_figure(heatmap.layer)}", fontsize=10)
     ax.set_axis_off()
