@@ -219,7 +219,8 @@ def test_the_page_shows_the_data_and_every_class(folders):
     assert [row[2] for row in classes[:4]] == ["Gland", "Nongland", "Tumor", "mean over the classes"]
     test = folders["toy_source"].read_predictions(CellKey("tiny", "trained", 0))["test"]
     for label, row in enumerate(classes[:3]):
-        assert row[4].split()[0] == f"{(test.predicted[test.samples.labels == label] == label).mean():.3f}"
+        assert row[3] == str((test.samples.labels == label).sum())  # groups: of unknown ones each image is one
+        assert row[5].split()[0] == f"{(test.predicted[test.samples.labels == label] == label).mean():.3f}"
 
 
 def test_training_images_are_predicted_where_the_experiment_says_so(folders):

@@ -203,7 +203,7 @@ def test_pixels_beyond_the_memory_budget_are_mapped_from_a_file_without_a_name(
     assert_equal(mapped, in_memory, parts[2])
     assert files_in(tmp_path / "cache") == []
     names = {Path(name).name for name in files_in(tmp_path / "store") if not name.startswith("locks")}
-    assert names == ({"index.npz", "rows.bin", "table.json"} if with_store else set())
+    assert names == ({"index.bin", "rows.bin", "table.json"} if with_store else set())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ _KEPT_FREE = 10**9  # bytes of the disk that are left to others
 _LOCKS = "locks"
 _NAME = re.compile("[0-9a-f]{32}")
 
+_TOLD: set[Path] = set()  # tables whose damage this process has told of; every fit comes by
+
 
 class TableFolder:
     """The tables of a feature store.
@@ -81,7 +83,8 @@ class TableFolder:
         self._clear_up()
         entries = self.entries()
         for entry in entries:
-            if "damaged" in entry and entry["folder"] not in folders:
+            if "damaged" in entry and entry["folder"] not in (*folders, *_TOLD):
+                _TOLD.add(entry["folder"])
                 say(f"feature store: {entry['damaged']}; left as it is, tlkeras store --clear removes it")
         for entry in reversed(entries):
             if not lacking or self._fits(lacking):
