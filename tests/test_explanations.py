@@ -44,6 +44,7 @@ def test_a_correct_image_is_taken_where_there_is_one_else_the_most_probable():
     assert [_choose(predictions, label, seed=0) for label in range(3)] == [0, 3, None]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_explained_is_said(finished, toy_chest_xray, tmp_path):
     with pytest.raises(tl.InputError, match="nothing to explain"):
         explain_cells(

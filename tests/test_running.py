@@ -607,6 +607,7 @@ def test_a_finished_cell_needs_the_network_it_started_from_no_more(mixed, whole_
     assert "1 of 1 cells are finished already" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_seeds_of_one_cell_are_of_one_recipe(toy_chest_xray, tmp_path):
     run_experiment(EXPERIMENT, options(toy_chest_xray, tmp_path, methods=("own_frozen",)))
     other = options(toy_chest_xray, tmp_path, methods=("own_frozen",), seeds=(1,), precision="bfloat16")
@@ -637,6 +638,7 @@ def test_earlier_is_asked_for_only_where_a_network_is_carried_on(tmp_path, capsy
     assert "unrecognized arguments: --earlier" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_networks_are_explained_and_trees_are_not(mixed, whole_set, monkeypatch):
     from tlkeras import explanations
 

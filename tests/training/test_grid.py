@@ -295,6 +295,7 @@ def test_what_is_killed_while_it_is_written_leaves_nothing_that_is_read(samples,
     assert len(cells_run) == 1 + 12
 
 
+@pytest.mark.slow
 def test_one_run_for_several_epochs_is_kept_in_their_order(samples, tmp_path, cells_run):
     search = tl.Search(tuner(tl.Phase(1, 1e-1)), {"epochs": (3, 1)}, tl.KFold(2))
     first = search.fit(samples, seed=0, folder=tmp_path, progress=False)

@@ -52,6 +52,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(toy_pixels)
     assert not equal(weights_of(first), weights_of(other))
 
 
+@pytest.mark.slow
 def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels, monkeypatch):
     """Epoch 2 entered directly, from the weights that epoch 1 left, gives what the unbroken run gives."""
     from tlkeras.training import loop

@@ -108,6 +108,7 @@ def test_looking_at_another_figure_changes_neither_training_nor_keras_own(unequa
     assert own.equals(balanced)
 
 
+@pytest.mark.slow
 def test_augmented_validation_images_are_the_same_for_both_losses(unequal):
     """With as many images of each class the mean over the classes is the mean over the images."""
     train, (images, labels) = unequal

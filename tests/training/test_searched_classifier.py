@@ -44,6 +44,7 @@ def test_it_can_be_pickled(searched, images):
     assert (twin.best, twin.ranking.equals(searched.ranking)) == (searched.best, True)
 
 
+@pytest.mark.slow
 def test_a_run_tells_how_many_trainings_were_kept(searched, tmp_path, images):
     found = searched.write_run(tmp_path / "run")["search"]
     assert (found["trainings"], found["kept"]) == (2, 0)

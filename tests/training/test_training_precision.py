@@ -54,6 +54,7 @@ def test_half_precision_learns_what_float32_learns(fitted, precision):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.slow
 def test_a_fit_in_half_precision_says_what_it_costs_on_the_validation_samples(fitted, precision):
     classifier = fitted(precision)
     found, history = classifier.precision, classifier.history

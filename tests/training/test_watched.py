@@ -46,6 +46,7 @@ def numbers(classifier):
         pytest.param(
             recipe(tl.Phase(1, 1e-2), tl.Phase(3, 1e-2, unfreeze_from="conv3", batch_norm="train"), head=HEAD),
             id="two phases, partly unfrozen, BatchNorm trained, dropout",
+            marks=pytest.mark.slow,
         ),
         pytest.param(recipe(tl.Phase(3, 1e-2)), id="frozen", marks=pytest.mark.slow),
         pytest.param(
