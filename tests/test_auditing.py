@@ -120,6 +120,18 @@ def test_what_several_seeds_have_in_common_is_told_once(samples, clean, leaky, f
     assert "audit, seed 1: No group and no image lies on two sides." in told
 
 
+@pytest.mark.parametrize("edit", [("audit", "crossing_groups", 0), ("parts", "test", "0" * 64)])
+def test_an_audit_that_was_edited_is_refused(samples, leaky, folder, edit):
+    audit_splits(folder, samples, {0: leaky}, strict=False)
+    kept = read_json(folder.root / "audit.json")
+    section, name, value = edit
+    assert kept["0"][section][name] != value
+    kept["0"][section][name] = value
+    write_json(folder.root / "audit.json", kept)
+    with pytest.raises(tl.InputError, match=r"audit\.json is not what was written"):
+        read_audits(folder)
+
+
 def test_a_folder_without_an_audit_has_none(folder):
     assert read_audits(folder) == {}
 
@@ -215,18 +227,18 @@ def test_a_run_on_clean_data_goes_on(toy_chest_xray, tmp_path, monkeypatch):
 def test_an_audit_of_another_version_counts_as_none_and_is_made_again(samples, clean, folder):
     audit_splits(folder, samples, {0: clean}, strict=True)
     kept = read_json(folder.root / FILE)
-    write_json(folder.root / FILE, {"0": kept["0"] | {"version": 0, "audit": {"sizes": {}}}})
+    write_json(folder.root / FILE, {"0": {"version": 0, "parts": kept["0"]["parts"], "audit": {"sizes": {}}}})
     assert read_audits(folder) == {}
     audit_splits(folder, samples, {0: clean}, strict=True)
     assert read_json(folder.root / FILE) == kept
 
 
 def of_version_1(kept):
-    """What version 1 wrote in place of these audits: no pixels."""
+    """What version 1 wrote in place of these audits: no pixels, and no hash."""
     old = {}
     for seed, found in kept.items():
         audit = {name: value for name, value in found["audit"].items() if name != "pixel_sizes"}
-        old[seed] = found | {"version": 1, "audit": audit}
+        old[seed] = {"version": 1, "parts": found["parts"], "audit": audit}
     return old
 
 

@@ -96,6 +96,14 @@ def test_an_edited_cell_json_is_refused(folder, section, name):
     assert found(folder) == {"cell.json": DAMAGED}
 
 
+@pytest.mark.parametrize("written", ['{"0": {"version": 3, "sha256": "0"}}', "[]", "{"])
+def test_an_edited_audit_is_named(folder, written):
+    (folder.root / "audit.json").write_text(written)
+    found = verify_run(folder.root)
+    assert not found.is_whole
+    assert "audit.json: damaged or edited" in found.describe()
+
+
 def test_what_no_run_wrote_is_told_and_is_no_error(folder, capsys):
     write_text(folder.cell(KEY) / "notes.txt", "mine")
     (folder.cell(KEY) / "export").mkdir()

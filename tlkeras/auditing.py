@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tlkeras.files import read_json, write_json
+from tlkeras.manifest import sealed, unsealed
+from tlkeras.schema import InputError
 
 if TYPE_CHECKING:
     from tlkeras.data.leakage_findings import Audit
@@ -61,7 +63,7 @@ def audit_splits(
         fingerprints = fingerprint(samples)
         for seed in missing:
             found = audit(splits[seed], fingerprints=fingerprints)
-            kept[str(seed)] = {"version": VERSION, "parts": hashes[seed], "audit": found.as_json()}
+            kept[str(seed)] = sealed({"version": VERSION, "parts": hashes[seed], "audit": found.as_json()})
         write_json(folder.root / FILE, dict(sorted(kept.items(), key=lambda item: int(item[0]))))
     told: dict[str, list[int]] = {}
     audits = {seed: Audit.from_json(kept[str(seed)]["audit"]) for seed in splits}
@@ -90,4 +92,9 @@ def _read(folder: RunFolder) -> dict[str, dict]:
     """What audit.json holds; nothing of an audit that another version wrote in another shape."""
     file = folder.root / FILE
     kept = read_json(file) if file.is_file() else {}
+    if any(unsealed(found) is None for found in kept.values()):
+        raise InputError(
+            f"{file} is not what was written when the splits were audited: damaged or edited. Remove it, and the same "
+            "command audits them again."
+        )
     return {seed: found for seed, found in kept.items() if found.get("version") in READABLE}

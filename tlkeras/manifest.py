@@ -24,7 +24,7 @@ def write_manifest(cell: Path, settings: dict, facts: dict) -> None:
     """Writes cell.json into the folder of a cell, with the hashes of its files, and of itself."""
     names = sorted(file.name for file in cell.iterdir() if file.is_file() and file.name not in (MANIFEST, CHECKPOINT))
     made = {"settings": settings, "facts": facts, "files": {name: sha256_of(cell / name) for name in names}}
-    write_json(cell / MANIFEST, made | {_OWN_HASH: _hash_of(made)})
+    write_json(cell / MANIFEST, sealed(made))
 
 
 def read_manifest(cell: Path) -> dict:
@@ -34,9 +34,8 @@ def read_manifest(cell: Path) -> dict:
         InputError: it is not what was written; earlier versions kept no hash of it.
         MissingInputError: it is not there.
     """
-    made = read_json(cell / MANIFEST)
-    written = made.pop(_OWN_HASH, None) if isinstance(made, dict) else None
-    if not (isinstance(made, dict) and {"settings", "facts"} <= made.keys()) or written not in (None, _hash_of(made)):
+    made = unsealed(read_json(cell / MANIFEST))
+    if made is None or not {"settings", "facts"} <= made.keys():
         raise InputError(
             f"{cell / MANIFEST} is not what was written when the cell was finished: damaged or edited. Remove it, and "
             "the cell is run again."
@@ -77,6 +76,19 @@ def files_of(cell: Path, pattern: str) -> list[str]:
     earlier versions those that it has."""
     there = read_manifest(cell).get("files") or [file.name for file in cell.iterdir()]
     return sorted(fnmatch.filter(there, pattern))
+
+
+def sealed(made: dict) -> dict:
+    """JSON values with their own hash."""
+    return made | {_OWN_HASH: _hash_of(made)}
+
+
+def unsealed(found: object) -> dict | None:
+    """What `sealed` was given; None where it is something else. Earlier versions gave it no hash."""
+    if not isinstance(found, dict):
+        return None
+    made = {name: value for name, value in found.items() if name != _OWN_HASH}
+    return made if found.get(_OWN_HASH) in (None, _hash_of(made)) else None
 
 
 def _hash_of(made: dict) -> str:

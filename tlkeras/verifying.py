@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tlkeras.manifest import CHECKPOINT, MANIFEST, PACKED, PREDICTIONS, hash_now, read_manifest
+from tlkeras.files import read_json
+from tlkeras.manifest import CHECKPOINT, MANIFEST, PACKED, PREDICTIONS, hash_now, read_manifest, unsealed
 from tlkeras.runs import is_published
 from tlkeras.schema import InputError, MissingInputError
 
@@ -56,8 +57,8 @@ class Verified:
 
 
 def verify_run(folder: str | os.PathLike) -> Verified:
-    """Compares every file of every finished cell in or below a folder with its hash. Of a published folder, what
-    publishing leaves out is not missing.
+    """Compares every file of every finished cell in or below a folder, and its audits, with their hashes. Of a published
+    folder, what publishing leaves out is not missing.
 
     Raises:
         MissingInputError: there is no folder, or no finished cell in it.
@@ -97,4 +98,10 @@ def verify_run(folder: str | os.PathLike) -> Verified:
             [] if named is None else [path for path in cell.iterdir() if not any(fnmatch(path.name, n) for n in known)]
         )
         findings += [(path, EXTRA) for path in sorted(extra)]
+    for audit in sorted(root.rglob("audit.json")):
+        try:
+            is_whole = all(unsealed(of_seed) is not None for of_seed in read_json(audit).values())
+        except (InputError, AttributeError):  # no JSON, or none of its seeds
+            is_whole = False
+        findings += [] if is_whole else [(audit, DAMAGED)]
     return Verified(root, len(cells), n_files, tuple(without), tuple(findings))
