@@ -57,8 +57,8 @@ class Verified:
 
 
 def verify_run(folder: str | os.PathLike) -> Verified:
-    """Compares every file of every finished cell in or below a folder, and its audits, with their hashes. Of a published
-    folder, what publishing leaves out is not missing.
+    """Compares every file of every finished cell in or below a folder, and its audits, with their hashes. Of a
+    published folder, what publishing leaves out is not missing.
 
     Raises:
         MissingInputError: there is no folder, or no finished cell in it.
