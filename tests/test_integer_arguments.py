@@ -124,3 +124,18 @@ def test_fields_are_kept_as_python_integers_so_that_a_run_folder_can_be_written(
     recipe = tiny_tuner(phases=phase, batch_size=np.int64(4), head=tl.Head(hidden=(np.int16(5),)))
     kept = (phase.epochs, phase.patience, phase.unfreeze, recipe.batch_size, *recipe.head.hidden, *recipe.image_size)
     assert [type(value) for value in kept] == [int] * 7
+
+
+@pytest.mark.parametrize("given", [True, "0.2", None])
+def test_rates_and_shares_are_numbers(given):
+    for name, make in (
+        ("val", lambda value: tl.Holdout(val=value)),
+        ("val", lambda value: tl.KFold(5, val=value)),
+        ("Phase.learning_rate", lambda value: tl.Phase(1, value)),
+        ("Phase.momentum", lambda value: tl.Phase(1, 1e-3, momentum=value)),
+        ("Head.dropout", lambda value: tl.Head(dropout=value)),
+        ("StepDecay.factor", lambda value: tl.StepDecay(1, value)),
+    ):
+        with pytest.raises(tl.InputError, match=f"{name}: received"):
+            make(given)
+    assert tl.Phase(1, np.float32(0.5)) == tl.Phase(1, 0.5)

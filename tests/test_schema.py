@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkeras.schema import InputError, MissingInputError, Predictions, Samples, Splits, check_whole
+from tlkeras.schema import InputError, MissingInputError, Predictions, Samples, Splits, check_number, check_whole
 
 
 def samples(n=4, **fields):
@@ -156,3 +156,16 @@ def test_a_missing_file_is_both_an_input_error_and_a_file_not_found():
 def test_probabilities_are_floats_in_an_array(probs):
     with pytest.raises(InputError, match=r"probs: received (list|str|bool|complex128|object); accepted is an array of"):
         Predictions(samples(), probs)
+
+
+@pytest.mark.parametrize("given", [0.25, np.float32(0.25), np.float64(0.25)])
+def test_numbers_are_pythons_or_numpys_and_come_back_as_pythons(given):
+    number = check_number("rate", given, lambda rate: rate > 0, "a number above 0")
+    assert (number, type(number)) == (0.25, float)
+    assert type(check_number("rate", np.int64(3), lambda rate: rate > 0, "a number above 0")) is int
+
+
+@pytest.mark.parametrize("given", [True, np.bool_(True), "0.5", None, float("nan"), np.inf, 0.0, [0.5]])
+def test_what_is_no_number_or_out_of_range_is_refused(given):
+    with pytest.raises(InputError, match=r"rate: received .*; accepted is a number above 0\."):
+        check_number("rate", given, lambda rate: rate > 0, "a number above 0")

@@ -21,7 +21,7 @@ from tlkeras.models.formats import FORMATS, Format, Run, get_format, in_float32,
 from tlkeras.predicting import NOTICE, image_files
 from tlkeras.quiet import quiet_terminal, start_keras
 from tlkeras.runs import environment
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import InputError, Samples, check_number
 
 if TYPE_CHECKING:
     from tlkeras.training.tuned_classifier import TunedClassifier
@@ -123,8 +123,8 @@ def export_classifier(
     chosen = get_format(format)
     target = Path(folder, "export", chosen.default_name) if target is None else Path(target)
     _check_target(target, chosen)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
-        raise InputError(f"tolerance: received {tolerance!r}; accepted is a difference of probabilities, 0 <= t < 1.")
+    accepted = "a difference of probabilities, 0 <= t < 1"
+    tolerance = check_number("tolerance", tolerance, lambda tolerance: 0 <= tolerance < 1, accepted)
     files = None if images is None else image_files(images)
 
     start_keras()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,24 @@ def check_whole(name: str, value: object, least: int | None = None, most: int | 
 def is_whole(value: object) -> bool:
     """Whether it is an integer, Python's or NumPy's; a bool is none, and neither is 2.0."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: object, fits: Callable[[float], bool], accepted: str) -> float | int:
+    """A number argument as Python's own; the one door of all that need not be whole.
+
+    Args:
+        name: of the argument.
+        value: what was received.
+        fits: whether a finite number is in range.
+        accepted: the range in words, for the message.
+
+    Raises:
+        InputError: where it is no finite number, Python's or NumPy's, or out of range. A bool is none.
+    """
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if number and math.isfinite(value) and fits(value):
+        return value.item() if isinstance(value, np.generic) else value
+    raise InputError(f"{name}: received {value!r}; accepted is {accepted}.")
 
 
 def check_rows(name: str, rows: Iterable[int], n: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from tlkeras.data.class_names import is_empty
 from tlkeras.data.identifiers import in_one_spelling
 from tlkeras.files import sha256_of
-from tlkeras.schema import InputError, MissingInputError, Samples, Splits, check_whole
+from tlkeras.schema import InputError, MissingInputError, Samples, Splits, check_number, check_whole
 from tlkeras.seeds import derive_seed, generator
 
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
@@ -369,6 +369,6 @@ def _drift(samples: Samples, rows: dict[str, np.ndarray], shares: dict[str, floa
 
 
 def _check_share(name: str, share: float, zero: bool = False) -> None:
-    if not (0 < share < 1 or (zero and share == 0)):
-        accepted = "0 (none) or a share between 0 and 1" if zero else "a share between 0 and 1"
-        raise InputError(f"{name}: received {share!r}; accepted is {accepted}, e.g. 0.15 for 15 %.")
+    accepted = "0 (none) or a share between 0 and 1" if zero else "a share between 0 and 1"
+    fits = lambda share: 0 < share < 1 or (zero and share == 0)  # noqa: E731
+    check_number(name, share, fits, f"{accepted}, e.g. 0.15 for 15 %")

@@ -12,7 +12,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.weighted_scores import ECE_BINS, equal_mass_sums
-from tlkeras.schema import InputError, Predictions, check_whole
+from tlkeras.schema import InputError, Predictions, check_number, check_whole
 
 SMALLEST, LARGEST = 0.01, 1000.0  # temperatures that are looked at
 # The smallest normal float32: below it a softmax gives 0, whose logarithm there is not.
@@ -60,11 +60,11 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
     Raises:
         InputError: `temperature` is not a finite number above 0.
     """
-    if not (isinstance(temperature, int | float) and 0 < temperature < np.inf):
-        raise InputError(
-            f"temperature: received {temperature!r}; accepted is a number above 0. `fit_temperature` gives NaN where "
-            "the validation samples leave it undefined: then keep the probabilities as they are."
-        )
+    accepted = (
+        "a number above 0. `fit_temperature` gives NaN where the validation samples leave it undefined: then keep the "
+        "probabilities as they are"
+    )
+    temperature = check_number("temperature", temperature, lambda temperature: temperature > 0, accepted)
     return Predictions(predictions.samples, softmax(_logits(predictions) / temperature, axis=1).astype(np.float32))
 
 

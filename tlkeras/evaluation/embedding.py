@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkeras.schema import InputError, check_whole
+from tlkeras.schema import InputError, check_number, check_whole
 from tlkeras.seeds import derive_seed
 
 FEWEST_ROWS = 5
@@ -38,8 +38,8 @@ def embed(features: np.ndarray, *, seed: int, n_components_first: int = 50, perp
     """
     values = _checked(features)
     n_components_first = check_whole("n_components_first", n_components_first, 2, also=", such as 50")
-    if not isinstance(perplexity, int | float | np.number) or not 1 <= perplexity < np.inf:
-        raise InputError(f"perplexity: received {perplexity!r}; accepted is a number of at least 1, such as 30.")
+    accepted = "a number of at least 1, such as 30"
+    perplexity = check_number("perplexity", perplexity, lambda perplexity: perplexity >= 1, accepted)
     spread = np.ptp(values, axis=0).max()
     if spread == 0:
         return np.zeros((len(values), 2), np.float32)

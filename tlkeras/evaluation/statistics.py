@@ -14,7 +14,7 @@ from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
 from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
 from tlkeras.evaluation.weighted_scores import metric_names
-from tlkeras.schema import InputError, Predictions, check_whole
+from tlkeras.schema import InputError, Predictions, check_number, check_whole
 from tlkeras.seeds import generator
 
 LEAST_FREEDOM = 8  # degrees, where there are as many groups: with a single error in all, the logit alone is wide enough
@@ -363,5 +363,4 @@ def baseline(train_counts: Mapping[str, int], predictions: Predictions) -> Predi
 
 
 def _check_level(level: float) -> None:
-    if not (isinstance(level, int | float | np.number) and 0 < level < 1):
-        raise InputError(f"level: received {level!r}; accepted is a number between 0 and 1, such as 0.95.")
+    check_number("level", level, lambda level: 0 < level < 1, "a number between 0 and 1, such as 0.95")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlkeras.models.backbones import HEAD_PREFIX
-from tlkeras.schema import InputError, check_whole
+from tlkeras.schema import InputError, check_number, check_whole
 from tlkeras.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Head:
         object.__setattr__(self, "hidden", units)
         for name in ("dropout", "input_dropout"):
             rate = getattr(self, name)
-            if not isinstance(rate, int | float) or not 0 <= rate < 1:
-                raise InputError(f"Head.{name}: received {rate!r}; accepted is a number in [0, 1).")
+            rate = check_number(f"Head.{name}", rate, lambda rate: 0 <= rate < 1, "a number in [0, 1)")
+            object.__setattr__(self, name, rate)
         check_pooling("Head.pooling", self.pooling)
         if self.activation not in ACTIVATIONS:
             raise InputError(f"Head.activation: received {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}.")

@@ -16,7 +16,7 @@ from tlkeras.data.augmentation import Augmentation
 from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
 from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
-from tlkeras.schema import InputError, Samples, check_image_size, check_whole
+from tlkeras.schema import InputError, Samples, check_image_size, check_number, check_whole
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import MONITORS, default_monitor
 
@@ -57,8 +57,8 @@ class StepDecay:
 
     def __post_init__(self):
         object.__setattr__(self, "every", check_whole("StepDecay.every", self.every, 1, also=" (epochs)"))
-        factor_ok = isinstance(self.factor, int | float) and 0 < self.factor <= 1
-        _require(factor_ok, "StepDecay.factor", self.factor, "a number in (0, 1]")
+        factor = check_number("StepDecay.factor", self.factor, lambda factor: 0 < factor <= 1, "a number in (0, 1]")
+        object.__setattr__(self, "factor", factor)
 
 
 @dataclass(frozen=True)
@@ -104,18 +104,23 @@ class Phase:
 
     def __post_init__(self):
         object.__setattr__(self, "epochs", check_whole("Phase.epochs", self.epochs, 1))
-        rate_ok = isinstance(self.learning_rate, int | float) and math.isfinite(self.learning_rate)
-        _require(rate_ok and self.learning_rate > 0, "Phase.learning_rate", self.learning_rate, "a number above 0")
+        rate = check_number("Phase.learning_rate", self.learning_rate, lambda rate: rate > 0, "a number above 0")
+        object.__setattr__(self, "learning_rate", rate)
         _one_of("Phase.optimizer", self.optimizer, ("adam", "sgd"))
         _one_of("Phase.monitor", self.monitor, (*MONITORS, None))
         _one_of("Phase.keep", self.keep, ("best", "last"))
         _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
-        momentum_ok = isinstance(self.momentum, int | float) and 0 <= self.momentum < 1
-        _require(momentum_ok, "Phase.momentum", self.momentum, "a number in [0, 1), used by SGD")
+        accepted = "a number in [0, 1), used by SGD"
+        momentum = check_number("Phase.momentum", self.momentum, lambda momentum: 0 <= momentum < 1, accepted)
+        object.__setattr__(self, "momentum", momentum)
         if self.batch_norm_momentum is not None:
-            kept = self.batch_norm_momentum
-            kept_ok = isinstance(kept, int | float) and 0 <= kept < 1 and self.batch_norm == "train"
-            _require(kept_ok, "Phase.batch_norm_momentum", kept, "None, or with batch_norm='train' a number in [0, 1)")
+            kept = check_number(
+                "Phase.batch_norm_momentum",
+                self.batch_norm_momentum,
+                lambda kept: 0 <= kept < 1 and self.batch_norm == "train",
+                "None, or with batch_norm='train' a number in [0, 1)",
+            )
+            object.__setattr__(self, "batch_norm_momentum", kept)
         if self.patience is not None:
             object.__setattr__(self, "patience", check_whole("Phase.patience", self.patience, 1, also=", or None"))
         if self.schedule is not None and not isinstance(self.schedule, StepDecay):
