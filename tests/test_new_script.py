@@ -12,7 +12,7 @@ from tlkeras.commands import main
 from tlkeras.new_script import write_script
 
 
-def write_images(root, parts=("",), names=("{benign}", "malign $"), n=8):
+def write_images(root, parts=("",), names=("{benign}", 'malign """ \\x $'), n=8):
     rng = np.random.default_rng(0)
     for part in parts:
         for name in names:
@@ -37,6 +37,7 @@ def test_the_script_declares_an_experiment_on_the_images_that_were_found(tmp_pat
     images = write_images(tmp_path / "some images", parts)
     monkeypatch.chdir(tmp_path)
     file, samples = write_script("skin_2", images)
+    assert f"--data '{images}' --weights" in runpy.run_path(str(file))["__doc__"]
     experiment = runpy.run_path(str(file))["EXPERIMENT"]
     assert experiment.name == "skin_2"
     assert experiment.protocols["plain"].split == split

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tlkeras.files import read_json, write_json
-from tlkeras.manifest import sealed, unsealed
+from tlkeras.manifest import with_hash, without_hash
 from tlkeras.schema import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def audit_splits(
         fingerprints = fingerprint(samples)
         for seed in missing:
             found = audit(splits[seed], fingerprints=fingerprints)
-            kept[str(seed)] = sealed({"version": VERSION, "parts": hashes[seed], "audit": found.as_json()})
+            kept[str(seed)] = with_hash({"version": VERSION, "parts": hashes[seed], "audit": found.as_json()})
         write_json(folder.root / FILE, dict(sorted(kept.items(), key=lambda item: int(item[0]))))
     told: dict[str, list[int]] = {}
     audits = {seed: Audit.from_json(kept[str(seed)]["audit"]) for seed in splits}
@@ -92,7 +92,7 @@ def _read(folder: RunFolder) -> dict[str, dict]:
     """What audit.json holds; nothing of an audit that another version wrote in another shape."""
     file = folder.root / FILE
     kept = read_json(file) if file.is_file() else {}
-    if any(unsealed(found) is None for found in kept.values()):
+    if any(without_hash(found) is None for found in kept.values()):
         raise InputError(
             f"{file} is not what was written when the splits were audited: damaged or edited. Remove it, and the same "
             "command audits them again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -100,8 +101,8 @@ def _new(given: argparse.Namespace) -> None:
     from tlkeras.new_script import write_script
 
     file, samples = write_script(given.name, given.folders)
-    print(f"{len(samples):,} images found: {samples.class_counts()}")
-    print(f"written to {file}; now: python {file} --data {given.folders} --smoke")
+    print(f"{len(samples):,} images found in {len(samples.class_names)} classes")
+    print(f"written to {file}; now: python {file} --data {shlex.quote(str(given.folders))} --smoke")
 
 
 def _runs(given: argparse.Namespace) -> None:

@@ -209,7 +209,7 @@ class Experiment:
     @property
     def reads_folder(self) -> bool:
         """Whether the images are read from the folder that --data names."""
-        return self.dataset is not None or (callable(self.data) and bool(_required(self.data)))
+        return self.dataset is not None or (callable(self.data) and bool(_required_arguments(self.data)))
 
     def dataset_of(self, protocol: str) -> DatasetRow | None:
         """The data set that a protocol runs on; None where the images are one's own."""
@@ -265,7 +265,7 @@ class Experiment:
         return set(self.protocols[protocol].methods) <= set(self.f1_columns)
 
 
-def _required(function: Callable) -> list[str]:
+def _required_arguments(function: Callable) -> list[str]:
     """The names of the arguments that a function cannot be called without."""
     parameters = inspect.signature(function).parameters.values()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

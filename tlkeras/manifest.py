@@ -24,7 +24,7 @@ def write_manifest(cell: Path, settings: dict, facts: dict) -> None:
     """Writes cell.json into the folder of a cell, with the hashes of its files, and of itself."""
     names = sorted(file.name for file in cell.iterdir() if file.is_file() and file.name not in (MANIFEST, CHECKPOINT))
     made = {"settings": settings, "facts": facts, "files": {name: sha256_of(cell / name) for name in names}}
-    write_json(cell / MANIFEST, sealed(made))
+    write_json(cell / MANIFEST, with_hash(made))
 
 
 def read_manifest(cell: Path) -> dict:
@@ -34,7 +34,7 @@ def read_manifest(cell: Path) -> dict:
         InputError: it is not what was written; earlier versions kept no hash of it.
         MissingInputError: it is not there.
     """
-    made = unsealed(read_json(cell / MANIFEST))
+    made = without_hash(read_json(cell / MANIFEST))
     if made is None or not {"settings", "facts"} <= made.keys():
         raise InputError(
             f"{cell / MANIFEST} is not what was written when the cell was finished: damaged or edited. Remove it, and "
@@ -78,13 +78,13 @@ def files_of(cell: Path, pattern: str) -> list[str]:
     return sorted(fnmatch.filter(there, pattern))
 
 
-def sealed(made: dict) -> dict:
+def with_hash(made: dict) -> dict:
     """JSON values with their own hash."""
     return made | {_OWN_HASH: _hash_of(made)}
 
 
-def unsealed(found: object) -> dict | None:
-    """What `sealed` was given; None where it is something else. Earlier versions gave it no hash."""
+def without_hash(found: object) -> dict | None:
+    """What `with_hash` was given; None where it is something else. Earlier versions gave it no hash."""
     if not isinstance(found, dict):
         return None
     made = {name: value for name, value in found.items() if name != _OWN_HASH}

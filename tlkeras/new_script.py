@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 from tlkeras.data.sources import from_folders
 from tlkeras.files import write_text
 from tlkeras.schema import InputError, Samples
+from tlkeras.user_text import in_terminal
 
 TEMPLATE = '''\
 """{title}.
@@ -78,12 +80,17 @@ def write_script(name: str, folders: str | os.PathLike) -> tuple[Path, Samples]:
         title=name.replace("_", " ").capitalize(),
         name=name,
         file=file,
-        data=folders,
+        data=_in_docstring(shlex.quote(os.fspath(folders))),
         n=f"{len(samples):,}",
-        counts=", ".join(f"{count:,} {of_class}" for of_class, count in samples.class_counts().items()),
+        counts=", ".join(f"{n:,} {_in_docstring(of_class)}" for of_class, n in samples.class_counts().items()),
         split=_split(set() if samples.parts is None else set(samples.parts)),
     )
     return write_text(file, script), samples
+
+
+def _in_docstring(text: str) -> str:
+    """So that it ends no docstring and is read as it is written."""
+    return in_terminal(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _split(parts: set[str]) -> str:

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tlkeras.files import read_json
-from tlkeras.manifest import CHECKPOINT, MANIFEST, PACKED, PREDICTIONS, hash_now, read_manifest, unsealed
+from tlkeras.manifest import CHECKPOINT, MANIFEST, PACKED, PREDICTIONS, hash_now, read_manifest, without_hash
 from tlkeras.runs import is_published
 from tlkeras.schema import InputError, MissingInputError
 
@@ -100,7 +100,7 @@ def verify_run(folder: str | os.PathLike) -> Verified:
         findings += [(path, EXTRA) for path in sorted(extra)]
     for audit in sorted(root.rglob("audit.json")):
         try:
-            is_whole = all(unsealed(of_seed) is not None for of_seed in read_json(audit).values())
+            is_whole = all(without_hash(of_seed) is not None for of_seed in read_json(audit).values())
         except (InputError, AttributeError):  # no JSON, or none of its seeds
             is_whole = False
         findings += [] if is_whole else [(audit, DAMAGED)]

@@ -10,7 +10,7 @@ from scipy.stats import permutation_test, rankdata
 from statsmodels.stats.contingency_tables import mcnemar
 
 from tlkeras.evaluation import pairs as pairs_module
-from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
+from tlkeras.evaluation.pairs import aligned_pairs, exchange_p, mcnemar_p
 from tlkeras.evaluation.resampling import figures_under
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.schema import InputError, Predictions, Samples
@@ -33,7 +33,7 @@ def two_methods(n=40, n_groups=8, seed=0, k=3, strengths=(1, 3)):
 
 
 def p_of(pairs, metric="accuracy", permutations=9999, seed=0, positive_class=None):
-    return exchange(pairs, metric, positive_class, permutations, np.random.default_rng(seed))
+    return exchange_p(pairs, metric, positive_class, permutations, np.random.default_rng(seed))
 
 
 def p_of_every_exchange(pairs, metric):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tlkeras.evaluation.tables import by_cell, check_scores, measured
+from tlkeras.evaluation.tables import by_cell, check_scores, counts_in_words, measured
 from tlkeras.evaluation.weighted_scores import apart_from
 
 FIGURES = {"precision": "precision", "recall": "recall", "f1": "F1"}
@@ -29,11 +29,8 @@ def class_reports_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame:
         of_rows = {name: [f"{figure}_{name}" for figure in FIGURES] for name in names}
         of_rows[apart_from("mean over the classes", names)] = [f"macro_{figure}" for figure in FIGURES]
         for name, metrics in of_rows.items():
-            groups = sorted(set(figures[metrics[1]]["groups"].dropna()))
-            rows.append(
-                [" or ".join(f"{n:,.0f}" for n in groups)]
-                + [measured(figures, metric, factor=1, form=".3f") for metric in metrics]
-            )
+            shown = [measured(figures, metric, factor=1, form=".3f") for metric in metrics]
+            rows.append([counts_in_words(figures[metrics[1]]["groups"]), *shown])
             index.append((*cell, name))
     return pd.DataFrame(
         rows,

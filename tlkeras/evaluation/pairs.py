@@ -72,7 +72,7 @@ def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
     return ordered
 
 
-def exchange(
+def exchange_p(
     pairs: Sequence[tuple[Predictions, Predictions]],
     metric: str,
     positive_class: str | None,

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from tlkeras.evaluation.metrics import check_scorable, score
-from tlkeras.evaluation.pairs import aligned_pairs, exchange, mcnemar_p
+from tlkeras.evaluation.pairs import aligned_pairs, exchange_p, mcnemar_p
 from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.schema import InputError, Predictions, check_number, check_whole
@@ -242,7 +242,7 @@ def paired(
     )
     table["difference"] = table["second"] - table["first"]
     table["p"] = [
-        exchange(pairs, metric, positive_class, permutations, generator(seed, "paired", "permutations"))
+        exchange_p(pairs, metric, positive_class, permutations, generator(seed, "paired", "permutations"))
         if np.isfinite(difference)
         else np.nan
         for metric, difference in table["difference"].items()
@@ -281,8 +281,8 @@ def _between(
     difference, claimed = of_measured["difference"].to_numpy(), of_measured["p"].to_numpy() <= 1 - level
     low, high = np.where(np.isnan(down + up), np.nan, [difference - down, difference + up])
     least = np.nextafter(0, 1)
-    low = np.where(claimed & (difference > 0), np.maximum(low, least), np.where(claimed, low, np.minimum(low, 0)))
-    high = np.where(claimed & (difference < 0), np.minimum(high, -least), np.where(claimed, high, np.maximum(high, 0)))
+    low = np.select([~claimed, difference > 0], [np.minimum(low, 0), np.maximum(low, least)], low)
+    high = np.select([~claimed, difference < 0], [np.maximum(high, 0), np.minimum(high, -least)], high)
     found[table.index.get_indexer(measured)] = np.stack([low, high], axis=1)
     return found
 

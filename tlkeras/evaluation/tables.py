@@ -4,7 +4,7 @@ several seeds, each row has their number, seeds, and the ends seeds_low and seed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -264,6 +264,11 @@ def to_markdown(frame: pd.DataFrame) -> str:
 def test_parts(scores: pd.DataFrame) -> list[str]:
     """The names of the test parts that tidy scores hold."""
     return sorted(set(scores["part"]) - {*NOT_TESTS, "model"})
+
+
+def counts_in_words(counts: Iterable[float]) -> str:
+    """ "428", or each count where seeds differ, "1,494 or 1,495"; what is NaN is left out."""
+    return " or ".join(f"{count:,.0f}" for count in sorted({count for count in counts if not np.isnan(count)}))
 
 
 def check_scores(scores: pd.DataFrame) -> None:

@@ -38,7 +38,6 @@ OVERALL = (
 OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1")
 OF_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 RANKED = ("roc_auc", "average_precision")  # of a class, these depend on the order of its probabilities alone
-OVER_CLASSES = ("balanced", "macro", *RANKED)  # how the names of means over the classes begin
 
 
 def class_of(metric: str, class_names: Sequence[str], positive_class: str | None = None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from tlkeras.evaluation.tables import (
     BASELINE,
     PROBABILITIES,
     by_cell,
+    counts_in_words,
     format_accuracy_table,
     measured,
     metrics_table,
@@ -266,7 +267,7 @@ def _counts(part: str, scores: pd.DataFrame) -> str:
     """ "624 images in 428 groups", each seed's where they differ."""
     images = scores.loc[(scores["part"] == part) & (scores["metric"] == "n"), "value"]
     groups = _groups(part, scores)
-    return f"{_or(images)} images" + (f" in {_or(groups)} groups" if groups else "")
+    return f"{counts_in_words(images)} images" + (f" in {counts_in_words(groups)} groups" if groups else "")
 
 
 def _of(files: Mapping[str, Path], part: str) -> list[Path]:
@@ -282,11 +283,9 @@ def _few_groups(part: str, scores: pd.DataFrame, class_names: Sequence[str]) -> 
     """What of a part rests on fewer than `FEW_GROUPS` groups, in words; nothing where none does."""
     counts = {f"the images of {part} are": _groups(part, scores)}
     counts |= {f"those of {name} are": _groups(part, scores, f"recall_{name}") for name in class_names}
-    return ", ".join(f"{words} of {_or(found)}" for words, found in counts.items() if found and min(found) < FEW_GROUPS)
-
-
-def _or(counts: Iterable[float]) -> str:
-    return " or ".join(f"{count:,.0f}" for count in sorted(set(counts)))
+    return ", ".join(
+        f"{words} of {counts_in_words(found)}" for words, found in counts.items() if found and min(found) < FEW_GROUPS
+    )
 
 
 def _results(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.evaluation.statistics import holm
-from tlkeras.evaluation.tables import by_cell, measured, test_parts
+from tlkeras.evaluation.tables import by_cell, counts_in_words, measured, test_parts
 from tlkeras.files import read_csv
 from tlkeras.reporting.scoring import pair_up
 from tlkeras.runs import CellKey, RunFolder
@@ -117,8 +117,7 @@ def compare_runs(
 def _groups(found: Mapping[str, pd.DataFrame]) -> str:
     """How many groups a part has, of each seed where they differ; nothing where no interval was made."""
     rows = found.get("accuracy")
-    counts = [] if rows is None else sorted(set(rows["groups"].dropna()))
-    return " or ".join(f"{count:,.0f}" for count in counts)
+    return "" if rows is None else counts_in_words(rows["groups"])
 
 
 def _test_parts(run: Mapping[str, Mapping[int, Mapping[str, Predictions]]]) -> list[str]:
