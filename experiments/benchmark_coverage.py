@@ -39,7 +39,7 @@ from scipy import stats
 
 import tlkeras as tl
 from tlkeras.files import write_json, write_text
-from tlkeras.runs import environment
+from tlkeras.machine import environment
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -33,8 +33,8 @@ import statistics
 import time
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
+from tlkeras.terminal import run_guarded
 
 N_CLASSES = 7
 REGIONS = (10, 50)
@@ -108,7 +108,7 @@ def count_distinct(segments, n_samples, seed):
     import numpy as np
 
     import tlkeras as tl
-    from tlkeras.explain.lime import perturbed_copies
+    from tlkeras.explaining.lime import perturbed_copies
 
     n = int(segments.max()) + 1
     # One pixel for each region, white where it is shown.
@@ -122,7 +122,7 @@ def measure(classifier, image, n_segments, options):
     """One row of the table."""
     import numpy as np
 
-    from tlkeras.explain.segmentation import segment
+    from tlkeras.explaining.segmentation import segment
 
     segments = segment(image, n_segments=n_segments)
     label = int(classifier.predict_pixels(image[None])[0].argmax())
@@ -170,7 +170,7 @@ def compare(options):
     import tlkeras as tl
     from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_text
-    from tlkeras.runs import environment
+    from tlkeras.machine import environment
 
     size = (options.image_size, options.image_size)
     model = tl.build_classifier(

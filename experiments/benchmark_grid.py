@@ -27,8 +27,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
+from tlkeras.terminal import run_guarded
 
 RATES, EPOCHS, N_FOLDS = (1e-4, 1e-3, 1e-2, 1e-1), (3, 5, 7, 9), 5
 SIDES = ("forward", "grid", "plain")

@@ -24,9 +24,9 @@ import threading
 import time
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
+from tlkeras.errors import InputError
 from tlkeras.machine import anonymous_memory_mb, peak_memory_mb
-from tlkeras.schema import InputError
+from tlkeras.terminal import run_guarded
 
 
 def arguments():
@@ -93,8 +93,8 @@ def compare(options):
 
     from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_text
+    from tlkeras.machine import format_size
     from tlkeras.models.weights import find_weights
-    from tlkeras.sizes import format_size
 
     weights = find_weights(options.backbone, options.weights)
     rows = []

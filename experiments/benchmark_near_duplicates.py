@@ -29,7 +29,7 @@ import os
 import time
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
+from tlkeras.terminal import run_guarded
 
 THRESHOLDS = (0, 10, 20, 26, 30, 32, 35, 36, 38, 40, 44, 50, 60)
 SETS = {"ham10000": "lesion", "chest_xray": "patient"}
@@ -241,7 +241,7 @@ def compare(options):
     from tlkeras.data.pipeline import decode_all
     from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_csv, write_text
-    from tlkeras.runs import environment
+    from tlkeras.machine import environment
 
     here = environment()
     text = [

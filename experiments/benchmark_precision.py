@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
+from tlkeras.terminal import run_guarded
 
 
 def arguments():

@@ -43,7 +43,7 @@ def main():
     from tlkeras.evaluation.statistics import intervals, paired
     from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_json, write_text
-    from tlkeras.runs import environment
+    from tlkeras.machine import environment
 
     first, second = random_predictions(seed=0), random_predictions(seed=1)
     jobs = {

@@ -37,10 +37,10 @@ import threading
 import time
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
+from tlkeras.errors import InputError
 from tlkeras.machine import anonymous_memory_mb
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import InputError
+from tlkeras.terminal import run_guarded
 
 HERE = Path(__file__).resolve().parent
 WIDTHS = {"mobilenetv2": 1.0, "mobilenetv2_050": 0.5, "mobilenetv2_035": 0.35}

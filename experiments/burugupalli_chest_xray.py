@@ -29,7 +29,7 @@ Stated and assumed
 """
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 DOCUMENT_BACKBONES = ("vgg16", "vgg19", "resnet50", "inceptionv3", "xception", "densenet201")
 SMALL_BACKBONES = (

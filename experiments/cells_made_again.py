@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.runs import RunFolder
+from tlkeras.replication.run_folder import RunFolder
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ with 95 % intervals over patients or lesions; p by exchanging the two.
 
 def changed_cells(before: RunFolder, now: RunFolder) -> dict[str, pd.DataFrame]:
     """{cell: its paired table on its first test part} of cells that were made again."""
-    from tlkeras.reporting.scoring import pair_up
-    from tlkeras.settings import differing_settings
+    from tlkeras.replication.scoring import pair_up
+    from tlkeras.replication.settings import differing_settings
 
     found = {}
     for key in set(before.finished()) & set(now.finished()):

@@ -50,8 +50,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from tlkeras.guarded import run_guarded
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
+from tlkeras.terminal import run_guarded
 
 TOY = str(Path(__file__).resolve().with_name("drill_toy.py"))
 PARTS = {"train": 12, "val": 6, "test1": 6, "test2": 2}  # images of each class
@@ -632,8 +632,7 @@ def report(rows: list[dict], unbroken: dict[str, Place], given: argparse.Namespa
 
     from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_csv, write_text
-    from tlkeras.machine import n_cores, processor
-    from tlkeras.runs import environment
+    from tlkeras.machine import environment, n_cores, processor
 
     table, kills = pd.DataFrame(faults_table(rows)), pd.DataFrame(kills_table(rows))
     packages = environment()["packages"]

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 SIDE = 32  # pixels
 WEIGHTS = "weights/start.keras"

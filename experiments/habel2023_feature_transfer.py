@@ -34,7 +34,7 @@ are upper ends. Neither tissue set tells its patients, so that `corrected` canno
 """
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 PAPER = tl.Paper(
     title="CNN Based Classification and Transfer Learning",

@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 RATES, EPOCHS = (1e-4, 1e-3, 1e-2, 1e-1), (3, 5, 7, 9)
 DOCUMENT, SMALL = (224, 224), (96, 96)

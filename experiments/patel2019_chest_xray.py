@@ -29,7 +29,7 @@ Stated and assumed
 from patel2019_ham10000 import ASSUMED, COMMON, PAPER, STATED, as_reported, protocols, tuner
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 WEIGHTS = {"random": None, "imagenet": "imagenet", "ham10000": tl.EarlierRun("patel2019_ham10000", method="all")}
 

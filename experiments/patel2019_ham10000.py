@@ -27,8 +27,8 @@ Stated and assumed
 """
 
 import tlkeras as tl
-from tlkeras.cli import main
-from tlkeras.experiment import PIXELS
+from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.script import main
 
 UNFROZEN = {
     "all": "all",

@@ -33,7 +33,7 @@ from functools import partial
 import numpy as np
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 # The classes, named as skimage.data names the photographs.
 SOURCE = ("brick", "chelsea", "coffee", "grass", "gravel", "hubble_deep_field", "rocket", "stereo_motorcycle")

@@ -35,7 +35,7 @@ Stated and assumed
 """
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 DOCUMENT_BACKBONES = ("mobilenetv2", "mobilenetv3large", "mobilenetv3small", "densenet201")
 BACKBONES = (*DOCUMENT_BACKBONES, "mobilenetv2_050", "mobilenetv2_035", "mobilenet_025")

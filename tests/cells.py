@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 import tlkeras as tl
-from tlkeras.experiment import PIXELS
 from tlkeras.files import read_json, write_csv
-from tlkeras.runs import CellKey, RunFolder, describe
+from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.training.recipe import describe
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 NETWORKS = ("vgg16", "mobilenetv2_035")

@@ -59,8 +59,8 @@ RULES = {
 }
 # Pages that scripts write: they are where figures come from. {file name: what writes it}
 GENERATED = {
-    "table.md": "tlkeras/reporting/results.py",
-    "protocols.md": "tlkeras/reporting/comparison.py",
+    "table.md": "tlkeras/replication/results.py",
+    "protocols.md": "tlkeras/replication/comparison.py",
     "cells_made_again.md": "experiments/cells_made_again.py",
     "coverage.md": "experiments/benchmark_coverage.py",
     "eda.md": "tlkeras/evaluation/eda_page.py",

@@ -37,7 +37,7 @@ def quick_figures():
         return Path(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("evaluation.plots", "reporting.figures", "reporting.search_report"):
+        for module in ("evaluation.plots", "replication.figures", "replication.search_report"):
             patch.setattr(f"tlkeras.{module}.save_figure", save)
         yield
 

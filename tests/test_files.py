@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from faults import files_of_at_most
 
+from tlkeras.errors import InputError, MissingInputError, UnwritableError
 from tlkeras.files import (
     atomic_folder,
     atomic_write,
@@ -22,7 +23,6 @@ from tlkeras.files import (
     write_json,
     write_text,
 )
-from tlkeras.schema import InputError, MissingInputError, UnwritableError
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

@@ -10,8 +10,8 @@ from tlkeras.data.images import check_images
 from tlkeras.evaluation.calibration import reliability_table
 from tlkeras.evaluation.embedding import embed
 from tlkeras.evaluation.explanation_plots import draw_activations, draw_explanation
-from tlkeras.explain.lime import perturbed_copies
-from tlkeras.explain.segmentation import segment
+from tlkeras.explaining.lime import perturbed_copies
+from tlkeras.explaining.segmentation import segment
 from tlkeras.schema import Activations, Explanation, Predictions
 
 RNG = np.random.default_rng(0)

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from scripts import EXPERIMENTS, load_script
 
-from tlkeras.running import RunOptions, run_experiment
-from tlkeras.runs import CellKey, RunFolder, environment
+from tlkeras.machine import environment
+from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.replication.running import RunOptions, run_experiment
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.usefixtures("quick_figures")]
 

@@ -57,7 +57,10 @@ def run(code, *arguments, **environment):
 
 @pytest.mark.parametrize("system", [WINDOWS, MACOS], ids=["windows", "macos"])
 def test_every_module_that_needs_no_tensorflow_is_imported(system):
-    code = "import tlkeras.cli, tlkeras.commands, tlkeras.doctor, tlkeras.known_data, tlkeras.verifying\nprint('done')"
+    code = (
+        "import tlkeras.replication.script, tlkeras.command.main, tlkeras.command.doctor, "
+        "tlkeras.replication.known_data, tlkeras.replication.verifying\nprint('done')"
+    )
     done = run(system + code)
     assert (done.stdout, done.stderr) == ("done\n", "")
 

@@ -2,7 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkeras.schema import InputError, MissingInputError, Predictions, Samples, Splits, check_number, check_whole
+from tlkeras.checks import check_number, check_whole
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Predictions, Samples, Splits
 
 
 def samples(n=4, **fields):

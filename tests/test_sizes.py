@@ -1,7 +1,7 @@
 import pytest
 
-from tlkeras.schema import InputError
-from tlkeras.sizes import format_size, parse_size
+from tlkeras.errors import InputError
+from tlkeras.machine import format_size, parse_size
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,24 @@
 
 import errno
 import io
+import logging
 import os
+import signal
 import subprocess
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import pytest
 
-from tlkeras.guarded import run_guarded
-from tlkeras.terminal import Terminal, guarded_terminal
+from tlkeras.errors import InputError
+from tlkeras.terminal import Terminal, guarded_terminal, quiet_terminal, run_guarded
 
 WORK = """
 import sys
 from pathlib import Path
-from tlkeras.guarded import run_guarded
+from tlkeras.terminal import run_guarded
 def work():
     for row in range({rows}):
         print("row", row, {text!r}, "." * 90, flush={flush})
@@ -77,7 +81,7 @@ def test_what_the_encoding_lacks_is_written_by_its_number(tmp_path):
 
 def test_no_file_takes_the_place_of_a_closed_stream(tmp_path):
     code = (
-        "import os\nfrom tlkeras.guarded import run_guarded\n"
+        "import os\nfrom tlkeras.terminal import run_guarded\n"
         "run_guarded(lambda: print(open('numbers', 'w').write('') or os.open('numbers', os.O_RDONLY)))\n"
         "os.write(2, b'noise')\n"
     )
@@ -152,11 +156,106 @@ def test_an_exit_of_the_works_own_stays_what_it_is(code):
 def test_predictions_are_written_before_they_are_printed(tmp_path, monkeypatch):
     import pandas as pd
 
-    from tlkeras.commands import main
+    from tlkeras.command.main import main
 
     table = pd.DataFrame({"path": ["a.png"], "predicted": ["cat"], "probability": [0.5]})
-    monkeypatch.setattr("tlkeras.predicting.predict_files", lambda *given: table)
-    monkeypatch.setattr("tlkeras.predicting.format_predictions", lambda table: 1 / 0)
+    monkeypatch.setattr("tlkeras.command.predicting.predict_files", lambda *given: table)
+    monkeypatch.setattr("tlkeras.command.predicting.format_predictions", lambda table: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["predict", "model", "a.png", "--out", str(tmp_path / "out")])
     assert Path(tmp_path, "out", "predictions.csv").is_file()
+
+
+class _Finalised:
+    """Ctrl-C falls into its finaliser, where Python drops it."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_that_fell_into_a_finaliser_still_ends_the_work(capsys):
+    def work():
+        thing = _Finalised()
+        del thing
+        time.sleep(20)
+
+    hook = sys.unraisablehook
+    # Whoever runs the tests in the background may have them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    start = time.monotonic()
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run_guarded(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - start < 10
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "\nstopped; nothing is kept\n"
+    assert sys.unraisablehook is hook
+
+
+def test_what_else_cannot_be_raised_is_told_as_before():
+    class Broken:
+        def __del__(self):
+            raise ZeroDivisionError
+
+    told = []
+    hook, sys.unraisablehook = sys.unraisablehook, told.append
+    try:
+        run_guarded(lambda: Broken() and None)
+    finally:
+        sys.unraisablehook = hook
+    assert [each.exc_type for each in told] == [ZeroDivisionError]
+
+
+def test_ctrl_c_after_the_work_does_not_end_the_process_without_a_word():
+    code = """
+import atexit, os, signal
+from tlkeras.terminal import run_guarded
+atexit.register(os.kill, os.getpid(), signal.SIGINT)  # called after what run_guarded registers: the last comes first
+run_guarded(lambda: print("done"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def make_noise(error=None):
+    os.write(2, b"from C++\n")
+    warnings.warn("of something", stacklevel=1)
+    if error is not None:
+        raise error
+
+
+def test_notices_stay_off_the_terminal_and_later_ones_do_not(capfd):
+    with quiet_terminal():
+        make_noise()
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == "later\n"
+
+
+def test_where_it_fails_unexpectedly_they_come_out(capfd):
+    with pytest.raises(RuntimeError), quiet_terminal():
+        make_noise(RuntimeError())
+    assert "from C++" in capfd.readouterr().err
+
+
+def test_an_error_that_says_what_to_do_comes_alone(capfd):
+    with pytest.raises(InputError), quiet_terminal():
+        make_noise(InputError("do this"))
+    assert capfd.readouterr().err == ""
+
+
+def test_loggers_speak_as_before_afterwards():
+    logger = logging.getLogger("tf2onnx")
+    before = logger.level
+    with quiet_terminal():
+        assert logger.getEffectiveLevel() == logging.ERROR
+    assert logger.level == before
+
+
+def test_no_file_stays_open():
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for _ in range(3):
+        with quiet_terminal():
+            pass
+    assert (len(os.listdir("/proc/self/fd")) if before else 0) == before

@@ -16,8 +16,8 @@ import tlkeras as tl
 from tlkeras.evaluation.blocks import Bullets, Code, Folded, Heading, Table, Text, page_as_markdown
 from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import read_csv, write_csv
-from tlkeras.reporting.results import report_experiment
-from tlkeras.runs import RunFolder
+from tlkeras.replication.results import report_experiment
+from tlkeras.replication.run_folder import RunFolder
 from tlkeras.user_text import from_csv, in_csv, in_figure, in_file_name, in_markdown, in_terminal
 
 NAMES = ("a $x$ and $", "_hidden", "=SUM(A1)", "cut\rhere", "<b>bold</b> | `code`", "\x1b[2J+1|2")

@@ -5,15 +5,15 @@ The public names, nothing else. Each is imported when it is first used, so `impo
 
 import importlib
 
-from tlkeras.parallel import register_ray
+from tlkeras.machine import register_ray
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "InputError": "schema",
-    "MissingInputError": "schema",
-    "UnwritableError": "schema",
-    "DivergedError": "schema",
+    "InputError": "errors",
+    "MissingInputError": "errors",
+    "UnwritableError": "errors",
+    "DivergedError": "errors",
     "Samples": "schema",
     "Splits": "schema",
     "Predictions": "schema",
@@ -70,16 +70,16 @@ _HOME = {
     "draw_roc": "evaluation.curve_plots",
     "draw_precision_recall": "evaluation.curve_plots",
     "draw_reliability": "evaluation.curve_plots",
-    "explain": "explain",
-    "grad_cam": "explain.heatmap",
-    "activations": "explain.activations",
+    "explain": "explaining.lime",
+    "grad_cam": "explaining.heatmap",
+    "activations": "explaining.activations",
     "draw_activations": "evaluation.explanation_plots",
     "draw_explanation": "evaluation.explanation_plots",
     "draw_heatmap": "evaluation.explanation_plots",
-    "Paper": "experiment",
-    "Protocol": "experiment",
-    "EarlierRun": "experiment",
-    "Experiment": "experiment",
+    "Paper": "replication.experiment",
+    "Protocol": "replication.experiment",
+    "EarlierRun": "replication.experiment",
+    "Experiment": "replication.experiment",
 }
 
 __all__ = ["__version__", *_HOME]
@@ -91,8 +91,7 @@ def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}; it has {', '.join(__all__)}")
     home = importlib.import_module(f"tlkeras.{_HOME[name]}")
-    # `explain` is a package that can be called; every other name is looked up in its module.
-    globals()[name] = value = home if name == "explain" else getattr(home, name)
+    globals()[name] = value = getattr(home, name)
     return value
 
 

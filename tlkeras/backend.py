@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 BACKEND = "tensorflow"
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from tlkeras.errors import InputError, MissingInputError, UnwritableError
 from tlkeras.locks import locked_file
-from tlkeras.schema import InputError, MissingInputError, UnwritableError
 from tlkeras.user_text import from_csv, in_csv
 
 if TYPE_CHECKING:

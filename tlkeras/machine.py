@@ -1,12 +1,18 @@
-"""What this machine gives the process: cores, memory, a place for Keras' downloads."""
+"""What this machine gives the process: cores, memory, a place for Keras' downloads, and what it is."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import re
+import subprocess
 from pathlib import Path
+
+import joblib
+
+from tlkeras.errors import InputError
 
 _VECTOR = re.compile("avx|amx|fma|sse4|asimd|sve")
 _UNKNOWN = 4 * 2**30  # bytes taken for free where the system does not tell (Windows)
@@ -117,3 +123,101 @@ def available_memory() -> int:
             )
             available = min(available, left + (int(kept[1]) if kept else 0))
     return max(available, 0)
+
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_size(name: str, size: str | int) -> int:
+    """Bytes from "20GB", "500 MB" or a number of bytes; KB to TB are powers of 1000.
+
+    Raises:
+        InputError: names the argument `name`, what it received and what is accepted.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]B)?", str(size).strip().upper())
+    if found is None or (found[2] is None and float(found[1]) % 1):  # half a byte
+        raise InputError(
+            f'{name}: received {size!r}; accepted is a size such as "4GB" or "500MB", or a number of bytes.'
+        )
+    return int(float(found[1]) * _UNITS.get(found[2], 1))
+
+
+def format_size(size: int) -> str:
+    """A number of bytes for people: "1.6 GB"."""
+    for unit in ("KB", "MB", "GB"):
+        if size < 1000 * _UNITS[unit]:
+            return f"{size / _UNITS[unit]:.{0 if size >= 10 * _UNITS[unit] else 1}f} {unit}"
+    return f"{size / _UNITS['TB']:.1f} TB"
+
+
+def register_ray() -> None:
+    """Makes "ray" a backend of joblib; Ray itself is imported when it is first used."""
+    joblib.register_parallel_backend("ray", _ray_backend)
+
+
+def _ray_backend(**arguments):
+    try:
+        from ray.util.joblib.ray_backend import RayBackend
+    except ImportError as error:
+        raise InputError(
+            'backend: "ray" needs the package ray, which is not installed: pip install "tlkeras[ray]". Processes of '
+            'this machine need nothing more: backend="loky".'
+        ) from error
+    return RayBackend(**arguments)
+
+
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "opencv-python-headless",
+    "pillow",
+    "matplotlib",
+    "lime",
+    "scikit-image",
+)
+
+
+def environment() -> dict:
+    """Where a run was made: versions and commit, processor, cores and threads: what decides the last digits."""
+    from tlkeras import __version__
+
+    return {
+        "tlkeras": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "processor_model": processor_model(),
+        "vector_instructions": " ".join(vector_instructions()),
+        "cores": n_cores(),
+        "threads": n_threads(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def commit() -> str | None:
+    """The commit of tlkeras' own checkout, with "+ changes" where a module is not as committed; None for an installed
+    copy, and where git does not answer."""
+    package = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        asked = ["git", "-C", str(package), *words]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # a copy inside someone's project is not of its commit
+        changed = git("status", "--porcelain", "--", "*.py")
+        return git("rev-parse", "HEAD") + (" + changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # e.g. tensorflow-cpu in place of tensorflow
+        return None

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from tlkeras.schema import check_whole
+from tlkeras.checks import check_whole
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

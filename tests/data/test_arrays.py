@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from tlkeras.data.arrays import from_arrays
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 PIXELS = np.arange(4 * 2 * 5 * 3, dtype=np.uint8).reshape(4, 2, 5, 3)
 

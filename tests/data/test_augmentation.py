@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tlkeras.data.augmentation import Augmentation
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 
 def test_the_default_asks_for_nothing():

@@ -23,7 +23,8 @@ import tlkeras as tl
 from tlkeras.data.digests import source_digests
 from tlkeras.data.images import encode_path, read_image, read_pixels, unreadable
 from tlkeras.data.pipeline import decode_all, decoded_batches, naming_files, pixel_batches
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 KINDS = sorted(name for name in FILES if "large" not in name)
 ANY = settings(max_examples=25, deadline=None, derandomize=True, database=None)

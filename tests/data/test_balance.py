@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tlkeras.data.balance import class_weights, oversample, sample_weights
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 LABELS = np.array([0] * 6 + [1] * 3 + [2])  # 10 images, 3 classes
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tlkeras.data.class_folders import count_images
 from tlkeras.data.datasets import DATASETS, load_dataset
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 NCT = {
     "nct_crc_he_100k/MUS/MUS-AAAMHQMK.tif",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tlkeras.data.class_names import as_groups, check_class_names, is_empty, label_numbers, part_name, part_names
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 
 def test_numbers_follow_the_order_of_names_and_of_numbers():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tlkeras.data.csv_text import read_rows, read_text
 from tlkeras.data.sources import from_csv
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 FILES = [f"{letter}.jpg" for letter in "abcdef"]
 ROWS = [["path", "label", "age"], ["a.jpg", "x", "5"], ["b.jpg", "y", ""], ["c.jpg", "x", "7"]]

@@ -5,7 +5,7 @@ import pytest
 
 from tlkeras.data.chest_xray import chest_xray_group
 from tlkeras.data.datasets import DATASETS, load_dataset
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 CHEST = {
     "train/NORMAL": ["IM-0115-0001.jpeg", "NORMAL2-IM-0115-0001.jpeg"],

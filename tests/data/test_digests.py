@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tlkeras.data.digests import DIGEST_BYTES, digest, listing_digest, pixel_digests, sealed, source_digests, unsealed
-from tlkeras.schema import MissingInputError, Samples
+from tlkeras.errors import MissingInputError
+from tlkeras.schema import Samples
 
 
 def of_files(*paths):

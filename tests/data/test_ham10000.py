@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tlkeras.data.datasets import load_dataset
 from tlkeras.data.ham10000 import COLUMNS
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 HEADER = ",".join(COLUMNS)
 ROWS = (

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from tlkeras.data.identifiers import in_one_spelling, matching, normal_form, spelled_alike, told_alike
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 
 @pytest.mark.parametrize(

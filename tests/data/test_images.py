@@ -25,7 +25,8 @@ from tlkeras.data.images import (
     unreadable,
 )
 from tlkeras.data.pipeline import decode_all, pixel_batches
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 SIZES = [(H, W), (24, 20), (12, 16), (1, 1), (100, 77)]
 

@@ -19,7 +19,8 @@ from tlkeras.data.perceptual_hash import near_pairs
 from tlkeras.data.python_decoder import upright_size
 from tlkeras.data.sources import from_folders
 from tlkeras.data.splits import Holdout, Predefined
-from tlkeras.schema import InputError, Samples, Splits
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples, Splits
 
 
 def part(seeds, labels=None, groups=None, ids=None, class_names=("a", "b")):

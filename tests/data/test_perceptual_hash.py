@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tlkeras.data.perceptual_hash import N_BITS, NEAR, STRUCTURED, near_pairs, perceptual_hashes
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 
 def scene(seed, height=64, width=64):

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tlkeras.data.images import read_pixels
 from tlkeras.data.pipeline import cpu_tensor, decode_all, decoded_batches, epoch_batches, pixel_batches
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 N, H, W = 10, 6, 8
 PIXELS = np.random.default_rng(0).integers(0, 256, (N, H, W, 3), dtype=np.uint8)

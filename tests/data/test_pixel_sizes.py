@@ -8,7 +8,7 @@ from PIL import Image
 from tlkeras.data.file_bytes import Unreadable
 from tlkeras.data.pixel_sizes import PixelSizes, size_words
 from tlkeras.data.python_decoder import decode_slowly, upright_size
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 
 def of(*sizes):

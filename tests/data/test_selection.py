@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from tlkeras.data.selection import Selection
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 NAMES = ("ADI", "MUS", "NORM", "STR")
 SIZES = {"ADI": 4, "MUS": 30, "NORM": 20, "STR": 25}

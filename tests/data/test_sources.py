@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tlkeras.data.sources import from_csv, from_dataframe, from_folders
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 
 def touch(root, *names):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tlkeras.data.datasets import load_dataset
 from tlkeras.data.splits import Holdout, KFold, Predefined, identical_images, joined_groups
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Samples
 
 
 def build(labels, groups=None, parts=None, images=None):

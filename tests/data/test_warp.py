@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.data.warp import WarpParameters, apply_parameters, build_warp, sample_parameters, transform_matrices
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 EVERYTHING = Augmentation(
     rotation_range=30,

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.calibration import (
     Adjustment,
     at_adjustment,
@@ -14,7 +15,7 @@ from tlkeras.evaluation.calibration import (
     reliability_table,
 )
 from tlkeras.evaluation.metrics import score
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def predictions_of(labels, probs):

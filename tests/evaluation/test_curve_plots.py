@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from tidy import tidy
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.calibration import at_temperature, reliability_table
 from tlkeras.evaluation.comparison_tables import threshold_figures
 from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
 from tlkeras.evaluation.curves import precision_recall_table, roc_table
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.plots import new_figure, new_grid
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def random_predictions(k, n=120, absent=None):

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.curves import precision_recall_table, roc_table
 from tlkeras.evaluation.metrics import score
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def two_class(labels, positive):

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import tlkeras as tl
+from tlkeras.errors import InputError
 from tlkeras.evaluation import eda
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import Samples
 
 COLUMNS = ["lesion_id", "dx", "dx_type", "age", "sex", "localization"]
 # Eight images of five lesions; the known ages are 40, 40, 45, 61, 70, 80, 80: their mean is 416 / 7.

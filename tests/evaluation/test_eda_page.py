@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.eda_page import write_eda
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import Samples
 
 CITATION, LICENCE = "A. Author, A set of images, 2018.", "CC BY-NC 4.0"
 

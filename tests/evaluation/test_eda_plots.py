@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation import eda_plots
 from tlkeras.evaluation.eda import counts_table, eda_table, lesion_table
 from tlkeras.evaluation.plots import new_figure
-from tlkeras.schema import InputError
 
 
 @pytest.fixture(scope="module")

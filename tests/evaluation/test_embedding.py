@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.embedding import embed
-from tlkeras.schema import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgba
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.embedding_plots import CLASS_COLORS, MARKERS, draw_embedding, embedding_figure
 from tlkeras.evaluation.plots import new_figure, save_figure
-from tlkeras.schema import InputError
 
 NAMES = ("Gland", "Nongland", "Tumor")
 

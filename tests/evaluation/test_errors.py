@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.errors import confused_pairs, largest_losses
 from tlkeras.evaluation.metrics import score
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def predictions_of(labels, predicted, sure=0.8):

@@ -9,9 +9,10 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import same_color
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation import explanation_plots as plots
 from tlkeras.evaluation.plots import new_figure, new_grid
-from tlkeras.schema import Activations, Explanation, Heatmap, InputError
+from tlkeras.schema import Activations, Explanation, Heatmap
 
 
 def texts(ax):

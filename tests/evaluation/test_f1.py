@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from tidy import tidy
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation import plots
 from tlkeras.evaluation.f1 import averages_table, f1_table, format_f1_table
-from tlkeras.schema import InputError
 
 VGG16, STAND_IN, TREE = ("all", "vgg16"), ("all", "mobilenetv2"), ("tree", "pixels")
 REPORTED = {

@@ -2,10 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.grid_search import fold_results
 from tlkeras.evaluation.grid_search_tables import ranking_table
 from tlkeras.evaluation.statistics import intervals
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 SETTINGS = [{"epochs": 3}, {"epochs": 5}]
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.grid_search_plots import draw_grid
 from tlkeras.evaluation.grid_search_tables import ranking_table
 from tlkeras.evaluation.plots import new_figure
-from tlkeras.schema import InputError
 
 FOLDS = {
     (0.0001, 3): [0.6, 0.7],

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.grid_search_tables import format_ranking_table, ranking_table
-from tlkeras.schema import InputError
 
 FIELDS = ["learning_rate", "epochs"]
 

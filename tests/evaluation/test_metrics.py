@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import classification_report_table, confusion_table, score
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def predictions_of(labels, probs, class_names=("normal", "pneumonia")):

@@ -6,9 +6,10 @@ import pytest
 from cells import answers
 from sklearn.metrics import precision_recall_fscore_support
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import Bullets, Heading, Text, page_as_markdown
 from tlkeras.evaluation.model_card import LIMITS, NOT_FOR_DIAGNOSIS, check_tested, model_card
-from tlkeras.schema import EpochLog, InputError
+from tlkeras.schema import EpochLog
 
 NAMES = ("bkl", "mel", "nv")
 FACTS = {

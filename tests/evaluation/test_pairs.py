@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test, rankdata
 from statsmodels.stats.contingency_tables import mcnemar
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation import pairs as pairs_module
 from tlkeras.evaluation.pairs import aligned_pairs, exchange_p, mcnemar_p
 from tlkeras.evaluation.resampling import figures_under
 from tlkeras.evaluation.weighted_scores import weighted_scores
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def predictions_of(labels, probs, groups=None, ids=None, class_names=None):

@@ -10,9 +10,9 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from tidy import tidy
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation import plots
 from tlkeras.evaluation.tables import accuracy_table
-from tlkeras.schema import InputError
 
 
 def texts(ax):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from tidy import COLUMNS, tidy
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.reported_tables import figure_in_words, format_reported_table, parts_table, reported_table
 from tlkeras.evaluation.tables import to_markdown
-from tlkeras.schema import InputError
 
 KNN, SVM = ("knn", "resnet18"), ("svm", "resnet18")
 REPORTED = {

@@ -9,13 +9,14 @@ from scipy import stats
 from scipy.special import expit, logit, softmax
 from sklearn.dummy import DummyClassifier
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation import resampling, statistics
 from tlkeras.evaluation.calibration import at_temperature
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.resampling import LeftOut
 from tlkeras.evaluation.statistics import WITHOUT_INTERVAL, baseline, ends, holm, intervals, paired, paired_table
 from tlkeras.evaluation.weighted_scores import metric_names
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
 
 
 def predictions_of(correct, groups=None):

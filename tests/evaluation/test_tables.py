@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from tidy import COLUMNS, tidy, with_means
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.tables import (
     accuracy_table,
     difference_table,
@@ -12,7 +13,6 @@ from tlkeras.evaluation.tables import (
     metrics_table,
     to_markdown,
 )
-from tlkeras.schema import InputError
 
 REPORTED = {(("frozen", "vgg16"), "test", "accuracy"): 84.75, (("frozen", "vgg19"), "test", "accuracy"): 76.118}
 

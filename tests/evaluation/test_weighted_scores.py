@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.weighted_scores import equal_mass_sums, metric_names, weighted_scores
-from tlkeras.schema import InputError
 
 NAMES = ("a", "b", "c", "d")
 

@@ -3,7 +3,7 @@ import pytest
 from scripts import load_script
 
 import tlkeras as tl
-from tlkeras.cli import main
+from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 

@@ -1,4 +1,4 @@
-"""`--report-only` over a copy of every committed run folder gives the committed table.md and scores.csv, byte by byte."""
+"""`--report-only` over a copy of every committed run folder gives its table.md and scores.csv, byte by byte."""
 
 import shutil
 import sys

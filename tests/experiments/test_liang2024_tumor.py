@@ -6,8 +6,8 @@ import pytest
 from scripts import load_script
 
 import tlkeras as tl
-from tlkeras.cli import main
 from tlkeras.data.splits import joined_groups
+from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 

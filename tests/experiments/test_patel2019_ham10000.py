@@ -8,8 +8,8 @@ from PIL import Image
 from scripts import load_script
 
 import tlkeras as tl
-from tlkeras.cli import main
-from tlkeras.experiment import PIXELS
+from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 

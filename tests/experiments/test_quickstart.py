@@ -146,6 +146,6 @@ def test_smoke_run_leaves_reports_and_cards_and_says_nothing_of_a_gpu(tmp_path):
             file = target / "mobilenet_025" / method / f"seed{seed}" / "predictions.csv"
             predictions = pd.read_csv(file).query("part == 'test'")
             assert tested[method, seed] == pytest.approx(predictions.eval("label == predicted").mean())
-    command = [sys.executable, "-m", "tlkeras.commands", "runs", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "tlkeras.command.main", "runs", str(tmp_path / "runs")]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(method in listed for method in (*methods, "learnt"))

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 from scripts import load_script
 
-from tlkeras.cli import main
-from tlkeras.runs import describe
+from tlkeras.replication.script import main
+from tlkeras.training.recipe import describe
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tiny import TINY
 
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import BACKBONES, Backbone, backbone_layers, get_backbone, resolve_stages
 from tlkeras.models.classifier import build_classifier
 from tlkeras.models.head import Head
-from tlkeras.schema import InputError
 
 ONE_PER_FAMILY = ("vgg16", "resnet18", "resnet50", "inceptionv3", "mobilenetv2_035", "mobilenetv3small")
 OWN_PREPROCESSING = {

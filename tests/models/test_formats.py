@@ -7,7 +7,7 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.models.formats import FORMATS, get_format, in_float32, write_network
-from tlkeras.quiet import quiet_terminal
+from tlkeras.terminal import quiet_terminal
 
 # Its preprocessing turns the channels round with an operation that is no layer.
 CAFFE = replace(TINY, preprocessing="caffe")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny import TINY, build_tiny
 
+from tlkeras.errors import InputError
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.h5_file import FREE_SIZE, count_numbers
-from tlkeras.schema import InputError
 
 SECRET = np.arange(16, dtype=np.float32)
 

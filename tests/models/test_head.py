@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
 from tlkeras.models.classifier import build_classifier
 from tlkeras.models.head import Head, build_head
-from tlkeras.schema import InputError
 
 SUBNETS2022 = Head(hidden=(128,), dropout=0.0, input_dropout=0.5, pooling="flatten", batch_norm=True)
 

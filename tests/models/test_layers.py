@@ -3,9 +3,9 @@ import pytest
 from tiny import TINY
 
 import tlkeras as tl
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
 from tlkeras.models.layers import find_layer, functional_model, named_layer, suggestions, with_positions
-from tlkeras.schema import InputError
 
 
 @pytest.fixture(scope="module")

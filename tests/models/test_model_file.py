@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from test_weights import plain_backbone, write_legacy_h5
 from tiny import TINY, build_tiny
 
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.model_file import read_model, require_local
 from tlkeras.models.weights import find_weights, load_weights
-from tlkeras.schema import InputError, MissingInputError
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import keras
 import pytest
 from keras import layers
 
+from tlkeras.errors import InputError
 from tlkeras.models.output_sizes import OPEN_SIDE, output_sizes
-from tlkeras.schema import InputError
 
 
 def model(*inside, shape=(8, 8, 3)):

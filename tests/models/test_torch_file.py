@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from make_resnet18_reference import REFERENCE, write_safetensors
 
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.torch_file import read_torch_file
-from tlkeras.schema import InputError, MissingInputError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 NUMBERS = np.arange(6, dtype=np.float32)

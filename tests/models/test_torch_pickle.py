@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tlkeras.errors import InputError
 from tlkeras.models.torch_pickle import Storage, View, follow_pickle
-from tlkeras.schema import InputError
 
 PATH = Path("state.pth")
 STORAGE = b"(X\x07\x00\x00\x00storagectorch.cuda\nHalfStorage\nX\x01\x00\x00\x007X\x06\x00\x00\x00cuda:0K\x06tQ"

@@ -9,11 +9,11 @@ import pytest
 from make_resnet18_reference import write_safetensors
 from tiny import TINY, build_tiny
 
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
 from tlkeras.models.backbones import BACKBONES, PublishedWeights, backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
 from tlkeras.models.weights import WeightsFile, find_weights
-from tlkeras.schema import InputError, MissingInputError
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

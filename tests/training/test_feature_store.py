@@ -14,10 +14,11 @@ from PIL import Image
 from tiny import TINY
 
 import tlkeras as tl
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import holding
 from tlkeras.models.cut import cut
 from tlkeras.models.freezing import set_trainable
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.schema import Samples
 from tlkeras.training import feature_store, feature_table, table_folder
 from tlkeras.training.feature_store import BATCH, FeatureStore, open_store
 from tlkeras.training.feature_table import CARD, INDEX, ROWS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tlkeras.data.digests import digest
+from tlkeras.errors import UnwritableError
 from tlkeras.files import write_at
-from tlkeras.schema import UnwritableError
 from tlkeras.training import feature_table
 from tlkeras.training.feature_table import CARD, INDEX, ROWS, DamagedTable, FeatureTable, read_card
 

@@ -6,9 +6,10 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.data.warp import build_warp
+from tlkeras.errors import InputError
 from tlkeras.models.cut import cut
 from tlkeras.models.freezing import set_trainable
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import Samples
 from tlkeras.training import feed as feed_module
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part

@@ -16,10 +16,10 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.data.digests import sealed, unsealed
-from tlkeras.runs import describe
-from tlkeras.schema import DivergedError
+from tlkeras.errors import DivergedError
 from tlkeras.seeds import derive_seed
 from tlkeras.training import grid, loop
+from tlkeras.training.recipe import describe
 
 SIZE = 16
 FOREST = tl.PixelBaseline("random_forest", image_size=(8, 8))

@@ -7,9 +7,9 @@ import pytest
 from tiny import tiny_tuner
 
 import tlkeras as tl
-from tlkeras.runs import describe
 from tlkeras.schema import EpochLog
 from tlkeras.training.monitor import BALANCED, MONITORS, balanced_figure, value_of
+from tlkeras.training.recipe import describe
 
 NAMES = ("common", "rare")
 LABELS = np.array([0, 0, 0, 1])

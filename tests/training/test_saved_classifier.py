@@ -8,9 +8,9 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
+from tlkeras.errors import MissingInputError
 from tlkeras.files import sha256_of
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import MissingInputError
 
 
 @pytest.fixture(scope="module")

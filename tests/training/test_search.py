@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.runs import describe
+from tlkeras.training.recipe import describe
 from tlkeras.training.search import last_epochs, with_setting
 
 ONE_PHASE = tiny_tuner(phases=tl.Phase(5, 1e-2))

@@ -7,7 +7,7 @@ import pytest
 from tiny import tiny_tuner
 
 import tlkeras as tl
-from tlkeras.schema import DivergedError
+from tlkeras.errors import DivergedError
 from tlkeras.training.loop import fit_tuner
 from tlkeras.training.watched import Watched
 

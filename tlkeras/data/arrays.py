@@ -8,7 +8,8 @@ import numpy as np
 
 from tlkeras.data.class_names import as_groups, check_class_names, few, is_empty, label_numbers
 from tlkeras.data.identifiers import check_normalise
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 _MOST_CLASSES = 100_000  # that numbers alone may name; more are no numbers of classes
 

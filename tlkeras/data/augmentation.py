@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.schema import InputError, check_whole
+from tlkeras.checks import check_whole
+from tlkeras.errors import InputError
 from tlkeras.seeds import derive_seed
 
 FILL_MODES = ("nearest", "reflect", "wrap", "constant")

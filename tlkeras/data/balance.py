@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 from tlkeras.seeds import generator
 
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from tlkeras.data.sources import from_folders
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 
 def chest_xray_group(file_name: str) -> str:

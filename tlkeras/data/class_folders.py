@@ -9,7 +9,8 @@ from dataclasses import replace
 from tlkeras.data.class_names import few
 from tlkeras.data.file_names import is_image, visible
 from tlkeras.data.sources import from_folders
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Samples
 
 # The published number of tiles of each tissue.
 NCT_TISSUES = {

@@ -16,7 +16,7 @@ from tlkeras.data.identifiers import (
     spelled_alike,
     told_alike,
 )
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 _PART = re.compile(r"(?:(train|training)|(val|valid|validation|dev|development)|test|testing)(?:[ _-]?set)?([0-9]*)")
 

@@ -8,7 +8,7 @@ import os
 import re
 
 from tlkeras.data.file_bytes import MAX_BYTES, Unreadable, read_bytes
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 # What begins with these bytes is compressed, whatever it is called.
 _ARCHIVES = {

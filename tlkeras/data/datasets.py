@@ -20,7 +20,8 @@ from tlkeras.data.class_folders import (
     load_tumor,
 )
 from tlkeras.data.ham10000 import DIAGNOSES, IMAGE_FOLDERS, METADATA, count_ham10000, load_ham10000
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Samples
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tlkeras.data.file_bytes import Unreadable, read_bytes
+from tlkeras.errors import MissingInputError
 from tlkeras.machine import n_cores
-from tlkeras.schema import MissingInputError, Samples
+from tlkeras.schema import Samples
 
 DIGEST_BYTES = 16  # 128 bits: among 10**12 images two different ones meet with a probability of 1e-15
 

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 # 64 million pixels of four channels of 16 bits take half of it.
 MAX_BYTES = 2**30

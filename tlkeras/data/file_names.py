@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 
 from tlkeras.data.identifiers import normal_form
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _HIDDEN = ("thumbs.db", "desktop.ini", "__macosx")  # what Windows and macOS leave behind, beside dot-files

@@ -14,8 +14,9 @@ from tlkeras.data.file_bytes import Unreadable
 from tlkeras.data.levels import Levels
 from tlkeras.data.perceptual_hash import IMAGE_SIZE, N_BITS, STRUCTURED, near_pairs, perceptual_hashes
 from tlkeras.data.python_decoder import upright_size
+from tlkeras.errors import InputError
 from tlkeras.machine import n_cores
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import Samples
 
 NEAR_LIMIT = 10**6  # pairs that look alike; frames of films can have billions
 _CHUNK = 512  # images decoded and hashed at a time

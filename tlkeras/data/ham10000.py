@@ -12,7 +12,8 @@ from tlkeras.data.class_names import few, label_numbers
 from tlkeras.data.csv_text import read_rows
 from tlkeras.data.file_names import visible
 from tlkeras.data.identifiers import normal_form, spelled_alike, told_alike
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 JOIN = "join"
 WRITTEN_TWICE = (

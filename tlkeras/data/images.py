@@ -22,11 +22,13 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.backend import tf
+from tlkeras.checks import check_image_size, check_whole
 from tlkeras.data.arrays import as_pixels
 from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
 from tlkeras.data.levels import N_FIELDS, Levels, of_set
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
-from tlkeras.schema import InputError, Samples, check_image_size, check_whole
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 
 if TYPE_CHECKING:
     import pandas as pd

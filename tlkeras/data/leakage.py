@@ -15,7 +15,8 @@ from tlkeras.data.grouping import Grouping
 from tlkeras.data.leakage_findings import Audit
 from tlkeras.data.levels import Levels, of_set
 from tlkeras.data.pixel_sizes import PixelSizes
-from tlkeras.schema import NOT_TESTS, InputError, Samples, Splits
+from tlkeras.errors import InputError
+from tlkeras.schema import NOT_TESTS, Samples, Splits
 
 _SET = ["set", "same_bytes", "sample_id", "part", "class_name", "group"]
 

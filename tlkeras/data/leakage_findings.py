@@ -10,7 +10,7 @@ import pandas as pd
 from tlkeras.data.grouping import Grouping
 from tlkeras.data.identifiers import told_alike
 from tlkeras.data.pixel_sizes import PixelSizes, size_words
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 SHARE_DRIFT = 0.05  # a class share this far from the training part's is said
 LISTED = 100  # rows of a table that `as_json` keeps

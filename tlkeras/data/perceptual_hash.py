@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 IMAGE_SIZE = (64, 64)  # what is hashed
 N_BITS = 16 * 16 - 1

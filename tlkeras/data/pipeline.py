@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.backend import tf
+from tlkeras.checks import check_image_size
 from tlkeras.data.digests import file_digest
 from tlkeras.data.images import (
     decode_and_resize,
@@ -24,10 +25,10 @@ from tlkeras.data.images import (
     resize_pixels,
 )
 from tlkeras.data.levels import Levels
+from tlkeras.errors import InputError
 from tlkeras.files import scratch_file
-from tlkeras.machine import n_cores
-from tlkeras.schema import InputError, Samples, check_image_size
-from tlkeras.sizes import format_size
+from tlkeras.machine import format_size, n_cores
+from tlkeras.schema import Samples
 
 T = TypeVar("T")
 

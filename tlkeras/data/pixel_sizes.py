@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.schema import check_image_size
+from tlkeras.checks import check_image_size
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.data.digests import pixel_digests, sealed, source_digests, unsealed
+from tlkeras.errors import UnwritableError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores
-from tlkeras.schema import Samples, UnwritableError
+from tlkeras.schema import Samples
 
 _AT_MOST = 10**6  # files; of 10,000 the table takes 1.5 MB
 _SETTLED = 2 * 10**9  # ns since a file's last change: within a tick of the clock it can change and keep its times

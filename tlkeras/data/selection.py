@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tlkeras.checks import check_whole
 from tlkeras.data.class_names import few
-from tlkeras.schema import InputError, Samples, check_whole
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 from tlkeras.seeds import generator
 
 

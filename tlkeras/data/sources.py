@@ -13,7 +13,8 @@ from tlkeras.data.csv_text import read_rows
 from tlkeras.data.file_bytes import as_path
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
 from tlkeras.data.tables import REFUSE, from_table
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Samples
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tlkeras.checks import check_number, check_whole
 from tlkeras.data.class_names import is_empty
 from tlkeras.data.identifiers import in_one_spelling
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
-from tlkeras.schema import InputError, MissingInputError, Samples, Splits, check_number, check_whole
+from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed, generator
 
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`

@@ -15,7 +15,8 @@ from tlkeras.data.class_names import few, is_empty, label_numbers, part_names
 from tlkeras.data.file_bytes import as_path
 from tlkeras.data.file_names import IMAGE_SUFFIXES, Spellings, is_image
 from tlkeras.data.identifiers import JOIN, check_normalise, in_one_spelling
-from tlkeras.schema import InputError, MissingInputError, Samples
+from tlkeras.errors import InputError, MissingInputError
+from tlkeras.schema import Samples
 
 if TYPE_CHECKING:
     import pandas as pd

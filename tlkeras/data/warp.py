@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tlkeras.backend import tf
+from tlkeras.checks import check_image_size
 from tlkeras.data.augmentation import Augmentation
-from tlkeras.schema import check_image_size
 
 # Raise it when some image comes out otherwise than before: features that are kept of such images are then made again.
 WARP = 1

@@ -10,9 +10,11 @@ import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
+from tlkeras.checks import check_number, check_whole
+from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.weighted_scores import ECE_BINS, equal_mass_sums
-from tlkeras.schema import InputError, Predictions, check_number, check_whole
+from tlkeras.schema import Predictions
 
 SMALLEST, LARGEST = 0.01, 1000.0  # temperatures that are looked at
 # The smallest normal float32: below it a softmax gives 0, whose logarithm there is not.

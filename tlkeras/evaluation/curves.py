@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import Predictions
 
 
 def roc_table(predictions: Predictions, class_name: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.eda import (
     CELL_TYPES,
     document_table,
@@ -32,7 +33,7 @@ from tlkeras.evaluation.eda_plots import (
 from tlkeras.evaluation.plots import new_figure, new_grid, save_figure
 from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import write_csv, write_text
-from tlkeras.schema import InputError, Samples
+from tlkeras.schema import Samples
 
 THUMBNAIL_SIZE = (100, 125)  # (height, width), the document's 125 wide by 100 high
 CAPTIONS = {

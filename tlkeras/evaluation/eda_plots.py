@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.eda import (
     CELL_TYPES,
     DIAGNOSIS_METHODS,
     UNKNOWN,
 )
 from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, ORANGE
-from tlkeras.schema import InputError
 from tlkeras.user_text import in_figure
 
 LIGHT = "#BBBBBB"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlkeras.schema import InputError, check_number, check_whole
+from tlkeras.checks import check_number, check_whole
+from tlkeras.errors import InputError
 from tlkeras.seeds import derive_seed
 
 FEWEST_ROWS = 5

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.plots import COLORS, GREY, new_grid
-from tlkeras.schema import InputError
 from tlkeras.seeds import generator
 from tlkeras.user_text import in_figure
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tlkeras.checks import check_whole
 from tlkeras.evaluation.metrics import check_scorable, confusion_table
 from tlkeras.evaluation.weighted_scores import image_losses
-from tlkeras.schema import Predictions, check_whole
+from tlkeras.schema import Predictions
 
 
 def confused_pairs(predictions: Predictions, n: int = 10) -> pd.DataFrame:

@@ -16,8 +16,10 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from scipy.ndimage import distance_transform_edt
 
+from tlkeras.checks import check_whole
+from tlkeras.errors import InputError
 from tlkeras.evaluation.plots import BLUE, ORANGE, new_figure
-from tlkeras.schema import Activations, Explanation, Heatmap, InputError, check_whole
+from tlkeras.schema import Activations, Explanation, Heatmap
 from tlkeras.user_text import in_figure
 
 NO_WEIGHT = 1e-9  # a region that does not matter gets 1e-17, not 0

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.statistics import intervals
 from tlkeras.evaluation.weighted_scores import weighted_scores
-from tlkeras.schema import PROBABILITY_PREFIX, InputError, Predictions, Samples
+from tlkeras.schema import PROBABILITY_PREFIX, Predictions, Samples
 
 SETTING_PREFIX = "setting_"  # out_of_fold.csv holds one column `setting_<number>` per setting
 OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1")  # figures that need no probabilities

@@ -7,10 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.grid_search_tables import field_in_words, lower_is_better, metric_in_words, value_in_words
 from tlkeras.evaluation.plots import GREY
 from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN
-from tlkeras.schema import InputError
 from tlkeras.user_text import in_figure
 
 MAP = "cividis"  # made for colour-vision deficiency; its lightness rises all the way

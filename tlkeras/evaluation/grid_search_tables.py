@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.tables import METRICS, NOT_DEFINED, NOT_RUN, format_figures
-from tlkeras.schema import InputError
 
 FIGURES = ("mean", "sd", "low", "high", "groups", "folds", "rank", "best")
 # What costs less comes first among equals.

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.weighted_scores import apart_from, ratio, weighted_scores
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import Predictions
 
 
 def score(

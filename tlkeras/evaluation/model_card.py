@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text, bullets
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.statistics import intervals
 from tlkeras.evaluation.tables import OURS, format_figures
 from tlkeras.evaluation.training_tables import kept_in_words
-from tlkeras.schema import EpochLog, InputError, Predictions
+from tlkeras.schema import EpochLog, Predictions
 
 MODEL_CARD = "model_card.md"
 NOT_FOR_DIAGNOSIS = "**Not for diagnosis.** It is not a medical device, and no doctor has tried it."

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, rankdata
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.resampling import figures_under, group_numbers, groups_of, in_chunks
 from tlkeras.evaluation.weighted_scores import RANKED
-from tlkeras.schema import InputError, Predictions
+from tlkeras.schema import Predictions
 
 MOST_UNDEFINED = 0.05  # the share of exchanges without a figure up to which the others are taken for all
 ROUNDING = 1e-9  # differences that summing in another order makes

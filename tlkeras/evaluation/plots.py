@@ -19,9 +19,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.fonts import choose_fonts
 from tlkeras.files import atomic_write
-from tlkeras.schema import InputError
 from tlkeras.user_text import in_figure
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"

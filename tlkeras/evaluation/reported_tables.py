@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.tables import (
     COUNTED,
     METRICS,
@@ -20,7 +21,6 @@ from tlkeras.evaluation.tables import (
     format_figures,
     over_seeds,
 )
-from tlkeras.schema import InputError
 
 Cell = tuple[str, str]
 Reported = Mapping[tuple[Cell, str, str], float]

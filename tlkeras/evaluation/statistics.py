@@ -10,11 +10,13 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
+from tlkeras.checks import check_number, check_whole
+from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.pairs import aligned_pairs, exchange_p, mcnemar_p
 from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
 from tlkeras.evaluation.weighted_scores import metric_names
-from tlkeras.schema import InputError, Predictions, check_number, check_whole
+from tlkeras.schema import Predictions
 from tlkeras.seeds import generator
 
 LEAST_FREEDOM = 8  # degrees, where there are as many groups: with a single error in all, the logit alone is wide enough

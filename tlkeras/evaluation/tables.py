@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tlkeras.schema import NOT_TESTS, InputError
+from tlkeras.errors import InputError
+from tlkeras.schema import NOT_TESTS
 from tlkeras.user_text import in_markdown_cell
 
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")

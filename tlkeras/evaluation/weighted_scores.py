@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 SMALLEST_PROBABILITY = 1e-7  # bounds the loss of one image at 16.1; Keras, which works from logits, does not
 ECE_BINS = 15

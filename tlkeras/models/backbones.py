@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from tlkeras.checks import check_whole, is_whole
+from tlkeras.errors import InputError
 from tlkeras.models.resnet18 import resnet18
-from tlkeras.schema import InputError, check_whole, is_whole
 
 if TYPE_CHECKING:
     import keras

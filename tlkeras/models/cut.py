@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tlkeras.backend import keras
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

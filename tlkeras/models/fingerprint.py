@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlkeras.checks import check_image_size
+from tlkeras.errors import InputError
 from tlkeras.models.model_file import reading
-from tlkeras.schema import InputError, check_image_size
 from tlkeras.seeds import generator
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 if TYPE_CHECKING:
     import keras

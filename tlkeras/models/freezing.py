@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import Backbone, backbone_layers, resolve_stages
-from tlkeras.schema import InputError
 
 if TYPE_CHECKING:
     import keras

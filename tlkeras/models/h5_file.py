@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 FREE_SIZE = 64 * 2**20  # bytes that may unpack out of less
 LARGEST_RATIO = 100  # beyond that, bytes unpacked per byte stored; weights hardly pack at all, zeros 1000 times

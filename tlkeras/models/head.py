@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tlkeras.checks import check_number, check_whole
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import HEAD_PREFIX
-from tlkeras.schema import InputError, check_number, check_whole
 from tlkeras.seeds import derive_seed
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from tlkeras.backend import keras
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
-from tlkeras.schema import InputError
 
 
 def functional_model(classifier: object) -> keras.Model:

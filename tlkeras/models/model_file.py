@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkeras.schema import InputError, MissingInputError
+from tlkeras.errors import InputError, MissingInputError
 
 if TYPE_CHECKING:
     import keras

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tlkeras.backend import keras
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 OPEN_SIDE = 512  # in place of a side that the network leaves to its images
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.model_file import reading
 from tlkeras.models.torch_pickle import BFLOAT16, Storage, View, all_whole, follow_pickle
-from tlkeras.schema import InputError, MissingInputError
 
 LARGEST_HEADER = 100_000_000  # bytes, the limit that the safetensors format sets
 _MOST_AXES = 64  # of a NumPy array

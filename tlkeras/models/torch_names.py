@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
 from tlkeras.models.torch_file import read_torch_file
-from tlkeras.schema import InputError
 
 if TYPE_CHECKING:
     import keras

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tlkeras.schema import InputError
+from tlkeras.errors import InputError
 
 BFLOAT16 = "bfloat16"  # NumPy has none; the others are its names
 _STORAGES = {

@@ -21,11 +21,12 @@ import numpy as np
 
 from tlkeras.data.digests import digest
 from tlkeras.data.images import DECODER
+from tlkeras.errors import InputError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, processor
 from tlkeras.models.device import device_name
-from tlkeras.runs import describe, first_difference
-from tlkeras.schema import EpochLog, InputError, Precision
+from tlkeras.schema import EpochLog, Precision
+from tlkeras.training.recipe import describe, first_difference
 
 if TYPE_CHECKING:
     from tlkeras.models.weights import WeightsFile

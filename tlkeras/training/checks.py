@@ -9,7 +9,8 @@ import numpy as np
 
 from tlkeras.data.arrays import from_arrays
 from tlkeras.data.class_names import check_class_names
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
 from tlkeras.training.monitor import BALANCED
 from tlkeras.training.tuner import Tuner
 

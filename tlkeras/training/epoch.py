@@ -11,7 +11,8 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.balance import oversample
-from tlkeras.schema import DivergedError, EpochLog
+from tlkeras.errors import DivergedError
+from tlkeras.schema import EpochLog
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part

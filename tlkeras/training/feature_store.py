@@ -24,9 +24,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.data.digests import pixel_digests
-from tlkeras.machine import n_cores, processor
-from tlkeras.schema import InputError, MissingInputError, UnwritableError
-from tlkeras.sizes import parse_size
+from tlkeras.errors import InputError, MissingInputError, UnwritableError
+from tlkeras.machine import n_cores, parse_size, processor
 from tlkeras.training.feature_table import FORMAT, DamagedTable, FeatureTable
 from tlkeras.training.table_folder import TableFolder
 

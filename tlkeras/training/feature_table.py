@@ -25,10 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.data.digests import DIGEST_BYTES, digest, sealed, unsealed
+from tlkeras.errors import InputError, MissingInputError, UnwritableError
 from tlkeras.files import TEMPORARY_PREFIX, atomic_write, read_json, write_at, write_json
-from tlkeras.machine import available_memory
-from tlkeras.schema import InputError, MissingInputError, UnwritableError
-from tlkeras.sizes import format_size
+from tlkeras.machine import available_memory, format_size
 
 FEATURE_DTYPES = ("float32", "float16")
 FORMAT = 2  # of the files; raise it when they change: a table of another format is never looked for

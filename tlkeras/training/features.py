@@ -9,9 +9,9 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.pipeline import with_bar
-from tlkeras.machine import available_memory
-from tlkeras.schema import InputError, Samples
-from tlkeras.sizes import format_size
+from tlkeras.errors import InputError
+from tlkeras.machine import available_memory, format_size
+from tlkeras.schema import Samples
 from tlkeras.training.feature_store import BATCH, FeatureStore
 from tlkeras.training.feed import KeptFeatures, Part
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlkeras.backend import keras
+from tlkeras.machine import format_size
 from tlkeras.models.cut import Cut, cut
 from tlkeras.schema import Samples
-from tlkeras.sizes import format_size
 from tlkeras.training.feature_store import FeatureStore, output_layer
 from tlkeras.training.tuner import Phase, Tuner
 

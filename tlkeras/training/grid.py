@@ -15,7 +15,9 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from tlkeras.checks import check_whole
 from tlkeras.data.digests import source_digests, unsealed
+from tlkeras.errors import DivergedError, InputError
 from tlkeras.evaluation.grid_search import (
     OF_CLASSES,
     SETTING_PREFIX,
@@ -26,13 +28,13 @@ from tlkeras.evaluation.grid_search import (
 from tlkeras.evaluation.grid_search_tables import metric_in_words, ranking_table
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
-from tlkeras.runs import describe, describe_in_words
-from tlkeras.schema import DivergedError, InputError, Samples, Splits, check_whole
+from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import as_samples, check_samples
 from tlkeras.training.feature_store import open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
 from tlkeras.training.progress import printer
+from tlkeras.training.recipe import describe, describe_in_words
 from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
 from tlkeras.training.searched_classifier import SearchedClassifier
 

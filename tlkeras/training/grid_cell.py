@@ -17,10 +17,11 @@ import numpy as np
 
 from tlkeras.data.digests import sealed
 from tlkeras.data.images import DECODER
+from tlkeras.errors import DivergedError
 from tlkeras.files import atomic_write
-from tlkeras.runs import describe
-from tlkeras.schema import DivergedError, Samples
+from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore
+from tlkeras.training.recipe import describe
 from tlkeras.training.tuner import Tuner
 from tlkeras.training.watched import Watched
 

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras.backend import free_kernels, keras
+from tlkeras.checks import check_whole
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.digests import source_digests
 from tlkeras.data.warp import build_warp
+from tlkeras.errors import DivergedError, MissingInputError
 from tlkeras.evaluation.training_tables import kept_in_words
-from tlkeras.machine import available_memory
+from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone, get_backbone
 from tlkeras.models.classifier import build_classifier
 from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
 from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
-from tlkeras.schema import DivergedError, EpochLog, MissingInputError, Samples, check_whole
+from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
-from tlkeras.sizes import parse_size
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
 from tlkeras.training.checks import as_samples, check_samples, check_val
 from tlkeras.training.epoch import Job, build_stage, pixels_come_again, predict_watched, run_epoch

@@ -7,9 +7,8 @@ import math
 from collections.abc import Iterator
 
 from tlkeras.backend import keras
-from tlkeras.machine import anonymous_memory_mb, available_memory
-from tlkeras.schema import InputError
-from tlkeras.sizes import format_size
+from tlkeras.errors import InputError
+from tlkeras.machine import anonymous_memory_mb, available_memory, format_size
 
 _SIGNS = ("RESOURCE_EXHAUSTED", "OOM when allocating", "failed to allocate memory", "Out of memory")
 _OTHERS = ("Too many open files", "No space left on device")  # which TensorFlow calls exhausted resources, too

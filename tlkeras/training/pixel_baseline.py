@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from tqdm import tqdm
 
-from tlkeras.machine import available_memory, n_cores
-from tlkeras.schema import InputError, Predictions, Samples, check_image_size, check_whole
+from tlkeras.checks import check_image_size, check_whole
+from tlkeras.errors import InputError
+from tlkeras.machine import available_memory, format_size, n_cores
+from tlkeras.schema import Predictions, Samples
 from tlkeras.seeds import derive_seed
-from tlkeras.sizes import format_size
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin

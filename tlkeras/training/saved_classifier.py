@@ -11,11 +11,12 @@ from types import NoneType, UnionType
 from typing import get_args, get_origin, get_type_hints
 
 from tlkeras.backend import keras
+from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import read_json, sha256_of
 from tlkeras.models.fingerprint import LARGEST_IMAGE, warn_of_change
 from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.weights import WeightsFile
-from tlkeras.schema import EpochLog, InputError, MissingInputError, Precision
+from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.tuned_classifier import CARD, MODEL, TunedClassifier
 
 

@@ -14,8 +14,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlkeras.data.splits import KFold
-from tlkeras.runs import describe
-from tlkeras.schema import InputError, Samples
+from tlkeras.errors import InputError
+from tlkeras.schema import Samples
+from tlkeras.training.recipe import describe
 from tlkeras.training.tuner import Phase, Tuner
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ class Search:
         return "balanced_accuracy" if balances else "accuracy"
 
     def describe(self) -> dict:
-        """The fields by name, as run folders keep them: see `tlkeras.runs.describe`. Accuracy, which earlier versions
-        knew alone, goes without saying."""
+        """The fields by name, as run folders keep them: see `recipe.describe`. Accuracy, which earlier versions knew
+        alone, goes without saying."""
         metric = {} if self.ranked_by == "accuracy" else {"metric": self.ranked_by}
         return {"type": "Search", "recipe": self.recipe, "grid": self.grid, "folds": self.folds, **metric}
 

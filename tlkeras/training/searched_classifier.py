@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.files import write_csv
-from tlkeras.runs import describe
-from tlkeras.schema import InputError, Predictions, Samples
+from tlkeras.schema import Predictions, Samples
+from tlkeras.training.recipe import describe
 
 if TYPE_CHECKING:
     import keras

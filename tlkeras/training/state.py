@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from tlkeras.backend import keras
-from tlkeras.schema import EpochLog, InputError, Precision
+from tlkeras.errors import InputError
+from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
 from tlkeras.training.monitor import value_of
 from tlkeras.training.tuner import Phase

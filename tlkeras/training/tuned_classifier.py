@@ -12,7 +12,9 @@ import numpy as np
 
 from tlkeras import __version__
 from tlkeras.backend import keras, pinned_state
+from tlkeras.checks import check_image_size
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
+from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
 from tlkeras.evaluation.training_tables import kept_in_words
@@ -23,7 +25,7 @@ from tlkeras.models.device import device_name
 from tlkeras.models.fingerprint import fingerprint
 from tlkeras.models.layers import functional_model
 from tlkeras.models.weights import WeightsFile
-from tlkeras.schema import EpochLog, InputError, Precision, Predictions, Samples, check_image_size
+from tlkeras.schema import EpochLog, Precision, Predictions, Samples
 from tlkeras.training.checks import check_pixels, to_predict
 from tlkeras.training.features import features_of
 from tlkeras.training.feed import KeptFeatures, Part

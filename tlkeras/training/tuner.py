@@ -12,11 +12,13 @@ import os
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from tlkeras.checks import check_image_size, check_number, check_whole
 from tlkeras.data.augmentation import Augmentation
+from tlkeras.errors import InputError
 from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
 from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
-from tlkeras.schema import InputError, Samples, check_image_size, check_number, check_whole
+from tlkeras.schema import Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import MONITORS, default_monitor
 
@@ -257,7 +259,7 @@ class Tuner:
         return same
 
     def describe(self) -> dict:
-        """The fields by name, as run folders keep them: see `tlkeras.runs.describe`."""
+        """The fields by name, as run folders keep them: see `tlkeras.training.recipe.describe`."""
         resolved = self.resolved
         return {"type": "Tuner", **{field.name: getattr(resolved, field.name) for field in fields(self)}}
 

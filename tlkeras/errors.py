@@ -1,0 +1,25 @@
+"""What can go wrong, in words: which file or argument, what was received, what is accepted, what to do."""
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message says which file or argument, what was received, what to do."""
+
+
+class DivergedError(InputError):
+    """A training whose loss is no longer a number: the settings do not go together.
+
+    Attributes:
+        classifier: the fitted classifier with the last good weights, or None where there are none.
+    """
+
+    def __init__(self, message: str, classifier: object | None = None):
+        super().__init__(message)
+        self.classifier = classifier
+
+
+class MissingInputError(InputError, FileNotFoundError):
+    """A file or folder the user named is not there."""
+
+
+class UnwritableError(InputError):
+    """A file or folder cannot be written: the disk is full, or this user may not; what was there is as it was."""

@@ -1,0 +1,255 @@
+"""Where a protocol's results come from: data and audit, split, settings, weights, commands, machine; as blocks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tlkeras.data.datasets import DATASETS
+from tlkeras.data.pixel_sizes import PixelSizes, size_words
+from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
+from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.settings import image_size_of, network_of, settings_table, split_in_words
+
+if TYPE_CHECKING:
+    from tlkeras.data.datasets import DatasetRow
+    from tlkeras.data.leakage_findings import Audit
+    from tlkeras.replication.experiment import Experiment
+    from tlkeras.replication.run_folder import CellKey
+
+# What another seed changes.
+_SEEDED = {
+    "Holdout": "each draws its own parts, so ± holds other test images as well as other draws in training",
+    "Predefined": "the test parts are given, the same for every seed",
+}
+
+
+def data_blocks(
+    experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]
+) -> list[Block]:
+    """The data, their licence, the document's table about them with ours beside it, how large the images are, and the
+    audit of the splits."""
+    row = experiment.dataset_of(protocol)
+    blocks = [Heading("The data"), Text(experiment.credit(protocol))]
+    if experiment.protocols[protocol].dataset is not None:
+        own = DATASETS[experiment.dataset].title
+        blocks.append(
+            Text(f"**{row.title} stands in for {own}: the document's figures are of other data, and not shown.**")
+        )
+    measured = {key.seed: audits[key.seed] for key in cells if key.seed in audits and audits[key.seed].pixel_sizes}
+    parts = next(iter(measured.values())).pixel_sizes if measured else {}
+    sizes = PixelSizes.together(parts.values())
+    if row is not None and (copied := _copy_words(row, sizes)):
+        blocks.append(Text(f"**{copied}**"))
+    if row is not None and experiment.summary:
+        blocks.append(Table(_summary_table(experiment, row, cells, sizes)))
+    blocks.append(Table(_parts_table(cells)))
+    if measured:
+        table = _pixels_table({"all": sizes, **parts}, _image_sizes(cells))
+        blocks.append(Table(table.rename_axis(f"pixels (width x height), seed {next(iter(measured))}")))
+    return blocks + bullets("The split and its audit", _split_words(cells, audits))
+
+
+def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> list[str]:
+    """How the parts were drawn, what the audit found, and what the split itself said of seeds without an audit."""
+    seeds = sorted({key.seed for key in cells})
+    told: dict[str, dict[int, None]] = {}
+    for seed in seeds:
+        used = _image_sizes({key: cell for key, cell in cells.items() if key.seed == seed})
+        for finding in audits[seed].findings(*used) if seed in audits else ():
+            told.setdefault(finding, {})[seed] = None
+    for key, cell in cells.items():
+        for note in cell["facts"]["split_notes"]:
+            if key.seed not in audits or note.endswith("were wanted"):
+                told.setdefault(note, {})[key.seed] = None
+    words = [split_in_words(next(iter(cells.values()))["settings"]["split"])]
+    words += [f"{_seeds_words([*of_seeds], seeds)}{finding}" for finding, of_seeds in told.items()]
+    for lacking, does in (
+        ([seed for seed in seeds if seed not in audits], "not audited; the same command audits it"),
+        (
+            [seed for seed in seeds if seed in audits and not audits[seed].pixel_sizes],
+            "pixels were not measured; the same command measures them",
+        ),
+    ):
+        if lacking:
+            words.append(f"{_seeds_words(lacking, seeds)}{does}, and keeps the finished cells")
+    return words
+
+
+def _parts_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
+    """Images of each part and class, with the class's share of the part, in the split of the first seed."""
+    key, cell = next(iter(cells.items()))
+    rows = {}
+    for part, counts in cell["facts"]["images"].items():
+        n = sum(counts.values())
+        shares = {name: f"{count:,} ({count / max(n, 1):.1%})" for name, count in counts.items()}
+        rows[part] = {"images": f"{n:,}"} | shares
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"part, seed {key.seed}")
+
+
+def _pixels_table(sizes: Mapping[str, PixelSizes], image_sizes: Iterable[tuple[int, int]]) -> pd.DataFrame:
+    """A column for each of `sizes`: its images on the disk, and how many of them each image size used enlarges."""
+    columns = {}
+    for name, of_part in sizes.items():
+        rows = {f"on disk, {which}": "" for which in ("smallest", "median", "largest")}
+        if len(of_part):
+            rows = {line: size_words(getattr(of_part, line.rsplit()[-1])) for line in rows}
+        for image_size in image_sizes:
+            n = len(of_part.enlarged_to(image_size))
+            rows[f"used, {size_words(image_size)}: enlarged"] = f"{n:,} ({n / max(len(of_part), 1):.1%})"
+        columns[name] = rows
+    return pd.DataFrame(columns)
+
+
+def _copy_words(row: DatasetRow, sizes: PixelSizes) -> str:
+    """That the images on the disk are not those that were published, where their sizes show it."""
+    published = row.published_pixels
+    if published == "varying" and len(sizes) > 1 == len(sizes.counts):
+        return f"A resized copy: published in varying sizes, here all {sizes.words()} (width x height)."
+    if published in ("", "varying") or set(sizes.as_json()) <= {published}:
+        return ""
+    area = math.prod(map(int, published.split("x")))
+    kind = "smaller" if math.prod(sizes.largest) < area else "resized"
+    return f"A {kind} copy: published at {published}, here {sizes.words()} (width x height)."
+
+
+def _image_sizes(cells: Mapping[CellKey, dict]) -> list[tuple[int, int]]:
+    """The (height, width) that cells use, each once, in their order."""
+    return list(dict.fromkeys(tuple(image_size_of(cell["settings"]["recipe"])) for cell in cells.values()))
+
+
+def _seeds_words(seeds: list[int], all_seeds: list[int]) -> str:
+    return "" if len(seeds) == len(all_seeds) else f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: "
+
+
+def _summary_table(
+    experiment: Experiment, row: DatasetRow, cells: Mapping[CellKey, dict], sizes: PixelSizes
+) -> pd.DataFrame:
+    images = next(iter(cells.values()))["facts"]["images"]
+    ours = {
+        "data set": row.title,
+        "images, original": "not known" if row.n_images is None else f"{row.n_images:,}",
+        "images, used": f"{sum(sum(of_part.values()) for of_part in images.values()):,}",
+        "classes, original": "not known" if row.n_classes is None else str(row.n_classes),
+        "classes, used": ", ".join(next(iter(images.values()))),
+        "pixels, original": sizes.words() if len(sizes) else "not measured",
+        "pixels, used": " / ".join(map(size_words, _image_sizes(cells))),
+    }
+    rows = [(experiment.summary.get(line, ""), words) for line, words in ours.items()]
+    return pd.DataFrame(rows, index=pd.Index(list(ours), name="the data"), columns=["document", "ours"])
+
+
+def provenance_blocks(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[Block]:
+    """How the cells were made, and what differs from the document."""
+    declared = experiment.protocols[protocol]
+    settings = settings_table([cell["settings"]["recipe"] for cell in cells.values()], experiment.common)
+    return [
+        Heading("Settings"),
+        Table(settings if experiment.paper is not None else settings[["ours"]]),
+        *bullets("What differs from the document", declared.deviations),
+        *bullets("Weights", _weights_notes(cells)),
+        *bullets("Stated by the document", experiment.stated),
+        *bullets("Assumed, for the document does not say", [*experiment.assumed, *declared.assumed]),
+        Heading("Made with"),
+        Code(tuple(_commands(experiment, protocol, cells))),
+        Table(_cost_table(cells)),
+        Heading("Environment"),
+        Table(_environment_table(cells)),
+    ]
+
+
+def seeded(split: dict | str) -> str:
+    """What another seed changes under a described split, in words."""
+    return _SEEDED.get(split["type"] if isinstance(split, dict) else split, "the split is the protocol's own")
+
+
+def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[str]:
+    """Commands that make these cells, one for each image size and precision, DATA and WEIGHTS in place of folders.
+
+    Each names full rows of a grid, so that where seeds differ between cells it makes more."""
+    declared = experiment.protocols[protocol].cells
+    by_options: dict[tuple[str, ...], list[CellKey]] = {}
+    for key, cell in cells.items():
+        recipe, as_declared = cell["settings"]["recipe"], declared[key.method, key.backbone]
+        size, words = image_size_of(recipe), []
+        if not cell["settings"]["smoke"] and list(as_declared.image_size) != size:
+            words += ["--image-size", str(size[0])]
+        network = network_of(recipe)
+        if network is not None and network.get("precision", "float32") != as_declared.network.precision:
+            words += ["--precision", network["precision"]]
+        by_options.setdefault(tuple(words), []).append(key)
+    settings = next(iter(cells.values()))["settings"]
+    commands = []
+    for options, keys in by_options.items():
+        named = {
+            "--backbones": dict.fromkeys(key.backbone for key in keys if key.backbone != PIXELS),
+            "--methods": dict.fromkeys(key.method for key in keys),
+            "--seeds": dict.fromkeys(str(key.seed) for key in keys),
+        }
+        script = cells[keys[0]]["facts"].get("script") or f"experiments/{experiment.script or experiment.name}.py"
+        words = [f"python {script}{' --data DATA' * experiment.reads_folder} --weights WEIGHTS"]
+        words += [f"--only {experiment.name}"] * (experiment.script is not None) + [f"--protocol {protocol}"]
+        words += [" ".join([option, *values]) for option, values in named.items() if values]
+        words += options
+        words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]
+        commands.append(" ".join(words))
+    return commands
+
+
+def _weights_notes(cells: Mapping[CellKey, dict]) -> list[str]:
+    notes = {}
+    for key, cell in cells.items():
+        weights = cell["facts"].get("weights")
+        if weights is not None and weights["note"]:
+            notes[f"{key.backbone}: {weights['path']}: {weights['note']}"] = None
+    return list(notes)
+
+
+def _cost_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
+    rows = []
+    for key, cell in cells.items():
+        facts = cell["facts"]
+        rows.append(
+            {
+                "backbone": key.backbone,
+                "method": key.method,
+                "seed": key.seed,
+                "run time, s": f"{facts['seconds']['fit']:.0f}",
+                "cores": facts["environment"]["cores"],
+                "made by": _made_by(facts["environment"]),
+            }
+        )
+    return pd.DataFrame(rows).set_index("backbone")
+
+
+def _made_by(environment: dict) -> str:
+    """The version, and the commit where it was recorded: of a cell that an older pipeline made a reader has to know."""
+    commit = environment.get("commit")
+    return f"tlkeras {environment['tlkeras']}, {'no commit recorded' if commit is None else commit[:7] + commit[40:]}"
+
+
+def _environment_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
+    """One column for each environment that cells were made in; data and weights by their hashes."""
+    columns: dict[str, dict[str, str]] = {}
+    for cell in cells.values():
+        found = cell["facts"]["environment"]
+        rows = {"device": cell["facts"].get("device", ""), **found} | found["packages"]
+        rows = {name: str(value) for name, value in rows.items() if name != "packages" and value is not None}
+        columns.setdefault(json.dumps(rows), rows)
+    hashes = {"data (names, sizes, labels, groups)": dict.fromkeys(cell["settings"]["data"] for cell in cells.values())}
+    contents = dict.fromkeys(cell["settings"].get("contents") for cell in cells.values())
+    if any(contents):
+        hashes["data (names, contents, labels, groups)"] = contents
+    for key, cell in cells.items():
+        if cell["settings"]["weights_sha256"] is not None:
+            hashes.setdefault(f"weights, {key.backbone}", {})[cell["settings"]["weights_sha256"]] = None
+    table = pd.DataFrame(list(columns.values())).T.fillna("")
+    table.columns = [str(number) if len(columns) > 1 else "value" for number in range(1, len(columns) + 1)]
+    for name, values in hashes.items():
+        words = ["not recorded" if value is None else f"sha256 {value[:16]}" for value in values]
+        table.loc[name] = ", ".join(words if len(words) <= 3 else [*words[:3], f"and {len(words) - 3} more"])
+    return table.rename_axis("environment")

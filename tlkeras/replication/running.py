@@ -1,0 +1,343 @@
+"""Running an experiment: its cells one after the other, each finished one kept in the run folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlkeras.errors import DivergedError, InputError, UnwritableError
+from tlkeras.files import locked, write_csv, write_json
+from tlkeras.machine import environment, peak_memory_mb, reset_peak_memory
+from tlkeras.replication.auditing import audit_splits, audited_seeds
+from tlkeras.replication.carried import carried_weights
+from tlkeras.replication.experiment import EarlierRun, Experiment
+from tlkeras.replication.known_data import KnownData, note_on_contents
+from tlkeras.replication.manifest import CHECKPOINT
+from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.schema import Samples, Splits
+from tlkeras.seeds import generator
+from tlkeras.training.recipe import describe
+
+if TYPE_CHECKING:
+    from tlkeras.models.weights import WeightsFile
+    from tlkeras.replication.experiment import Recipe
+    from tlkeras.schema import Predictions
+    from tlkeras.training.extractor import Extractor
+    from tlkeras.training.tuner import Tuner
+
+SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
+SMOKE_PER_CLASS = 6  # images of each class in each part
+SHEET = (3, 4)  # rows and columns of the sheet of test images
+SEARCH = "search"  # the folder of a cell that keeps the finished cells of its grid
+LAST_GOOD = "last_good"  # the folder of a cell whose training diverged: the classifier before that
+_OF_UNFINISHED = (SEARCH, CHECKPOINT)  # what a cell that was killed goes on from
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line chose; see `tlkeras.replication.script`."""
+
+    data: Path
+    out: Path
+    protocol: str
+    backbones: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    weights: str | None = None
+    smoke: bool = False
+    skip_unreadable: bool = False
+    image_size: tuple[int, int] | None = None  # in place of the recipes' own, as is
+    precision: str | None = None
+    earlier: Path | None = None  # the run folder of the experiment whose networks are carried on; None: beside `out`
+    store: Path | bool = True  # see Tuner.fit
+    memory_budget: str | None = None
+    script: str | None = None  # the file that was run, as a page names it
+    verify: bool = False  # hash every image again, whatever is remembered of it
+
+
+@dataclass(frozen=True)
+class _Cell:
+    key: CellKey
+    recipe: Recipe
+    weights: WeightsFile | None  # what the recipe's network starts from, where it is not random
+    settings: dict = field(repr=False)
+
+
+def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
+    """Runs every chosen cell that is not finished yet, one after the other; `report_experiment` makes the tables.
+
+    Raises:
+        InputError: data or weights that cannot be used, or a cell made with other settings in the same folder.
+    """
+    protocol = experiment.protocols[options.protocol]
+    folder = RunFolder(options.out / options.protocol)
+    with locked(folder.root):
+        samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
+        if options.smoke:
+            samples = _handful(samples)
+        known = KnownData(samples, options.store, verify=options.verify)
+        shared = {
+            **known.settings,
+            "split": describe(protocol.split),
+            "smoke": options.smoke,
+            "skip_unreadable": options.skip_unreadable,
+        }
+        folder.require_same(shared)
+        if note := note_on_contents(folder):
+            print(note)
+        plan = _plan(experiment, options, shared, folder)
+        for cell in plan:
+            folder.require_same_recipe(cell.key, cell.settings["recipe"])
+        todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
+        for cell in plan:
+            if cell not in todo:  # killed between its last file and this
+                (folder.cell(cell.key) / CHECKPOINT).unlink(missing_ok=True)
+        write_json(folder.root / "config.json", _config(experiment, options))
+        if len(todo) < len(plan):
+            print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
+        if todo or not set(options.seeds) <= audited_seeds(folder):
+            samples = _readable(samples, options, folder)
+            splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
+            # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
+            strict = getattr(protocol.split, "respect_groups", True)
+            image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
+            digests = known.digests(samples)
+            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
+            _run_cells(folder, todo, experiment, splits, options, known)
+    return folder
+
+
+def _run_cells(
+    folder: RunFolder,
+    todo: list[_Cell],
+    experiment: Experiment,
+    splits: dict[int, Splits],
+    options: RunOptions,
+    data: KnownData,
+) -> None:
+    from tlkeras.backend import keras
+
+    failed = []
+    for number, cell in enumerate(todo, start=1):
+        print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
+        try:
+            _run_cell(folder, cell, experiment, splits[cell.key.seed], options, data)
+        except UnwritableError:  # nor could the others be kept
+            raise
+        except InputError as error:  # a diverging cell must not keep the others from running
+            print(f"not finished: {error}", flush=True)
+            failed.append(f"{cell.key}: {error}")
+        finally:
+            keras.utils.clear_session()  # layer names and graphs of one cell must not reach the next
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(todo)} cells did not finish; --report-only shows the others:\n" + "\n".join(failed)
+        )
+
+
+def _plan(experiment: Experiment, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
+    """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
+    plan, protocol = [], experiment.protocols[options.protocol]
+    for seed in options.seeds:
+        for method, backbone in protocol.chosen(options.methods, options.backbones):
+            key = CellKey(backbone, method, seed)
+            recipe = _adapted(protocol.cells[method, backbone], options)
+            settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
+            weights = None
+            if recipe.network is not None:
+                weights = _find_weights(
+                    recipe.network, key, settings, options, folder.settings_of(key), experiment.script
+                )
+                settings["weights_sha256"] = None if weights is None else weights.sha256
+            plan.append(_Cell(key, recipe, weights, settings))
+    return plan
+
+
+def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
+    """The declared recipe with what the command line put in its place."""
+    if options.smoke:
+        recipe = recipe.for_smoke(SMOKE_SIDE)
+    elif options.image_size is not None:
+        recipe = recipe.resized(options.image_size)
+    if options.precision is not None and recipe.network is not None:
+        recipe = recipe.in_precision(options.precision)
+    return recipe
+
+
+def _find_weights(
+    recipe: Tuner | Extractor,
+    key: CellKey,
+    settings: dict,
+    options: RunOptions,
+    finished: dict | None,
+    script: str | None,
+) -> WeightsFile | None:
+    from tlkeras.models.weights import find_weights
+    from tlkeras.training.tuner import require_trainable_batch_norm
+
+    if isinstance(recipe.weights, EarlierRun):
+        earlier = options.earlier or options.out.parent / recipe.weights.experiment
+        weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
+    else:
+        weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
+    require_trainable_batch_norm(weights, getattr(recipe, "phases", ()))
+    return weights
+
+
+def _run_cell(
+    folder: RunFolder,
+    cell: _Cell,
+    experiment: Experiment,
+    splits: Splits,
+    options: RunOptions,
+    data: KnownData,
+) -> None:
+    import pandas as pd
+
+    from tlkeras.evaluation.errors import largest_losses
+    from tlkeras.training.checkpoint import time_spent
+
+    for note in splits.notes:
+        print(f"split: {note}")
+    target = folder.cell(cell.key)
+    _clear(target)
+    start = time.perf_counter()
+    reset_peak_memory()
+    recipe = cell.recipe if cell.recipe.network is None else cell.recipe.starting_from(cell.weights)
+    known = {
+        "weights_folder": options.weights,
+        "store": options.store,
+        "memory_budget": options.memory_budget,
+        "folder": target / SEARCH,
+        "checkpoint": target / CHECKPOINT,
+    }
+    chosen = {name: value for name, value in known.items() if name in recipe.fit_options}
+    before = time_spent(target / CHECKPOINT)
+    try:
+        classifier = recipe.fit(splits.train, splits.val, seed=cell.key.seed, **chosen)
+    except DivergedError as error:
+        (target / CHECKPOINT).unlink(missing_ok=True)  # it would lead there again
+        if error.classifier is None:
+            raise
+        raise DivergedError(f"{error} They are in {error.classifier.save(target / LAST_GOOD)}.") from None
+    trained = time.perf_counter() - start
+    scored = {
+        part: classifier.predict(samples)
+        for part, samples in splits.parts().items()
+        if part not in recipe.learns_from or (part == "train" and experiment.scores_training)
+    }
+    write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
+    for part in splits.tests:
+        n = min(SHEET[0] * SHEET[1], len(scored[part]))
+        drawn = generator(cell.key.seed, "sheet").choice(len(scored[part]), size=n, replace=False)
+        _draw_sheet(scored[part], np.sort(drawn), cell, target / f"sheet_{part}.png")
+        hardest = largest_losses(scored[part], n=n)["row"].to_numpy()
+        _draw_sheet(scored[part], hardest, cell, target / f"hardest_{part}.png")
+    facts = classifier.write_run(target)
+    if cell.key.method in experiment.embedded:
+        _embed(classifier, splits, cell.key.seed, target)
+    measured = {"fit": trained, "all": time.perf_counter() - start}
+    seconds = 0 if before is None else before["seconds"]
+    facts |= {
+        "seconds": {name: round(seconds + value, 1) for name, value in measured.items()},
+        "resumed": before,
+        "peak_mb": peak_memory_mb(),
+        "images": {part: samples.class_counts() for part, samples in splits.parts().items()},
+        "learnt_from": recipe.learns_from,
+        "split_notes": list(splits.notes),
+        "environment": environment(),
+        "script": options.script,
+    }
+    data.require_unchanged()
+    folder.write_cell(cell.key, cell.settings, facts)
+    (target / CHECKPOINT).unlink(missing_ok=True)
+    peak = "" if facts["peak_mb"] is None else f", peak {facts['peak_mb']} MB"
+    accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())
+    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}", flush=True)
+
+
+def _clear(target: Path) -> None:
+    """Removes what an earlier, unfinished or removed run of a cell left: it is not this one's. The finished cells of a
+    grid and the checkpoint stay, for each says what it belongs to."""
+    for left in target.iterdir() if target.is_dir() else ():
+        if left.name not in _OF_UNFINISHED:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
+    """Writes embedding_<part>.csv: where t-SNE puts the features of each test image."""
+    import pandas as pd
+
+    from tlkeras.evaluation.embedding import FEWEST_ROWS, embed
+
+    for part, samples in splits.tests.items():
+        if len(samples) < FEWEST_ROWS:
+            print(f"t-SNE needs {FEWEST_ROWS} images; {part} has {len(samples)}, and is left out")
+            continue
+        print(f"t-SNE of {len(samples):,} images of {part}", flush=True)
+        points = embed(classifier.features(samples), seed=seed)
+        columns = {"sample_id": samples.sample_ids, "label": np.array(samples.class_names)[samples.labels]}
+        write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), target / f"embedding_{part}.csv")
+
+
+def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: Path) -> None:
+    from tlkeras.data.images import read_pixels
+    from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
+
+    samples, names = predictions.samples, predictions.samples.class_names
+    images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
+    figure, axes = new_grid(*SHEET)
+    actual, predicted = samples.labels[rows], predictions.predicted[rows]
+    draw_predictions_sheet(images, [names[i] for i in actual], [names[i] for i in predicted], axes)
+    save_figure(figure, path)
+
+
+def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
+    from tlkeras.data.images import require_readable, unreadable
+
+    if not options.skip_unreadable:
+        require_readable(samples)
+        return samples
+    bad = unreadable(samples)
+    if len(bad):
+        listed = bad.assign(path=samples.sample_ids[bad["row"].to_numpy()])
+        path = write_csv(listed, folder.root / "unreadable.csv")
+        print(f"{len(bad)} of {len(samples)} files cannot be read and are left out; they are listed in {path}")
+    return samples.take(np.setdiff1d(np.arange(len(samples)), bad["row"].to_numpy(dtype=np.int64)))
+
+
+def _handful(samples: Samples) -> Samples:
+    """A few images of each class in each part, of as many groups as there are, so that they can be split."""
+    import pandas as pd
+
+    parts = samples.parts if samples.parts is not None else np.full(len(samples), "")
+    rows = []
+    for part in np.unique(parts.astype(str)):
+        for label in range(len(samples.class_names)):
+            of_class = np.flatnonzero((parts == part) & (samples.labels == label))
+            if samples.groups is not None:  # the first image of every group before the second of any
+                turn = pd.Series(of_class).groupby(samples.groups[of_class].astype(str)).cumcount()
+                of_class = of_class[np.argsort(turn, kind="stable")]
+            rows.append(of_class[:SMOKE_PER_CLASS])
+    return samples.take(np.sort(np.concatenate(rows)))
+
+
+def _config(experiment: Experiment, options: RunOptions) -> dict:
+    protocol, row = experiment.protocols[options.protocol], experiment.dataset_of(options.protocol)
+    own = {"name": None, "about": experiment.about_data}
+    return {
+        "experiment": experiment.name,
+        "paper": None if experiment.paper is None else describe(experiment.paper),
+        "dataset": own if row is None else {"name": row.name, "licence": row.licence, "citation": row.citation},
+        "protocol": options.protocol,
+        "select": describe(protocol.select),
+        "split": describe(protocol.split),
+        "deviations": list(protocol.deviations),
+        "stated": list(experiment.stated),
+        "assumed": [*experiment.assumed, *protocol.assumed],
+    }

@@ -1,0 +1,84 @@
+"""What the grids of finished cells found, from the run folder: the ranked settings as a table and a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tlkeras.evaluation.blocks import Block, Heading, Table, Text
+from tlkeras.evaluation.grid_search import fold_results
+from tlkeras.evaluation.grid_search_plots import draw_grid
+from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_in_words, ranking_table
+from tlkeras.evaluation.plots import new_figure, save_figure
+from tlkeras.files import write_csv
+from tlkeras.replication.settings import ranked_by
+from tlkeras.training.recipe import describe_in_words
+from tlkeras.user_text import in_figure
+
+if TYPE_CHECKING:
+    from tlkeras.replication.run_folder import CellKey, RunFolder
+
+
+def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[CellKey, pd.DataFrame]:
+    """Writes ranking.csv and, for a grid of two names, grid.png of every finished search; returns the rankings.
+
+    Args:
+        folder: a protocol's run folder.
+        cells: {key: what cell.json holds} of its finished cells.
+    """
+    rankings = {}
+    for key, cell in cells.items():
+        recipe = cell["settings"]["recipe"]
+        if recipe["type"] != "Search":
+            continue
+        fields = list(recipe["grid"])
+        values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
+        settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
+        text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
+        predicted = folder.read_table(key, "out_of_fold.csv", dtype=text)
+        metric = ranked_by(recipe)
+        rankings[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
+        write_csv(rankings[key], folder.cell(key) / "ranking.csv")
+        if len(fields) == 2:
+            figure, ax = new_figure(6.4, 4.2)
+            draw_grid(rankings[key], ax, x=fields[1], y=fields[0], metric=metric)
+            ax.set_title(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}"), fontsize=10)
+            save_figure(figure, folder.cell(key) / "grid.png")
+    return rankings
+
+
+def ranking_blocks(
+    published: Mapping[str, Mapping[tuple, float]],
+    cells: Mapping[CellKey, dict],
+    rankings: Mapping[CellKey, pd.DataFrame],
+) -> list[Block]:
+    """The rankings, the document's figures beside ours.
+
+    Args:
+        published: {method: {values of the grid: mean accuracy 0..1}}, see `Experiment.published_grid`.
+        cells: {key: what cell.json holds}.
+        rankings: of `write_rankings`.
+    """
+    blocks = []
+    for key, ranking in rankings.items():
+        recipe = cells[key]["settings"]["recipe"]
+        metric, folds = ranked_by(recipe), recipe["folds"]["n_folds"]
+        printed = published.get(key.method) if metric == "accuracy" else None
+        found = cells[key]["facts"]["search"]
+        words = metric_in_words(metric)
+        kept = f", with {found['kept']} of its trainings kept from an earlier start" if found.get("kept") else ""
+        blocks += [
+            Heading(f"The grid of {key}"),
+            Table(format_ranking_table(ranking, printed, metric)),
+            Text(
+                f"{words[0].upper()}{words[1:]} on held-out folds, mean and standard deviation over {folds} folds of "
+                f"the training images, and a 95 % interval over their {ranking['groups'].iloc[0]:,.0f} groups "
+                "(patients or lesions). The best setting is fitted again on all of them. Settings whose means are "
+                "equal share a rank; the fewest epochs, then the lower rate, go first. The grid took "
+                f"{found['seconds']:,.0f} s{kept}."
+            ),
+        ]
+    return blocks
