@@ -1,11 +1,25 @@
 import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
+import tlkeras as tl
 from tlkeras import machine
-from tlkeras.machine import anonymous_memory_mb, available_memory, n_cores, peak_memory_mb, reset_peak_memory
+from tlkeras.errors import InputError
+from tlkeras.machine import (
+    anonymous_memory_mb,
+    available_memory,
+    format_size,
+    n_cores,
+    parse_size,
+    peak_memory_mb,
+    reset_peak_memory,
+)
 
 
 def test_the_peak_counts_what_was_held_and_starts_anew():
@@ -75,3 +89,89 @@ def test_what_a_process_holds_in_memory_is_told_while_it_runs():
     if before is not None:  # Linux
         assert anonymous_memory_mb(os.getpid()) - before >= held.nbytes // 2**20 - 20
     assert anonymous_memory_mb(2**30) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("20GB", 20 * 10**9),
+        ("500 MB", 500 * 10**6),
+        ("1.5kb", 1500),
+        (" 2  tb ", 2 * 10**12),
+        ("0.25 GB", 250 * 10**6),
+        ("4096", 4096),
+        (4096, 4096),
+        (0, 0),
+        ("0GB", 0),
+        (1e9, 10**9),
+    ],
+)
+def test_a_size_in_words_is_a_number_of_bytes(size, expected):
+    found = parse_size("limit", size)
+    assert found == expected
+    assert type(found) is int
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["", "GB", "4G", "4GiB", "-4GB", -4, "4 GB each", "1,5GB", "four GB", "1.GB", ".5GB", True, None, 2.5e-7, 1.5],
+)
+def test_what_is_no_size_is_refused_in_words(size):
+    with pytest.raises(InputError) as refusal:
+        parse_size("store limit", size)
+    assert str(refusal.value) == (
+        f'store limit: received {size!r}; accepted is a size such as "4GB" or "500MB", or a number of bytes.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (0, "0.0 KB"),
+        (640, "0.6 KB"),
+        (9_940, "9.9 KB"),
+        (10_000, "10 KB"),
+        (999_400, "999 KB"),
+        (1_000_000, "1.0 MB"),
+        (64 * 10**6, "64 MB"),
+        (1_600_000_000, "1.6 GB"),
+        (20 * 10**9, "20 GB"),
+        (999 * 10**9, "999 GB"),
+        (10**12, "1.0 TB"),
+        (25 * 10**14, "2500.0 TB"),
+    ],
+)
+def test_a_number_of_bytes_is_said_for_people(size, expected):
+    assert format_size(size) == expected
+
+
+@pytest.mark.parametrize("size", ["9.9 KB", "10 KB", "1.0 MB", "64 MB", "1.6 GB", "20 GB", "1.0 TB"])
+def test_what_is_said_reads_back(size):
+    assert format_size(parse_size("limit", size)) == size
+
+
+def test_without_ray_the_backend_says_in_words_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.util.joblib.ray_backend", None)
+    with pytest.raises(tl.InputError, match=r'"ray" needs the package ray.*pip install "tlkeras\[ray\]".*"loky"'):
+        joblib.parallel_config(backend="ray", n_jobs=2)
+
+
+def test_importing_the_package_registers_the_backend_and_imports_no_ray():
+    code = (
+        "import sys, joblib, tlkeras; from joblib.parallel import BACKENDS;"
+        "print('ray' in BACKENDS, 'ray' in sys.modules, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False", "False"]
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_with_ray_the_backend_is_rays():
+    # In a process of its own: Ray's backend changes joblib's pools for the rest of a process.
+    code = (
+        "import tlkeras, joblib\n"
+        "with joblib.parallel_config(backend='ray', n_jobs=2) as config: print(type(config['backend']).__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["ray.util.joblib.ray_backend"]

@@ -4,7 +4,8 @@ import pytest
 from test_running import EXPERIMENT
 
 import tlkeras as tl
-from tlkeras.replication.explanations import _choose, explain_cells, read_explanation
+from tlkeras.explaining.lime import read_explanation
+from tlkeras.replication.explanations import _choose, explain_cells
 from tlkeras.replication.run_folder import RunFolder
 from tlkeras.replication.script import main
 
