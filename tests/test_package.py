@@ -17,6 +17,7 @@ LEVELS = {
     "user_text": 0,
     "checks": 1,
     "machine": 1,
+    "progress": 1,
     "schema": 2,
     "seeds": 2,
     "files": 2,
