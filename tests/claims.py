@@ -61,17 +61,17 @@ RULES = {
 GENERATED = {
     "table.md": "tlkeras/replication/results.py",
     "protocols.md": "tlkeras/replication/comparison.py",
-    "cells_made_again.md": "experiments/cells_made_again.py",
-    "coverage.md": "experiments/benchmark_coverage.py",
+    "cells_made_again.md": "experiments/benchmarks/cells_made_again.py",
+    "coverage.md": "experiments/benchmarks/benchmark_coverage.py",
     "eda.md": "tlkeras/evaluation/eda_page.py",
-    "explain.md": "experiments/benchmark_explain.py",
-    "faults.md": "experiments/drill_faults.py",
-    "grid.md": "experiments/benchmark_grid.py",
-    "memory.md": "experiments/benchmark_memory.py",
-    "near_duplicates.md": "experiments/benchmark_near_duplicates.py",
-    "precision.md": "experiments/benchmark_precision.py",
-    "statistics.md": "experiments/benchmark_statistics.py",
-    "training.md": "experiments/benchmark_training.py",
+    "explain.md": "experiments/benchmarks/benchmark_explain.py",
+    "faults.md": "experiments/benchmarks/drill_faults.py",
+    "grid.md": "experiments/benchmarks/benchmark_grid.py",
+    "memory.md": "experiments/benchmarks/benchmark_memory.py",
+    "near_duplicates.md": "experiments/benchmarks/benchmark_near_duplicates.py",
+    "precision.md": "experiments/benchmarks/benchmark_precision.py",
+    "statistics.md": "experiments/benchmarks/benchmark_statistics.py",
+    "training.md": "experiments/benchmarks/benchmark_training.py",
 }
 
 
