@@ -12,7 +12,7 @@ Data
 Cost
     300 images: about 10 minutes on 2 cores, nearly all of it the plain loop's. 5,232 images without it: one minute.
 Expected result
-    assets/benchmark/README.md: the grid within 1.5 forward passes and 60 s, the plain loop more than ten times the grid.
+    assets/benchmark/README.md: the grid within 1.5 forward passes and 60 s, the plain loop ten times the grid and more.
 What differs
     Each side is a process of its own, started with nothing kept. Seconds are those of the process, with the import of
     TensorFlow (about 4 s); those of the forward pass are decoding and the frozen network alone. The plain loop is
