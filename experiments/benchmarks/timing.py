@@ -144,7 +144,7 @@ def machine_line(environment: dict, *packages: str) -> str:
     return f"{environment['processor']}, {environment['cores']} cores" + f"; {versions}" * bool(versions)
 
 
-def command_line(script: str, options: str) -> str:
+def command_line(script: str | Path, options: str) -> str:
     """The command that makes a page, as a block of it; `script` is the `__file__` that writes it."""
     return f"    python {Path(script).resolve().relative_to(REPOSITORY).as_posix()} {options}"
 
