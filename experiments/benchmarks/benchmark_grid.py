@@ -116,7 +116,6 @@ def run_plain(options):
     folds = tl.KFold(N_FOLDS).folds(draw(options), seed=0)
     for rate in RATES:
         for n in EPOCHS:
-            say(f"rate {rate:g}, {n} epochs ...")
             pair = replace(tuner, phases=replace(tuner.phases[0], learning_rate=rate, epochs=n))
             accuracies = []
             for number, fold in enumerate(folds):

@@ -13,6 +13,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -77,19 +78,20 @@ def measured(command: Sequence[object], store: Path | str | None = None) -> dict
     words = [str(word) for word in (sys.executable, *command)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | ({} if store is None else {"TLKERAS_STORE": str(store)})
     anonymous = [0]
-    start = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
-    watcher = threading.Thread(target=_watch, args=(process.pid, anonymous))
-    watcher.start()
-    with process.stdout as said:
-        output = said.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    watcher.join()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        ended = f"{' '.join(words)} ended with exit code {process.returncode}"
-        raise InputError(f"{ended}; its messages stand above.\n{output}".rstrip())
+    with tempfile.TemporaryFile("w+") as said:  # TensorFlow's notices among it: shown where it failed
+        start = time.perf_counter()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, text=True, env=environment)
+        watcher = threading.Thread(target=_watch, args=(process.pid, anonymous))
+        watcher.start()
+        with process.stdout:
+            output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        watcher.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            said.seek(0)
+            raise InputError(f"{' '.join(words)} ended with exit code {process.returncode}:\n{output}{said.read()}")
     memory = {"resident_mb": usage.ru_maxrss / 1024, "anonymous_mb": max(anonymous)}
     return json.loads(output.splitlines()[-1]) | {"wall_s": wall} | memory
 
