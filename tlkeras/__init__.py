@@ -1,5 +1,10 @@
 """Published transfer-learning experiments on images, replicated, and the two-phase Tuner behind them.
 
+`from_folders` makes `Samples` of a folder of images, `Holdout` splits them, a `Tuner` is fitted to one part and
+predicts another, `score` says how good its `Predictions` are, and `explain` what it looks at. An `Experiment` is a
+document with its recipes and figures. The rooms, each above those it imports from: `tlkeras.data`, `tlkeras.models` and
+`tlkeras.evaluation` side by side, `tlkeras.training`, `tlkeras.explaining`, `tlkeras.replication`, `tlkeras.command`.
+
 The public names, nothing else. Each is imported when it is first used, so `import tlkeras` loads no TensorFlow.
 """
 

@@ -16,15 +16,15 @@ from tlkeras.evaluation.metrics import confusion_table
 from tlkeras.evaluation.statistics import baseline, holm, paired, seed_intervals
 from tlkeras.evaluation.tables import ADJUSTED, AFTER_SCALING, BASELINE, MEASURED, SCALED, SCORES
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.run_folder import CellKey
 from tlkeras.replication.settings import training_of
-from tlkeras.schema import NOT_TESTS
+from tlkeras.schema import NOT_TESTS, Predictions
 
 if TYPE_CHECKING:
     from tlkeras.replication.experiment import Experiment
-    from tlkeras.replication.run_folder import CellKey, RunFolder
-    from tlkeras.schema import Predictions
+    from tlkeras.replication.run_folder import RunFolder
 
-Predicted = Mapping["CellKey", Mapping[str, "Predictions"]]  # {cell: {part: its predictions}}
+Predicted = Mapping[CellKey, Mapping[str, Predictions]]  # {cell: {part: its predictions}}
 AT_THRESHOLD = ("accuracy", "balanced_accuracy")
 FEW_CELLS = 6  # with more, every two would be too many: Holm's correction asks more of each
 
