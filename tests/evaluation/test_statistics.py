@@ -108,6 +108,15 @@ def test_a_few_groups_that_matter_more_than_the_others_count_as_few(of_one, free
     assert (low, high) == pytest.approx(expit(np.array([-1, 1]) * stats.t.ppf(0.975, expected) * error / 0.25))
 
 
+def test_few_groups_have_one_degree_of_freedom_less_than_there_are_of_them():
+    # The kurtosis of these five alone would make 2 * 5 / (4.9 - 1) = 2.6 degrees of freedom of them; there are 4.
+    steps = np.array([0.2, 0.01, -0.01, 0.01, -0.01])
+    assert (steps**4).mean() / (steps**2).mean() ** 2 == pytest.approx(4.9, abs=0.01)
+    ((low, high),) = ends(LeftOut(np.array([[0.5]]), 0.5 - steps[None, None], np.ones((1, 5), bool)), ["accuracy"])
+    error = np.sqrt(4 / 5 * (steps**2).sum())
+    assert (low, high) == pytest.approx(expit(np.array([-1, 1]) * stats.t.ppf(0.975, 4) * error / 0.25))
+
+
 def test_a_single_error_is_as_uncertain_as_an_exact_interval_says():
     low, high = accuracy_ends(predictions_of(np.arange(390) != 7))
     exact = stats.binomtest(389, 390).proportion_ci()
@@ -413,9 +422,45 @@ def test_a_baseline_of_other_classes_is_refused_in_words(counts):
         baseline(counts, random_predictions())
 
 
-def test_holm_agrees_with_multipletests_and_leaves_out_what_has_no_p():
-    table = pd.DataFrame({"p": [0.01, np.nan, 0.04, 0.03, 0.5]})
-    assert holm(table)["p_holm"].tolist() == pytest.approx([0.04, np.nan, 0.09, 0.09, 0.5], nan_ok=True)
+@pytest.mark.parametrize(
+    ("p", "published"),
+    [
+        # R's multtest::mt.rawp2adjp, as the tests of statsmodels print it (stats/tests/test_multi.py, "Holm").
+        (
+            (
+                0.838541367553,
+                0.642193923795,
+                0.680845947633,
+                0.967833824309,
+                0.71626938238,
+                0.177096952723,
+                5.23656777208e-5,
+                0.0202732688798,
+                0.00028140506198,
+                0.0149877310796,
+            ),
+            (1, 1, 1, 1, 1, 1, 5.2365677720800005e-4, 0.14191288215860001, 2.5326455578199999e-3, 0.11990184863680001),
+        ),
+        # The same, "res_multtest3": what is raised to the one before.
+        (
+            [0.001, 0.002, 0.003, 0.004, 0.005, 0.05, 0.06, 0.07, 0.08, 0.09],
+            [0.01, 0.018, 0.024, 0.028, 0.03, 0.25, 0.25, 0.25, 0.25, 0.25],
+        ),
+        # @stdlib/stats/padjust, whose page gives three digits.
+        ([0.319, 0.201, 0.4, 0.374, 0.113], [0.957, 0.804, 0.957, 0.957, 0.565]),
+        ([0.3], [0.3]),
+    ],
+)
+def test_holm_gives_published_values(p, published):
+    assert holm(pd.DataFrame({"p": p}))["p_holm"].tolist() == pytest.approx(published, rel=1e-12)
+
+
+def test_holm_leaves_out_what_has_no_p():
+    table = pd.DataFrame({"p": [0.01, np.nan, 0.04, 0.03, 0.5]}, index=list("vwxyz"))
+    assert holm(table)["p_holm"].to_dict() == pytest.approx(
+        {"v": 0.04, "w": np.nan, "x": 0.09, "y": 0.09, "z": 0.5}, nan_ok=True
+    )
+    assert holm(table[table["p"].isna()])["p_holm"].isna().all()
 
 
 def test_the_pairs_asked_for_and_no_others():
