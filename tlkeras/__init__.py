@@ -52,7 +52,7 @@ _HOME = {
     "SearchedClassifier": "training.searched_classifier",
     "TunedClassifier": "training.tuned_classifier",
     "FeatureStore": "training.feature_store",
-    "load": "training.saved_classifier",
+    "load": "training.tuned_classifier",
     "score": "evaluation.metrics",
     "classification_report_table": "evaluation.metrics",
     "confusion_table": "evaluation.metrics",

@@ -58,7 +58,7 @@ def predict_files(
 
     files = image_files(paths)
     start_keras()
-    from tlkeras.training.saved_classifier import load
+    from tlkeras.training.tuned_classifier import load
 
     classifier = load(folder)
     predictions = _predict(classifier, Samples(images=tuple(files), labels=None, class_names=()))

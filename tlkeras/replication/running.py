@@ -24,7 +24,7 @@ from tlkeras.seeds import generator
 from tlkeras.training.recipe import describe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.replication.experiment import Recipe
     from tlkeras.schema import Predictions
     from tlkeras.training.extractor import Extractor

@@ -29,7 +29,7 @@ from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.recipe import describe, first_difference
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.schema import Samples
     from tlkeras.training.tuner import Tuner
 

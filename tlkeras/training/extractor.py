@@ -21,7 +21,7 @@ from tlkeras.training.feature_table import FEATURE_DTYPES
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.feature_classifier import FeatureClassifier
     from tlkeras.training.feature_store import FeatureStore
 

@@ -162,7 +162,7 @@ def fit_tuner(
                 kept = state.fall_back(model)
                 found = classifier() if kept else None
                 # Weights that are numbers may still be so large that what the network makes of them is none.
-                if found is None or not np.isfinite(found.fingerprint()).all():
+                if found is None or not np.isfinite(found.probe()).all():
                     raise
                 raise DivergedError(f"{error} The weights of {kept} are kept.", found) from None
     fitted = classifier()

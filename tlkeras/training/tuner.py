@@ -25,7 +25,7 @@ from tlkeras.training.monitor import MONITORS, default_monitor
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.feature_store import FeatureStore
     from tlkeras.training.tuned_classifier import TunedClassifier
 
