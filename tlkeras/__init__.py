@@ -26,7 +26,7 @@ _HOME = {
     "from_dataframe": "data.sources",
     "from_arrays": "data.arrays",
     "load_dataset": "data.datasets",
-    "check_images": "data.images",
+    "check_images": "data.readable",
     "read_pixels": "data.images",
     "Holdout": "data.splits",
     "KFold": "data.splits",

@@ -6,7 +6,6 @@ from corpus import COLOURS, FILES, GREYS_12, opencv, pillow
 from PIL import Image
 
 import tlkeras as tl
-from tlkeras.data.images import check_images, measure
 from tlkeras.data.levels import Levels, of_set
 from tlkeras.schema import Samples
 
@@ -70,17 +69,17 @@ def folder(tmp_path):
 
 def test_check_images_names_what_can_be_read_and_tells_nothing(folder):
     samples = tl.from_folders(folder)
-    found = check_images(samples, progress=False)
+    found = tl.check_images(samples, progress=False)
     assert [os.path.relpath(path, folder) for path in found["path"]] == ["a/red.png", "b/mask.png"]
     assert found["reason"].tolist() == ["one colour everywhere", "2 of 256 levels, all within 0..1"]
     assert found["readable"].all()
     in_memory = tl.from_arrays(np.stack([noise(0, 255), noise(0, 1)]), [0, 1])
-    assert check_images(in_memory)[["row", "path", "readable"]].to_numpy().tolist() == [[1, "000001", True]]
+    assert tl.check_images(in_memory)[["row", "path", "readable"]].to_numpy().tolist() == [[1, "000001", True]]
 
 
 def test_check_images_names_every_image_of_a_set_that_is_far_below_the_range(tmp_path):
     images = np.stack([noise(0, 60), noise(0, 63)])
-    found = check_images(Samples(images, None, ("a", "b")))
+    found = tl.check_images(Samples(images, None, ("a", "b")))
     assert found["row"].tolist() == [0, 1]
     assert all("grey levels 0..63" in reason for reason in found["reason"])
 
@@ -119,8 +118,3 @@ def test_the_audit_counts_levels_before_the_resize_and_tells_of_unlike_depths(tm
     found = tl.audit(tl.Splits(samples, None, {}), progress=False)
     assert found.poor.set_index("sample_id").loc["a/two.png", "lacks"] == "2 of 256 levels"
     assert any("1 as 10 bits, 1 as 12 bits" in line for line in found.findings())
-
-
-def test_of_no_pixels_nothing_is_measured_and_nothing_raised():
-    """What the graph hands over of an unreadable file, before the resize refuses it."""
-    assert measure(np.zeros((0, 0, 3), np.uint8)).numpy().tolist() == [0] * 5

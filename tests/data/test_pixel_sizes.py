@@ -1,13 +1,7 @@
-import io
-
 import numpy as np
 import pytest
-from corpus import BAD, COLOURS, FILES, ORIENTATIONS, SIDES, exif, pillow
-from PIL import Image
 
-from tlkeras.data.file_bytes import Unreadable
 from tlkeras.data.pixel_sizes import PixelSizes, size_words
-from tlkeras.data.python_decoder import decode_slowly, upright_size
 from tlkeras.errors import InputError
 
 
@@ -69,53 +63,3 @@ def test_parts_are_added_up():
 def test_json_names_width_by_height_and_brings_them_back_in_order():
     assert MIXED.as_json() == {"40x30": 1, "30x40": 1, "200x150": 2, "600x450": 1}
     assert list(PixelSizes.from_json(MIXED.as_json()).counts.items()) == list(MIXED.counts.items())
-
-
-# ---- Measured from headers
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_the_size_in_the_header_is_that_of_the_decoded_image(name):
-    contents, shown, _ = FILES[name]
-    assert upright_size(contents) == decode_slowly(contents).shape[:2]
-    if "large" not in name:
-        assert upright_size(contents) == shown.shape[:2] == (48, 64)
-
-
-@pytest.mark.parametrize("name", ORIENTATIONS)
-def test_orientations_that_lay_an_image_on_its_side_swap_height_and_width(name):
-    orientation, endian = ORIENTATIONS[name]
-    contents = pillow(COLOURS, "JPEG", exif=exif(orientation, endian))  # stored 48 high, 64 wide
-    assert upright_size(contents) == ((64, 48) if orientation >= 5 else (48, 64))
-    assert upright_size(contents) == decode_slowly(contents).shape[:2]
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
-def test_other_files_can_be_turned_too(kind, orientation):
-    contents = pillow(COLOURS, kind, exif=exif(orientation))
-    assert upright_size(contents) == ((64, 48) if orientation >= 5 else (48, 64))
-    assert upright_size(contents) == decode_slowly(contents).shape[:2]
-
-
-def test_the_orientation_of_a_png_may_stand_behind_its_pixels():
-    contents = pillow(COLOURS, "PNG", exif=exif(6))
-    start = contents.index(b"eXIf") - 4
-    chunk = contents[start : start + 12 + int.from_bytes(contents[start : start + 4], "big")]
-    moved = contents.replace(chunk, b"")
-    moved = moved[:-12] + chunk + moved[-12:]  # before the IEND
-    assert moved.index(b"eXIf") > moved.index(b"IDAT")
-    assert upright_size(moved) == decode_slowly(moved).shape[:2] == (64, 48)
-
-
-@pytest.mark.parametrize("sides", SIDES.values())
-def test_sides_that_no_photograph_has_are_measured(sides):
-    file = io.BytesIO()
-    Image.new("L", sides[::-1]).save(file, "PNG")
-    assert upright_size(file.getvalue()) == sides
-
-
-def test_what_is_no_image_has_no_size():
-    for name in ("empty file", "not an image", "truncated: first three bytes", "absurd dimensions: jpeg"):
-        with pytest.raises(Unreadable):
-            upright_size(BAD[name])

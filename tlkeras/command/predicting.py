@@ -144,7 +144,7 @@ def _files_in(folder: str) -> list[str]:
 
 
 def _predict(classifier: TunedClassifier, samples: Samples):
-    from tlkeras.data.images import unreadable
+    from tlkeras.data.readable import unreadable
 
     try:
         return classifier.predict(samples)

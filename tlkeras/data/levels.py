@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 FEW = 20  # levels; 12 bits read as 16 leave 16 of them
@@ -39,6 +38,8 @@ class Levels:
     @classmethod
     def of(cls, pixels: np.ndarray, depth: int = 0) -> Levels:
         """Of uint8 (h, w, 3)."""
+        import cv2
+
         pixels = np.ascontiguousarray(pixels)  # OpenCV takes no mirrored view
         counts = [cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel() for channel in range(3)]
         present = [np.flatnonzero(count) for count in counts]
@@ -57,9 +58,6 @@ class Levels:
         if self.span < NARROW:
             return f"{self.n} of 256 levels, all within {self.lowest}..{self.highest}"
         return f"{self.n} of 256 levels" if self.n <= FEW else ""
-
-
-N_FIELDS = len(fields(Levels))
 
 
 def of_set(images: Sequence[Levels]) -> tuple[str, ...]:

@@ -18,13 +18,10 @@ MAX_SIDE = 65_535
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
-_WIDTH, _HEIGHT = 256, 257
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 274, 258, 262, 284, 339
 _SAMPLES_PER_PIXEL = 277
 _MAX_SAMPLE_VALUE = 281
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap the sides
-# Where a PNG's orientation can stand, before or behind its pixels.
-_TURNED_PNG = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
 _STRIPE = 2**20  # pixels that are float32 at a time
 _KINDS = "8 or 16 bits per channel are, as unsigned whole numbers; floating point has no known range"
 
@@ -65,35 +62,15 @@ def decode_with_depth(contents: bytes) -> tuple[np.ndarray, int]:
         raise _damage(error) from error
 
 
-def upright_size(contents: bytes) -> tuple[int, int]:
-    """(height, width) of what `decode_slowly` returns, from the header, without decoding.
-
-    Raises:
-        Unreadable: no such header; that the pixels behind it are whole is not asked.
-    """
-    try:
-        image = _open(contents)
-        # Pillow has swapped a TIFF's sides itself, and decodes a PNG to look for what stands behind its pixels.
-        width, height = (image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]) if image.format == "TIFF" else image.size
-        may_be_turned = image.format != "PNG" or any(mark in contents for mark in _TURNED_PNG)
-        turned = may_be_turned and image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise _damage(error) from error
-    return (width, height) if turned else (height, width)
-
-
-def decode_or_nothing(contents: np.ndarray) -> tuple[np.ndarray, np.int64]:
-    """`decode_with_depth` for a TensorFlow graph: uint8 (n,) to uint8 (h, w, 3), (0, 0, 3) where it cannot be read.
+def decode_or_nothing(contents: np.ndarray) -> np.ndarray:
+    """`decode_slowly` for a TensorFlow graph: uint8 (n,) to uint8 (h, w, 3), (0, 0, 3) where it cannot be read.
 
     TensorFlow prints the traceback of every exception that it meets in Python.
     """
     try:
-        pixels, depth = decode_with_depth(contents.tobytes())
-        return pixels, np.int64(depth)
+        return decode_slowly(contents.tobytes())
     except Unreadable:
-        return np.zeros((0, 0, 3), np.uint8), np.int64(0)
+        return np.zeros((0, 0, 3), np.uint8)
 
 
 def _levels(image: Image.Image, contents: bytes, deep_colour: bool) -> np.ndarray:

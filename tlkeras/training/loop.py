@@ -12,7 +12,7 @@ import numpy as np
 from tlkeras.backend import free_kernels, keras
 from tlkeras.checks import check_whole
 from tlkeras.data.balance import sample_weights
-from tlkeras.data.digests import source_digests
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.warp import build_warp
 from tlkeras.errors import DivergedError, MissingInputError
 from tlkeras.evaluation.training_tables import kept_in_words
@@ -89,7 +89,7 @@ def fit_tuner(
     file = started = None
     sources = {}
     if checkpoint is not None:
-        sources = {id(samples): source_digests(samples) for samples in (train, val) if samples is not None}
+        sources = {id(samples): INDEX.digests(samples) for samples in (train, val) if samples is not None}
         images = {
             name: samples and (samples, sources[id(samples)]) for name, samples in (("train", train), ("val", val))
         }
