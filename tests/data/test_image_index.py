@@ -12,7 +12,7 @@ from tlkeras.data import image_index
 from tlkeras.data.digests import DIGEST_BYTES, file_digest, pixel_digests
 from tlkeras.data.image_index import ImageIndex
 from tlkeras.data.images import read_pixels
-from tlkeras.data.levels import Levels
+from tlkeras.data.measures import Levels
 from tlkeras.data.perceptual_hash import perceptual_hashes
 from tlkeras.schema import Samples
 

@@ -9,7 +9,7 @@ from test_perceptual_hash import scene
 
 from tlkeras.data import image_index
 from tlkeras.data.datasets import load_dataset
-from tlkeras.data.file_bytes import Unreadable, read_bytes
+from tlkeras.data.file_contents import Unreadable, read_bytes
 from tlkeras.data.fingerprints import fingerprint
 from tlkeras.data.grouping import Grouping
 from tlkeras.data.image_index import INDEX

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.data.class_names import few
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
+from tlkeras.data.names import few
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import write_csv
 from tlkeras.schema import PROBABILITY_PREFIX, Samples

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlkeras.data.digests import pixel_digests
-from tlkeras.data.levels import Levels
+from tlkeras.data.measures import Levels
 from tlkeras.data.perceptual_hash import N_BITS, near_pairs
 from tlkeras.data.readable import require_readable
 from tlkeras.errors import InputError

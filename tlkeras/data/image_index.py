@@ -19,8 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras.data.digests import digest, file_digest, pixel_digests, sealed, unsealed
-from tlkeras.data.file_bytes import Unreadable, read_bytes
-from tlkeras.data.levels import Levels
+from tlkeras.data.file_contents import Unreadable, read_bytes
+from tlkeras.data.measures import Levels
 from tlkeras.data.perceptual_hash import IMAGE_SIZE, N_BITS, perceptual_hashes
 from tlkeras.errors import UnwritableError
 from tlkeras.files import atomic_write

@@ -20,8 +20,8 @@ import numpy as np
 from tlkeras.backend import tf
 from tlkeras.checks import check_image_size
 from tlkeras.data.arrays import as_pixels
-from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes
-from tlkeras.data.levels import Levels
+from tlkeras.data.file_contents import Unreadable, as_path, read_bytes
+from tlkeras.data.measures import Levels
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
 from tlkeras.errors import InputError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkeras.checks import check_whole
-from tlkeras.data.file_bytes import unfit_to_read
+from tlkeras.data.file_contents import unfit_to_read
 from tlkeras.data.image_index import INDEX, Look
-from tlkeras.data.levels import of_set
+from tlkeras.data.measures import levels_of_set
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 
@@ -38,7 +38,7 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
     names = samples.sample_ids if isinstance(samples.images, np.ndarray) else samples.images
     workers = None if workers is None else check_whole("workers", workers, 1, also=", or None")
     looks = INDEX.looks(samples, workers=workers, progress=progress)
-    of_all = " ".join(of_set([look.levels for look in looks if look.levels]))
+    of_all = " ".join(levels_of_set([look.levels for look in looks if look.levels]))
     rows = [
         (row, name, look.reason or look.levels.words() or of_all, not look.reason)
         for row, (name, look) in enumerate(zip(names, looks, strict=True))

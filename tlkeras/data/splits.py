@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlkeras.checks import check_number, check_whole
-from tlkeras.data.class_names import is_empty
 from tlkeras.data.digests import pixel_digests
-from tlkeras.data.identifiers import in_one_spelling
 from tlkeras.data.image_index import INDEX
+from tlkeras.data.names import in_one_spelling, is_empty
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed, generator

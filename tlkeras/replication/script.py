@@ -13,10 +13,10 @@ from pathlib import Path
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.machine import parse_size
-from tlkeras.models.precision import PRECISIONS
 from tlkeras.replication.experiment import Experiment, Protocol, choose
 from tlkeras.replication.run_folder import CellKey, RunFolder, publish
 from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.schema import PRECISIONS
 from tlkeras.terminal import run_guarded, start_keras
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name

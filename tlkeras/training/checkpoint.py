@@ -19,12 +19,12 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 
+from tlkeras.backend import device_name
 from tlkeras.data.digests import digest
 from tlkeras.data.images import DECODER
 from tlkeras.errors import InputError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, processor
-from tlkeras.models.device import device_name
 from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.recipe import describe, first_difference
 

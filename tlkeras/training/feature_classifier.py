@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.backend import keras
+from tlkeras.backend import device_name, keras
 from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_encoder
-from tlkeras.models.device import device_name
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
 from tlkeras.schema import Predictions, Samples

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkeras.backend import free_kernels, keras
+from tlkeras.backend import computing_in, device_name, free_kernels, keras
 from tlkeras.checks import check_whole
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.image_index import INDEX
@@ -19,9 +19,7 @@ from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone, get_backbone
 from tlkeras.models.classifier import build_classifier
-from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
-from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tlkeras.backend import keras, pinned_state
+from tlkeras.backend import device_name, keras, pinned_state
 from tlkeras.checks import check_image_size
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.errors import InputError
@@ -20,7 +20,6 @@ from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.files import write_csv, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
-from tlkeras.models.device import device_name
 from tlkeras.models.layers import functional_model
 from tlkeras.models.probe import probe
 from tlkeras.models.saved import MODEL_CARD, Card, read_saved, write_saved
