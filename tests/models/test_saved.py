@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,10 @@ from tiny import TINY, tiny_tuner
 import tlkeras as tl
 from tlkeras.errors import MissingInputError
 from tlkeras.files import sha256_of
+from tlkeras.models.saved import read_card, write_saved
 from tlkeras.models.weights import find_weights
+from tlkeras.models.weights_file import WeightsFile
+from tlkeras.schema import EpochLog, Precision
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +132,33 @@ def test_a_card_from_before_an_optional_field_still_loads(folder):
     log = {"phase": 1, "epoch": 1, "seconds": 2, "loss": 0.5, "accuracy": 0.5, "val_loss": None, "val_accuracy": None}
     write_card(folder, epochs=[log], written_by="a later version")
     assert [(epoch.seconds, epoch.kept) for epoch in tl.load(folder).epochs] == [(2, False)]
+
+
+def test_a_card_of_an_earlier_version_is_read(folder):
+    card = json.loads((folder / "classifier.json").read_text())
+    (folder / "classifier.json").write_text(
+        json.dumps({k: v for k, v in card.items() if k not in ("precision", "images")})
+    )
+    loaded = tl.load(folder)
+    assert (loaded.precision.name, loaded.images) == ("float32", None)
+
+
+def test_a_card_comes_back_as_it_was_written(tmp_path):
+    model = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), seed=5)
+    card = write_saved(
+        tmp_path,
+        model,
+        class_names=("dark", "bright"),
+        image_size=(32, 32),
+        epochs=(EpochLog(1, 1, 2.5, 0.5, 0.5, None, None, kept=True),),
+        weights=WeightsFile(Path("w.h5"), 64 * "a", "path"),
+        precision=Precision("bfloat16", {"float32": 1.5, "bfloat16": 1.0}),
+        images={"train": {"dark": 2, "bright": 3}},
+    )
+    assert read_card(tmp_path) == card
+    assert json.loads((tmp_path / "classifier.json").read_text()) == card.describe()
+    assert card.describe()["fingerprint"] == list(card.probe)  # what 0.1 called it, and looks for
+    assert card.sha256 == sha256_of(tmp_path / "model.keras")
 
 
 def test_what_is_not_there_is_named(folder, tmp_path):

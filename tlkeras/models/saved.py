@@ -1,8 +1,10 @@
-"""The folder of a saved classifier: what is in it, and whether that is what was written. Knows no TensorFlow.
+"""The folder of a saved classifier: what is in it, and whether that is what was written.
 
-<folder>/model.keras      the network
-<folder>/classifier.json  its card: classes, image size, history, hash of the network, its probe
-<folder>/model_card.md    what it is for and how well it does, for people; nothing reads it
+    <folder>/model.keras      the network
+    <folder>/classifier.json  its card: classes, image size, history, hash of the network, its probe
+    <folder>/model_card.md    what it is for and how well it does, for people; nothing reads it
+
+Importing this module loads no Keras.
 """
 
 from __future__ import annotations
