@@ -6,7 +6,7 @@ import pytest
 from tiny import TINY, build_tiny, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.data.images import check_images
+from tlkeras.data.readable import check_images
 from tlkeras.evaluation.calibration import reliability_table
 from tlkeras.evaluation.embedding import embed
 from tlkeras.evaluation.explanation_plots import draw_activations, draw_explanation

@@ -49,8 +49,7 @@ def measure(options):
     import numpy as np
 
     import tlkeras as tl
-    from tlkeras.models.precision import milliseconds_per_image
-    from tlkeras.training.precision import faster
+    from tlkeras.training.precision import faster, milliseconds_per_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (options.images, options.size, options.size, 3), dtype=np.uint8)
     samples = tl.from_arrays(pixels, np.arange(options.images) % 2)

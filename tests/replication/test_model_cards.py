@@ -17,6 +17,7 @@ CLASSIFIER = {
     "class_names": ["NORMAL", "PNEUMONIA"],
     "image_size": [150, 150],
     "sha256": 64 * "a",
+    "fingerprint": [0.25, 0.75],
     "weights": None,
     "precision": {"name": "float32"},
     "versions": {"tlkeras": "0.7", "keras": "3.15.1"},

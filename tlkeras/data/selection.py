@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tlkeras.checks import check_whole
-from tlkeras.data.class_names import few
+from tlkeras.data.names import few
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.seeds import generator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlkeras.checks import check_number, check_whole
-from tlkeras.data.class_names import is_empty
-from tlkeras.data.identifiers import in_one_spelling
+from tlkeras.data.digests import pixel_digests
+from tlkeras.data.image_index import INDEX
+from tlkeras.data.names import in_one_spelling, is_empty
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.files import sha256_of
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed, generator
 
@@ -212,7 +211,7 @@ def identical_images(samples: Samples) -> list[np.ndarray]:
     Files are compared by their bytes (the same picture saved twice differs), arrays by their pixels.
     """
     if isinstance(samples.images, np.ndarray):
-        keys = [hashlib.sha256(image.tobytes()).digest() for image in samples.images]
+        rows, digests = np.arange(len(samples)), pixel_digests(samples.images)
     else:
         by_size = defaultdict(list)
         for index, path in enumerate(samples.images):
@@ -220,11 +219,10 @@ def identical_images(samples: Samples) -> list[np.ndarray]:
                 by_size[os.stat(path).st_size].append(index)
             except FileNotFoundError as error:
                 raise MissingInputError(f"{path} is not there any more; read the samples again.") from error
-        keys = [None] * len(samples)
-        for indices in by_size.values():
-            for index in indices if len(indices) > 1 else ():  # a size of its own needs no reading
-                keys[index] = sha256_of(samples.images[index])
-    return [np.array(rows) for key, rows in _rows_of(keys).items() if key is not None and len(rows) > 1]
+        # A size of its own needs no reading.
+        rows = np.array(sorted(index for of in by_size.values() if len(of) > 1 for index in of), dtype=np.int64)
+        digests = INDEX.digests(samples.take(rows))
+    return [rows[same] for same in _rows_of(digests).values() if len(same) > 1]
 
 
 def joined_groups(samples: Samples) -> np.ndarray:

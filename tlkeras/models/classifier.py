@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tlkeras.backend import keras, pinned_state
+from tlkeras.backend import computing_in, keras, pinned_state
 from tlkeras.checks import check_image_size, check_whole
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import (
@@ -17,8 +17,9 @@ from tlkeras.models.backbones import (
 )
 from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
 from tlkeras.models.layers import named_layer
-from tlkeras.models.precision import PRECISIONS, computing_in
-from tlkeras.models.weights import WeightsFile, find_weights, load_weights, read_whole
+from tlkeras.models.weights import find_weights, load_weights, read_whole
+from tlkeras.models.weights_file import WeightsFile
+from tlkeras.schema import PRECISIONS
 from tlkeras.seeds import derive_seed
 
 # Rescaling(scale, offset) of RGB in 0..255; "caffe" after the channels are turned round to BGR. ImageNet's mean and

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError, MissingInputError
+from tlkeras.models.saved import MODEL
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.settings import image_size_of, network_of, preprocessing_of
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.extractor import Extractor
     from tlkeras.training.tuner import Tuner
 
@@ -38,18 +39,19 @@ def carried_weights(
         MissingInputError: there is no such cell, or one of a smoke run; the command that makes it is named.
         InputError: its network saw other inputs than it will be given, or images that it will be tested on.
     """
-    from tlkeras.models.weights import WeightsFile, find_weights
+    from tlkeras.models.weights import find_weights
+    from tlkeras.models.weights_file import WeightsFile
 
     earlier, protocol = recipe.weights, earlier_run.name
     folder, cell = RunFolder(earlier_run), replace(key, method=earlier.method)
     made_with = folder.settings_of(cell)
     if made_with is None and finished is not None:  # this cell's own run is over: it needs the other no more
         return WeightsFile(path=folder.cell(cell), sha256=finished["weights_sha256"], source="run")
-    if made_with is None or made_with["smoke"] or not (folder.cell(cell) / "model.keras").is_file():
+    if made_with is None or made_with["smoke"] or not (folder.cell(cell) / MODEL).is_file():
         where = f"--out {earlier_run.parent}"
         if script is not None:
             where = f"--only {earlier.experiment} --out {earlier_run.parent.parent}"
-        found = "no finished cell" if made_with is None else "a smoke run" if made_with["smoke"] else "no model.keras"
+        found = "no finished cell" if made_with is None else "a smoke run" if made_with["smoke"] else f"no {MODEL}"
         if not earlier_run.parent.is_dir():
             found = f"nothing: --earlier: there is no folder {earlier_run.parent}, where {earlier.experiment} ran"
         raise MissingInputError(
@@ -59,7 +61,7 @@ def carried_weights(
             f"--protocol {protocol} --backbones {key.backbone} --methods {earlier.method} --seeds {key.seed} {where} "
             f"--image-size {recipe.image_size[0]}"
         )
-    folder.require_whole(cell, "model.keras")
+    folder.require_whole(cell, MODEL)
     _require_carriable(made_with, settings, key, folder.cell(cell))
     weights = find_weights(recipe.backbone, folder.cell(cell))
     size = "x".join(map(str, image_size_of(made_with["recipe"])))

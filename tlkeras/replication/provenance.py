@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
-from tlkeras.data.pixel_sizes import PixelSizes, size_words
+from tlkeras.data.measures import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.settings import image_size_of, network_of, settings_table, split_in_words

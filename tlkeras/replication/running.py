@@ -24,7 +24,7 @@ from tlkeras.seeds import generator
 from tlkeras.training.recipe import describe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.replication.experiment import Recipe
     from tlkeras.schema import Predictions
     from tlkeras.training.extractor import Extractor
@@ -80,7 +80,10 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
-        known = KnownData(samples, options.store, verify=options.verify)
+        cells = protocol.chosen(options.methods, options.backbones)
+        keys = [CellKey(backbone, method, seed) for seed in options.seeds for method, backbone in cells]
+        is_new = any(folder.settings_of(key) is None for key in keys)
+        known = KnownData(samples, options.store, decode=is_new, verify=options.verify)
         shared = {
             **known.settings,
             "split": describe(protocol.split),
@@ -106,8 +109,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
             image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
-            digests = known.digests(samples)
-            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
+            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
             _run_cells(folder, todo, experiment, splits, options, known)
     return folder
 
@@ -298,7 +300,7 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: P
 
 
 def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
-    from tlkeras.data.images import require_readable, unreadable
+    from tlkeras.data.readable import require_readable, unreadable
 
     if not options.skip_unreadable:
         require_readable(samples)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tlkeras.data.arrays import from_arrays
-from tlkeras.data.class_names import check_class_names
+from tlkeras.data.names import check_class_names
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.training.monitor import BALANCED

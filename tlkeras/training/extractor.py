@@ -14,14 +14,13 @@ from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone, get_backbone
 from tlkeras.models.head import check_pooling
-from tlkeras.models.precision import PRECISIONS
-from tlkeras.schema import Samples
+from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.feature_classifier import FeatureClassifier
     from tlkeras.training.feature_store import FeatureStore
 

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.checks import check_whole
-from tlkeras.data.digests import source_digests, unsealed
+from tlkeras.data.digests import unsealed
+from tlkeras.data.image_index import INDEX
 from tlkeras.errors import DivergedError, InputError
 from tlkeras.evaluation.grid_search import (
     OF_CLASSES,
@@ -73,7 +74,7 @@ def fit_search(
     folds = search.folds.folds(train, seed=seed)
     _check_folds(folds, metric)
     runs, n_folds = _shared_runs(recipe, search), len(folds)
-    source_of = [] if folder is None else source_digests(train)
+    source_of = [] if folder is None else INDEX.digests(train)
     shared = options
     if "memory_budget" in options and memory_budget is None:
         shared = options | {"memory_budget": available_memory() // 2 // joblib.effective_n_jobs(None)}

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.backend import free_kernels, keras
+from tlkeras.backend import computing_in, device_name, free_kernels, keras
 from tlkeras.checks import check_whole
 from tlkeras.data.balance import sample_weights
-from tlkeras.data.digests import source_digests
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.warp import build_warp
 from tlkeras.errors import DivergedError, MissingInputError
 from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone, get_backbone
 from tlkeras.models.classifier import build_classifier
-from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
-from tlkeras.models.precision import computing_in
-from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.models.weights import find_weights
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
@@ -81,7 +80,7 @@ def fit_tuner(
     file = started = None
     sources = {}
     if checkpoint is not None:
-        sources = {name: source_digests(samples) for name, samples in fit.parts.items()}
+        sources = {name: INDEX.digests(samples) for name, samples in fit.parts.items()}
         images = {"train": None, "val": None} | {name: (fit.parts[name], found) for name, found in sources.items()}
         described = describe_training(recipe, weights, images, train.class_names, seed)
         file = CheckpointFile(Path(checkpoint).expanduser(), described, say)
@@ -223,7 +222,7 @@ def _with_what_is_kept(
     kept = state.fall_back(model)
     found = fit.classifier(model, state, tables) if kept else None
     # Weights that are numbers may still be so large that what the network makes of them is none.
-    if found is None or not np.isfinite(found.fingerprint()).all():
+    if found is None or not np.isfinite(found.probe()).all():
         return error
     return DivergedError(f"{error} The weights of {kept} are kept.", found)
 

@@ -22,7 +22,7 @@ from tlkeras.training.tuner import Phase, Tuner
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.extractor import Extractor
     from tlkeras.training.feature_store import FeatureStore
     from tlkeras.training.pixel_baseline import PixelBaseline

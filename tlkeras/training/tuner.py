@@ -17,15 +17,14 @@ from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
 from tlkeras.models.head import Head
-from tlkeras.models.precision import PRECISIONS
-from tlkeras.schema import Samples
+from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import MONITORS, default_monitor
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.feature_store import FeatureStore
     from tlkeras.training.tuned_classifier import TunedClassifier
 
