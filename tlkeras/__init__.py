@@ -78,7 +78,7 @@ _HOME = {
     "draw_heatmap": "evaluation.explanation_plots",
     "Paper": "replication.experiment",
     "Protocol": "replication.experiment",
-    "EarlierRun": "replication.experiment",
+    "EarlierRun": "training.recipe",
     "Experiment": "replication.experiment",
 }
 

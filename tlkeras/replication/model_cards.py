@@ -10,7 +10,7 @@ from tlkeras.evaluation.blocks import Bullets, Text, page_as_markdown
 from tlkeras.evaluation.model_card import MODEL_CARD, model_card
 from tlkeras.files import write_text
 from tlkeras.replication.page import SMOKE
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def write_model_cards(
         place = folder.cell(key)
         if not ((place / "model.keras").is_file() and (place / "classifier.json").is_file()):
             continue
-        used = image_size_of(cell["settings"]["recipe"])
+        used = recipe_of(cell).image_size
         findings = audits[key.seed].findings(used) if key.seed in audits else ()
         learnt = cell["facts"]["images"]["train"]
         counts = ", ".join(f"{count:,} {name}" for name, count in learnt.items())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
@@ -34,12 +34,9 @@ from tlkeras.training.checks import as_samples, check_samples
 from tlkeras.training.feature_store import open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
 from tlkeras.training.progress import printer
-from tlkeras.training.recipe import describe, describe_in_words
+from tlkeras.training.recipe import Recipe, describe_in_words
 from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
 from tlkeras.training.searched_classifier import SearchedClassifier
-
-if TYPE_CHECKING:
-    from tlkeras.training.search import Recipe
 
 
 def fit_search(
@@ -65,7 +62,9 @@ def fit_search(
     if recipe.network is not None:
         from tlkeras.models.weights import find_weights
 
-        recipe = recipe.starting_from(find_weights(recipe.backbone, recipe.network.weights, folder=weights_folder))
+        recipe = recipe.starting_from(
+            find_weights(recipe.network.backbone, recipe.network.weights, folder=weights_folder)
+        )
     known = {"weights_folder": weights_folder, "memory_budget": memory_budget}
     options = {name: value for name, value in known.items() if name in recipe.fit_options}
     opened = open_store(store, say)
@@ -150,7 +149,7 @@ def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int,
         wanted = with_setting(recipe, setting)
         epochs = last_epochs(wanted)
         alike = wanted if epochs is None else to_epochs(wanted, 1)
-        _, answers = runs.setdefault(json.dumps(describe(alike), sort_keys=True), (wanted, {}))
+        _, answers = runs.setdefault(json.dumps(alike.describe(), sort_keys=True), (wanted, {}))
         answers[number] = epochs
     return [
         (run if None in answers.values() else to_epochs(run, max(answers.values())), answers)

@@ -11,7 +11,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +23,7 @@ from tlkeras.errors import InputError
 from tlkeras.machine import available_memory, format_size, n_cores
 from tlkeras.schema import Predictions, Samples
 from tlkeras.seeds import derive_seed
+from tlkeras.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -35,7 +36,7 @@ _QUICK = 2 * 10**7  # fewer numbers than this are fitted in seconds: nothing is 
 
 
 @dataclass(frozen=True)
-class PixelBaseline:
+class PixelBaseline(Recipe):
     """A tree or a forest on the pixels of whole images, each grey level of each colour one feature.
 
     Without limits on depth, splitting by Gini impurity (Breiman et al., Classification and Regression Trees, 1984;
@@ -56,11 +57,7 @@ class PixelBaseline:
         InputError: names the field, what it received and what it accepts.
     """
 
-    learns_from: ClassVar[tuple[str, ...]] = ("train", "val")  # the parts: nothing is left to choose by val
-    fit_options: ClassVar[tuple[str, ...]] = ()
-    searches: ClassVar[bool] = False  # over a grid of settings
-    keeps_model: ClassVar[bool] = False  # in a run folder
-    network: ClassVar[None] = None  # it has none
+    learns_from: ClassVar[tuple[str, ...]] = ("train", "val")  # nothing is left to choose by val
 
     classifier: str
     _: KW_ONLY
@@ -86,9 +83,10 @@ class PixelBaseline:
                 "one tree."
             )
 
-    def resized(self, image_size: tuple[int, int]) -> PixelBaseline:
-        """The same recipe at another image size."""
-        return replace(self, image_size=image_size)
+    def words(self) -> dict[str, str]:
+        """{setting: in words}, as pages print them; named so that they stand beside those of networks."""
+        forest = {} if self.n_trees is None else {"trees in the forest": str(self.n_trees)}
+        return forest | {"image size, trees": "x".join(map(str, self.image_size)), "pixels, trees": self.pixels}
 
     def for_smoke(self, side: int) -> PixelBaseline:
         """The same recipe, small enough to see in seconds whether it runs."""

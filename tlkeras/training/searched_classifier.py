@@ -13,14 +13,13 @@ import pandas as pd
 from tlkeras.errors import InputError
 from tlkeras.files import write_csv
 from tlkeras.schema import Predictions, Samples
-from tlkeras.training.recipe import describe
+from tlkeras.training.recipe import Recipe, describe
 
 if TYPE_CHECKING:
     import keras
 
     from tlkeras.training.feature_classifier import FeatureClassifier
     from tlkeras.training.pixel_baseline import BaselineClassifier
-    from tlkeras.training.search import Recipe
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
@@ -96,7 +95,7 @@ class SearchedClassifier:
         write_csv(self.out_of_fold, Path(folder) / "out_of_fold.csv")
         found = {
             "best": describe(self.best),
-            "refit": describe(self.recipe),
+            "refit": self.recipe.describe(),
             "seconds": round(self.seconds, 1),
             "trainings": self.n_trainings,
             "kept": self.n_kept,

@@ -9,24 +9,27 @@ from __future__ import annotations
 import copy
 import math
 import os
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import check_image_size, check_number, check_whole
+from tlkeras.checks import check_number, check_whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
+from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
 from tlkeras.schema import Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import MONITORS, default_monitor
+from tlkeras.training.recipe import NetworkRecipe, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkeras.models.weights import WeightsFile
     from tlkeras.training.feature_store import FeatureStore
+    from tlkeras.training.recipe import Weights
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
@@ -162,7 +165,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Tuner:
+class Tuner(NetworkRecipe):
     """The two-phase transfer-learning recipe; `fit` returns a fitted classifier and leaves the recipe as it was.
 
     Args:
@@ -194,14 +197,13 @@ class Tuner:
         InputError: names the field, what it received and what it accepts.
     """
 
-    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose images the weights are fitted to
     fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "checkpoint")
-    searches: ClassVar[bool] = False  # over a grid of settings
-    keeps_model: ClassVar[bool] = True  # in a run folder
+    keeps_model: ClassVar[bool] = True
+    usual_words: ClassVar[Mapping[str, str]] = NetworkRecipe.usual_words | {"augmentation of validation images": "no"}
 
     backbone: str | Backbone
     _: KW_ONLY
-    weights: str | None = "imagenet"
+    weights: Weights = "imagenet"
     image_size: tuple[int, int] | None = None
     head: Head = Head()
     phases: tuple[Phase, ...] = (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
@@ -214,9 +216,7 @@ class Tuner:
     feature_dtype: str = "float32"
 
     def __post_init__(self):
-        row = get_backbone(self.backbone)
-        size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
-        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size, network=row.name))
+        object.__setattr__(self, "image_size", self._checked_image_size())
         _one_of("Tuner.preprocessing", self.preprocessing, ("backbone", *PREPROCESSING))
         _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
         _one_of("Tuner.precision", self.precision, (*PRECISIONS, "auto"))
@@ -258,33 +258,64 @@ class Tuner:
         object.__setattr__(same, "phases", phases)
         return same
 
-    def describe(self) -> dict:
-        """The fields by name, as run folders keep them: see `tlkeras.training.recipe.describe`."""
-        resolved = self.resolved
-        return {"type": "Tuner", **{field.name: getattr(resolved, field.name) for field in fields(self)}}
+    def describe(self) -> dict[str, Any]:
+        """The fields by name as plain JSON values, as run folders keep them, the monitor of every phase named."""
+        return super(Tuner, self.resolved).describe()
 
-    @property
-    def network(self) -> Tuner:
-        """The recipe's own part that names a backbone and its weights."""
-        return self
+    def words(self) -> dict[str, str]:
+        """{setting: in words}, as pages print them; of phases that differ one after the other."""
+        phases = self.resolved.phases
 
-    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Tuner:
-        """The same recipe with other weights."""
-        return replace(self, weights=weights)
+        def per_phase(words_of_phase: Callable[[Phase], str]) -> str:
+            values = [words_of_phase(phase) for phase in phases]
+            return values[0] if len(set(values)) == 1 else ", then ".join(values)
 
-    def resized(self, image_size: tuple[int, int]) -> Tuner:
-        """The same recipe at another image size."""
-        return replace(self, image_size=image_size)
-
-    def in_precision(self, precision: str) -> Tuner:
-        """The same recipe computing in another precision."""
-        return replace(self, precision=precision)
+        return self._number_words() | {
+            "epochs per phase": per_phase(lambda phase: str(phase.epochs)),
+            "batch size": str(self.batch_size),
+            **self._input_words(),
+            "optimizer": per_phase(_optimizer),
+            "learning rate": per_phase(lambda phase: words_of(phase.learning_rate)),
+            "schedule": per_phase(lambda phase: words_of(phase.schedule)),
+            "backbone layers that learn": ", then ".join(map(_unfrozen, phases)),
+            "backbone's BatchNorm": per_phase(_batch_norm),
+            "early stop": per_phase(_early_stop),
+            "weights kept": per_phase(lambda phase: f"best {phase.monitor}" if phase.keep == "best" else "last"),
+            "hidden layers": words_of(self.head.hidden),
+            "hidden activation": self.head.activation,
+            "pooling": self.head.pooling,
+            "dropout before the hidden layers": str(self.head.input_dropout),
+            "dropout after each": str(self.head.dropout),
+            "BatchNorm after each": words_of(self.head.batch_norm),
+            "unequal classes": words_of(self.imbalance),
+            "augmentation": words_of(self.augmentation),
+            "augmentation of validation images": words_of(self.augment_val),
+        }
 
     def for_smoke(self, side: int) -> Tuner:
         """The same recipe, small enough to see in seconds whether it runs: one epoch, random weights, small images."""
-        side = max(side, get_backbone(self.backbone).min_size)
         phases = tuple(replace(phase, epochs=1) for phase in self.phases)
-        return replace(self, image_size=(side, side), weights=None, phases=phases)
+        return replace(self, image_size=self._side_for_smoke(side), weights=None, phases=phases)
+
+    @property
+    def not_searchable(self) -> str | None:
+        """Why a fold, which has no validation images, cannot fit it as it is, in words; None where it can."""
+        if self.augment_val or any(phase.patience for phase in self.phases):
+            return (
+                "a fold has no validation images for Phase.patience to look at, or for augment_val to change. Leave "
+                "them out; the grid can hold the epochs."
+            )
+        if self.precision == "auto":
+            return (
+                'precision "auto" is timed anew in every training, so that folds could compute in different ones. Name '
+                'one: "float32", "bfloat16" or "float16".'
+            )
+        return None
+
+    @property
+    def default_metric(self) -> str:
+        """What ranks its settings in a search where nothing is named."""
+        return "accuracy" if self.imbalance is None else "balanced_accuracy"
 
     def fit(
         self,
@@ -338,3 +369,20 @@ class Tuner:
             checkpoint=checkpoint,
             progress=progress,
         )
+
+
+def _optimizer(phase: Phase) -> str:
+    return phase.optimizer + (f", momentum {words_of(phase.momentum)}" if phase.optimizer == "sgd" else "")
+
+
+def _batch_norm(phase: Phase) -> str:
+    momentum = phase.batch_norm_momentum
+    return phase.batch_norm + (f", momentum {words_of(momentum)}" if momentum is not None else "")
+
+
+def _early_stop(phase: Phase) -> str:
+    return f"after {phase.patience} epochs without a better {phase.monitor}" if phase.patience else "none"
+
+
+def _unfrozen(phase: Phase) -> str:
+    return f"from {phase.unfreeze_from}" if phase.unfreeze_from else words_of(phase.unfreeze or None)
