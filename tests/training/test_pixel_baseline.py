@@ -198,9 +198,9 @@ def test_a_forest_has_a_hundred_trees_where_nothing_is_said_and_a_tree_is_one():
     [
         (
             {"classifier": "forest"},
-            "PixelBaseline.classifier: received 'forest'; accepted: decision_tree, random_forest",
+            "PixelBaseline.classifier: received 'forest'; accepted: 'decision_tree', 'random_forest'",
         ),
-        ({"pixels": "unit"}, "PixelBaseline.pixels: received 'unit'; accepted: raw, normalised, rescaled"),
+        ({"pixels": "unit"}, "PixelBaseline.pixels: received 'unit'; accepted: 'raw', 'normalised', 'rescaled'"),
         ({"image_size": 64}, r"image_size: received 64; accepted is \(height, width\)"),
         ({"image_size": (0, 8)}, r"image_size: received \(0, 8\)"),
         ({"n_trees": 10}, "PixelBaseline.n_trees: received 10 for a decision_tree; accepted is None: it has one tree"),

@@ -17,7 +17,7 @@ import tlkeras as tl
         ({"keep": "first"}, r"Phase\.keep"),
         ({"batch_norm": True}, r"Phase\.batch_norm"),
         ({"patience": 0}, r"Phase\.patience"),
-        ({"schedule": "linear"}, r"Phase\.schedule: .* None or StepDecay"),
+        ({"schedule": "linear"}, r"Phase\.schedule: received 'linear'; accepted: 'cosine', None, or StepDecay"),
         ({"unfreeze": -1}, r"Phase\.unfreeze"),
         ({"unfreeze": True}, r"Phase\.unfreeze"),
         ({"unfreeze": 3, "unfreeze_from": "block4"}, "give one\\."),

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.errors import InputError
+from tlkeras.checks import Constraint, check_fields, instance_of, mapping, one_of, or_none
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone
-from tlkeras.models.head import check_pooling
+from tlkeras.models.head import POOLINGS
 from tlkeras.models.precision import PRECISIONS
 from tlkeras.schema import Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
@@ -82,25 +82,20 @@ class Extractor(NetworkRecipe):
     precision: str = "float32"
     feature_dtype: str = "float32"
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "classifier": one_of(*CLASSIFIERS),
+        "layer": or_none(instance_of(str, "the name of a layer")),
+        "pooling": one_of(*POOLINGS),
+        "scaling": one_of(*SCALINGS),
+        "arguments": mapping(),
+        "preprocessing": one_of("backbone", *PREPROCESSING),
+        "precision": one_of(*PRECISIONS),
+        "feature_dtype": one_of(*FEATURE_DTYPES),
+    }
+
     def __post_init__(self):
         object.__setattr__(self, "image_size", self._checked_image_size())
-        check_pooling("Extractor.pooling", self.pooling)
-        for name, accepted in (
-            ("classifier", tuple(CLASSIFIERS)),
-            ("scaling", SCALINGS),
-            ("preprocessing", ("backbone", *PREPROCESSING)),
-            ("precision", PRECISIONS),
-            ("feature_dtype", FEATURE_DTYPES),
-        ):
-            if getattr(self, name) not in accepted:
-                raise InputError(
-                    f"Extractor.{name}: received {getattr(self, name)!r}; accepted: {', '.join(accepted)}."
-                )
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise InputError(f"Extractor.layer: received {self.layer!r}; accepted: None, or the name of a layer.")
-        if not isinstance(self.arguments, Mapping):
-            raise InputError(f"Extractor.arguments: received {self.arguments!r}; accepted is a dict.")
-        object.__setattr__(self, "arguments", dict(self.arguments))
+        check_fields(self, self._accepts)
 
     def words(self) -> dict[str, str]:
         """{setting: in words}, as pages print them."""

@@ -10,7 +10,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from tqdm import tqdm
 
-from tlkeras.checks import check_image_size, check_whole
+from tlkeras.checks import Constraint, check_fields, check_image_size, one_of, or_none, whole
 from tlkeras.errors import InputError
 from tlkeras.machine import available_memory, format_size, n_cores
 from tlkeras.schema import Predictions, Samples
@@ -65,19 +65,18 @@ class PixelBaseline(Recipe):
     pixels: str = "raw"
     n_trees: int | None = None
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "classifier": one_of(*CLASSIFIERS),
+        "pixels": one_of(*PIXEL_FORMS),
+        "n_trees": or_none(whole(1)).also(" for 100"),
+    }
+
     def __post_init__(self):
-        for name, accepted in (("classifier", CLASSIFIERS), ("pixels", PIXEL_FORMS)):
-            if getattr(self, name) not in accepted:
-                raise InputError(
-                    f"PixelBaseline.{name}: received {getattr(self, name)!r}; accepted: {', '.join(accepted)}."
-                )
         object.__setattr__(self, "image_size", check_image_size(self.image_size))
+        check_fields(self, self._accepts)
         if self.classifier == "random_forest" and self.n_trees is None:
             object.__setattr__(self, "n_trees", 100)
-        if self.classifier == "random_forest":
-            n_trees = check_whole("PixelBaseline.n_trees", self.n_trees, 1, also=", or None for 100")
-            object.__setattr__(self, "n_trees", n_trees)
-        elif self.n_trees is not None:
+        if self.classifier == "decision_tree" and self.n_trees is not None:
             raise InputError(
                 f"PixelBaseline.n_trees: received {self.n_trees!r} for a {self.classifier}; accepted is None: it has "
                 "one tree."

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tlkeras.checks import Constraint, check_fields, one_of
 from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
@@ -63,18 +64,18 @@ class Search(Recipe):
     folds: KFold = KFold(5)
     metric: str | None = None
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "folds": Constraint(" is a tl.KFold with val=0", lambda folds: isinstance(folds, KFold) and not folds.val),
+        "metric": one_of(*METRICS, None),
+    }
+
     def __post_init__(self):
         if not isinstance(self.recipe, Recipe) or self.recipe.searches:
             raise InputError(
                 f"Search.recipe: received {type(self.recipe).__name__}; accepted: a tl.Tuner, tl.Extractor or "
                 "tl.PixelBaseline."
             )
-        if not isinstance(self.folds, KFold) or self.folds.val:
-            raise InputError(f"Search.folds: received {self.folds!r}; accepted is a tl.KFold with val=0.")
-        if self.metric not in (None, *METRICS):
-            raise InputError(
-                f"Search.metric: received {self.metric!r}; accepted: {', '.join(map(repr, METRICS))}, or None."
-            )
+        check_fields(self, self._accepts)
         object.__setattr__(self, "grid", _as_grid(self.grid))
         seen: dict[str, dict[str, Any]] = {}
         for setting in self.settings:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import check_number, check_whole
+from tlkeras.checks import Constraint, check_fields, either, flag, instance_of, one_of, or_none, real, several, whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import PREPROCESSING, Backbone
@@ -42,17 +42,6 @@ def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phas
         )
 
 
-def _require(condition, name, received, accepted):
-    if not condition:
-        raise InputError(f"{name}: received {received!r}; accepted is {accepted}.")
-
-
-def _one_of(name, received, accepted, also=None):
-    if received not in accepted:
-        words = ", ".join(repr(value) for value in accepted) + (f", {also}" if also else "")
-        raise InputError(f"{name}: received {received!r}; accepted: {words}.")
-
-
 @dataclass(frozen=True)
 class StepDecay:
     """Multiplies the learning rate by `factor` after every `every` epochs of a phase."""
@@ -60,10 +49,13 @@ class StepDecay:
     every: int
     factor: float = 0.1
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "every": whole(1).also(" (epochs)"),
+        "factor": real(above=0, most=1),
+    }
+
     def __post_init__(self):
-        object.__setattr__(self, "every", check_whole("StepDecay.every", self.every, 1, also=" (epochs)"))
-        factor = check_number("StepDecay.factor", self.factor, lambda factor: 0 < factor <= 1, "a number in (0, 1]")
-        object.__setattr__(self, "factor", factor)
+        check_fields(self, self._accepts)
 
 
 @dataclass(frozen=True)
@@ -107,44 +99,35 @@ class Phase:
     batch_norm: str = "frozen"
     batch_norm_momentum: float | None = None
 
-    def __post_init__(self):
-        object.__setattr__(self, "epochs", check_whole("Phase.epochs", self.epochs, 1))
-        rate = check_number("Phase.learning_rate", self.learning_rate, lambda rate: rate > 0, "a number above 0")
-        object.__setattr__(self, "learning_rate", rate)
-        _one_of("Phase.optimizer", self.optimizer, ("adam", "sgd"))
-        _one_of("Phase.monitor", self.monitor, (*MONITORS, None))
-        _one_of("Phase.keep", self.keep, ("best", "last"))
-        _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
-        accepted = "a number in [0, 1), used by SGD"
-        momentum = check_number("Phase.momentum", self.momentum, lambda momentum: 0 <= momentum < 1, accepted)
-        object.__setattr__(self, "momentum", momentum)
-        if self.batch_norm_momentum is not None:
-            kept = check_number(
-                "Phase.batch_norm_momentum",
-                self.batch_norm_momentum,
-                lambda kept: 0 <= kept < 1 and self.batch_norm == "train",
-                "None, or with batch_norm='train' a number in [0, 1)",
-            )
-            object.__setattr__(self, "batch_norm_momentum", kept)
-        if self.patience is not None:
-            object.__setattr__(self, "patience", check_whole("Phase.patience", self.patience, 1, also=", or None"))
-        if self.schedule is not None and not isinstance(self.schedule, StepDecay):
-            _one_of("Phase.schedule", self.schedule, ("cosine",), also="None or StepDecay(every, factor)")
-        self._check_unfreeze()
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "epochs": whole(1),
+        "learning_rate": real(above=0),
+        "unfreeze": either(
+            whole(0).also(" (layers)"), one_of("all"), several(instance_of(str, "a name"), "a tuple of stage names")
+        ),
+        "optimizer": one_of("adam", "sgd"),
+        "momentum": real(least=0, below=1).also(", used by SGD"),
+        "schedule": either(one_of("cosine", None), instance_of(StepDecay, "StepDecay(every, factor)")),
+        "patience": or_none(whole(1)),
+        "monitor": one_of(*MONITORS, None),
+        "keep": one_of("best", "last"),
+        "batch_norm": one_of("frozen", "train"),
+        "batch_norm_momentum": or_none(real(least=0, below=1)).also(", with batch_norm='train'"),
+    }
 
-    def _check_unfreeze(self):
-        if isinstance(self.unfreeze, list):
-            object.__setattr__(self, "unfreeze", tuple(self.unfreeze))
+    def __post_init__(self):
         if isinstance(self.unfreeze, str) and self.unfreeze != "all":
             raise InputError(
                 f"Phase.unfreeze: a bare name {self.unfreeze!r} can mean two things. "
                 f"Write unfreeze=({self.unfreeze!r},) for exactly that stage, or unfreeze_from={self.unfreeze!r} "
                 "for it and what follows."
             )
-        stages = isinstance(self.unfreeze, tuple) and self.unfreeze and all(isinstance(s, str) for s in self.unfreeze)
-        if self.unfreeze != "all" and not stages:
-            layers = check_whole("Phase.unfreeze", self.unfreeze, 0, also=' (layers), "all", or a tuple of stage names')
-            object.__setattr__(self, "unfreeze", layers)
+        check_fields(self, self._accepts)
+        if self.batch_norm_momentum is not None and self.batch_norm != "train":
+            raise InputError(
+                f"Phase.batch_norm_momentum: received {self.batch_norm_momentum!r}, and batch_norm is "
+                f"{self.batch_norm!r}; accepted is None."
+            )
         if self.unfreeze_from is not None and self.unfreeze != 0:
             raise InputError(
                 f"Phase: received unfreeze={self.unfreeze!r} and unfreeze_from={self.unfreeze_from!r}; give one."
@@ -215,30 +198,25 @@ class Tuner(NetworkRecipe):
     precision: str = "float32"
     feature_dtype: str = "float32"
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "head": instance_of(Head, "a tl.Head"),
+        "phases": several(instance_of(Phase, "a tl.Phase"), "one or more tl.Phase"),
+        "augmentation": or_none(instance_of(Augmentation, "a tl.Augmentation")),
+        "augment_val": flag(),
+        "imbalance": one_of(None, "class_weights", "oversample"),
+        "preprocessing": one_of("backbone", *PREPROCESSING),
+        "batch_size": whole(1),
+        "precision": one_of(*PRECISIONS, "auto"),
+        "feature_dtype": one_of(*FEATURE_DTYPES),
+    }
+
     def __post_init__(self):
         object.__setattr__(self, "image_size", self._checked_image_size())
-        _one_of("Tuner.preprocessing", self.preprocessing, ("backbone", *PREPROCESSING))
-        _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
-        _one_of("Tuner.precision", self.precision, (*PRECISIONS, "auto"))
-        _one_of("Tuner.feature_dtype", self.feature_dtype, FEATURE_DTYPES)
-        object.__setattr__(self, "batch_size", check_whole("Tuner.batch_size", self.batch_size, 1))
-        _require(isinstance(self.head, Head), "Tuner.head", self.head, "a tl.Head")
-        _require(
-            self.augmentation is None or isinstance(self.augmentation, Augmentation),
-            "Tuner.augmentation",
-            self.augmentation,
-            "None or a tl.Augmentation",
-        )
+        if isinstance(self.phases, Phase):
+            object.__setattr__(self, "phases", (self.phases,))
+        check_fields(self, self._accepts)
         if self.augment_val and self.augmentation is None:
             raise InputError("Tuner.augment_val: there is no augmentation to apply to the validation images.")
-        phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
-        _require(
-            bool(phases) and all(isinstance(phase, Phase) for phase in phases),
-            "Tuner.phases",
-            self.phases,
-            "one or more tl.Phase",
-        )
-        object.__setattr__(self, "phases", phases)
         monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:
             raise InputError(
