@@ -45,7 +45,6 @@ _HOME = {
     "StepDecay": "training.tuner",
     "Tuner": "training.tuner",
     "PixelBaseline": "training.pixel_baseline",
-    "BaselineClassifier": "training.pixel_baseline",
     "Extractor": "training.extractor",
     "FeatureClassifier": "training.feature_classifier",
     "Search": "training.search",

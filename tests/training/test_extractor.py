@@ -128,7 +128,7 @@ def test_files_are_read_as_read_pixels_sees_them(toy_chest_xray):
     samples = tl.from_folders(toy_chest_xray / "chest_xray" / "train").take(range(0, 32, 3))
     classifier = extractor("decision_tree").fit(samples, seed=0, progress=False)
     read = np.stack([tl.read_pixels(path, SIZE) for path in samples.images])
-    expected = classifier.network(read.astype(np.float32), training=False)
+    expected = classifier.source.network(read.astype(np.float32), training=False)
     np.testing.assert_allclose(classifier.features(samples), expected, rtol=1e-5, atol=1e-5)
 
 

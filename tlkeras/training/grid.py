@@ -30,7 +30,7 @@ from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed
-from tlkeras.training.checks import as_samples, check_samples
+from tlkeras.training.checks import samples_to_fit
 from tlkeras.training.feature_store import open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
 from tlkeras.training.progress import printer
@@ -54,9 +54,7 @@ def fit_search(
 ) -> SearchedClassifier:
     """See `Search.fit`."""
     seed = check_whole("seed", seed)
-    train = as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
+    train, _ = samples_to_fit(train, val)
     say, start = printer(progress), time.perf_counter()
     recipe, metric = search.recipe, search.ranked_by
     if recipe.network is not None:

@@ -26,7 +26,7 @@ from tlkeras.models.weights import find_weights
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
-from tlkeras.training.checks import as_samples, check_samples, check_val
+from tlkeras.training.checks import check_val, samples_to_fit
 from tlkeras.training.epoch import Job, build_stage, pixels_come_again, predict_watched, run_epoch
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Part
@@ -58,9 +58,7 @@ def fit_tuner(
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
     seed = check_whole("seed", seed)
     free_kernels()
-    recipe, train = recipe.resolved, as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
+    recipe, (train, val) = recipe.resolved, samples_to_fit(train, val)
     check_val(recipe, val)
     say = printer(progress)
     store = open_store(store, say)

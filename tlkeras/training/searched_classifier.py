@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import keras
 
     from tlkeras.training.feature_classifier import FeatureClassifier
-    from tlkeras.training.pixel_baseline import BaselineClassifier
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
@@ -39,7 +38,7 @@ class SearchedClassifier:
         n_kept: how many of them an earlier call had finished.
     """
 
-    classifier: TunedClassifier | FeatureClassifier | BaselineClassifier
+    classifier: TunedClassifier | FeatureClassifier
     best: dict[str, Any]
     recipe: Recipe
     ranking: pd.DataFrame = field(repr=False)
