@@ -14,7 +14,6 @@ from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_i
 from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.files import write_csv
 from tlkeras.replication.settings import recipe_of
-from tlkeras.training.recipe import describe_in_words
 from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         if not recipe.searches:
             continue
         fields = list(recipe.grid)
-        settings = [{name: describe_in_words(value) for name, value in setting.items()} for setting in recipe.settings]
+        settings = recipe.settings_in_table
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
         predicted = folder.read_table(key, "out_of_fold.csv", dtype=text)
         metric = recipe.ranked_by

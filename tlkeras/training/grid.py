@@ -116,7 +116,7 @@ def fit_search(
         )
     held_out = {cell.fold: cell.held_out for cell in cells}
     out_of_fold = _out_of_fold(train, held_out, answers, len(search.settings), metric)
-    settings = [{name: describe_in_words(value) for name, value in setting.items()} for setting in search.settings]
+    settings = search.settings_in_table
     ranking = ranking_table(fold_results(out_of_fold, settings, metric), tuple(search.grid), metric)
     chosen = tuple(ranking.iloc[0][list(search.grid)])
     best = next(

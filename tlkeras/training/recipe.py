@@ -114,8 +114,9 @@ class Recipe(ABC):
     def from_description(cls, values: Mapping[str, Any]) -> Self:
         """The recipe that `describe` gave these values of, in this version or an earlier one.
 
-        Of a Backbone of one's own the constructor comes back as its name alone, which pages print, and which `fit`
-        refuses. Further arguments of scikit-learn's classes come back as JSON keeps them: lists as tuples, keys as str.
+        Pages need no more than that. Of a Backbone of one's own the function that builds it comes back as its name,
+        which `fit` refuses where keras.applications has none of it. Further arguments of scikit-learn's classes come
+        back as JSON keeps them: lists as tuples, keys as str.
 
         Raises:
             InputError: not a description of such a recipe, or one of a later version.

@@ -17,7 +17,7 @@ from tlkeras.checks import Constraint, check_fields, one_of
 from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
-from tlkeras.training.recipe import NetworkRecipe, Recipe, words_of
+from tlkeras.training.recipe import NetworkRecipe, Recipe, describe_in_words, words_of
 from tlkeras.training.tuner import Phase
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class Search(Recipe):
     def settings(self) -> tuple[dict[str, Any], ...]:
         """Every combination of values, the last name varying fastest."""
         return tuple(dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values()))
+
+    @property
+    def settings_in_table(self) -> tuple[dict[str, int | float | str], ...]:
+        """`settings`, each value as a table's column holds it."""
+        return tuple({name: describe_in_words(value) for name, value in each.items()} for each in self.settings)
 
     @property
     def ranked_by(self) -> str:
