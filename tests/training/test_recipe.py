@@ -14,8 +14,8 @@ from tiny import TINY, build_tiny, tiny_tuner
 import tlkeras as tl
 from tlkeras.models.backbones import PublishedWeights
 from tlkeras.models.weights import WeightsFile
+from tlkeras.training.phase import StepDecay
 from tlkeras.training.recipe import Recipe, words_of
-from tlkeras.training.tuner import StepDecay
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CELLS = sorted(ASSETS.rglob("cell.json"))

@@ -34,11 +34,12 @@ from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.memory import check_memory, memory_in_words
 from tlkeras.training.monitor import BALANCED, value_of
 from tlkeras.training.optimizers import build_optimizer
+from tlkeras.training.phase import Phase
 from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.progress import printer
 from tlkeras.training.state import TrainingState
 from tlkeras.training.tuned_classifier import TunedClassifier
-from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
+from tlkeras.training.tuner import Tuner, require_trainable_batch_norm
 from tlkeras.training.watched import Watched
 
 

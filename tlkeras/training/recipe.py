@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tlkeras.models.weights import WeightsFile
-    from tlkeras.training.tuner import Phase
+    from tlkeras.training.phase import Phase
 
     Weights = WeightsFile | "EarlierRun" | str | os.PathLike | None
 
 # Where what a description names is found: recipes, and the parts they are made of.
 _HOMES = {
     "Tuner": "training.tuner",
-    "Phase": "training.tuner",
-    "StepDecay": "training.tuner",
+    "Phase": "training.phase",
+    "StepDecay": "training.phase",
     "Extractor": "training.extractor",
     "PixelBaseline": "training.pixel_baseline",
     "Search": "training.search",

@@ -17,8 +17,8 @@ from tlkeras.checks import Constraint, check_fields, one_of
 from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
+from tlkeras.training.phase import Phase
 from tlkeras.training.recipe import NetworkRecipe, Recipe, describe_in_words, words_of
-from tlkeras.training.tuner import Phase
 
 if TYPE_CHECKING:
     import numpy as np

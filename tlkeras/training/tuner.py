@@ -7,13 +7,12 @@ loads no TensorFlow.
 from __future__ import annotations
 
 import copy
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import Constraint, check_fields, either, flag, instance_of, one_of, or_none, real, several, whole
+from tlkeras.checks import Constraint, check_fields, flag, instance_of, one_of, or_none, several, whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import PREPROCESSING, Backbone
@@ -21,7 +20,8 @@ from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
 from tlkeras.schema import Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
-from tlkeras.training.monitor import MONITORS, default_monitor
+from tlkeras.training.monitor import default_monitor
+from tlkeras.training.phase import Phase
 from tlkeras.training.recipe import NetworkRecipe, words_of
 
 if TYPE_CHECKING:
@@ -40,111 +40,6 @@ def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phas
             f"{weights.path}: its BatchNorm is folded into the kernels, so it is the published network only while "
             "BatchNorm is frozen, and a phase asks for batch_norm='train'. Use the original file, or 'frozen'."
         )
-
-
-@dataclass(frozen=True)
-class StepDecay:
-    """Multiplies the learning rate by `factor` after every `every` epochs of a phase."""
-
-    every: int
-    factor: float = 0.1
-
-    _accepts: ClassVar[Mapping[str, Constraint]] = {
-        "every": whole(1).also(" (epochs)"),
-        "factor": real(above=0, most=1),
-    }
-
-    def __post_init__(self):
-        check_fields(self, self._accepts)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Some epochs with one choice of what learns and how fast.
-
-    Args:
-        epochs: how many passes over the training images at most.
-        learning_rate: the rate of the first epoch.
-        unfreeze: which backbone layers learn: 0 none, "all", the last n that have weights, or exactly the stages of a
-            tuple, e.g. ("block1", "block5").
-        unfreeze_from: a stage or layer name: it and everything after it learn. Excludes `unfreeze`.
-        optimizer: "adam" (Kingma & Ba 2015, Keras' defaults) or "sgd".
-        momentum: of SGD, 0..1.
-        schedule: None for a constant rate, "cosine" (half a cosine from `learning_rate` to 0 over the phase's epochs;
-            Loshchilov & Hutter 2017, without restarts), or StepDecay(every, factor). It changes between epochs.
-        patience: stop the phase after this many epochs in a row without a better `monitor` in the phase; None never.
-        monitor: what patience and `keep` look at. "val_loss" and "val_accuracy" count every validation image alike;
-            "val_balanced_loss" (the mean over the classes of their log loss), "val_balanced_accuracy", "val_macro_f1"
-            and "val_roc_auc" (each class against the rest, averaged) count every class alike, are figures of `tl.score`
-            and need a validation image of each class. None takes "val_balanced_loss" in a Tuner that has `imbalance`,
-            "val_loss" in one that has not.
-        keep: the weights the phase ends with: "best" by `monitor` over this phase and the kept ones of those before,
-            or "last". Without validation samples there is no best, and the last weights are kept.
-        batch_norm: "frozen" (the backbone's BatchNorm layers stay in inference mode) or "train".
-        batch_norm_momentum: with "train", how much of its stored mean and variance a layer keeps in each step, 0..1;
-            None takes the network's own. MobileNetV2's 0.999 still holds half of what it began with after 690 steps:
-            from random weights on a small set, validation then sees another network than training does.
-    """
-
-    epochs: int
-    learning_rate: float
-    unfreeze: int | str | tuple[str, ...] = 0
-    unfreeze_from: str | None = None
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    schedule: str | StepDecay | None = None
-    patience: int | None = None
-    monitor: str | None = None
-    keep: str = "best"
-    batch_norm: str = "frozen"
-    batch_norm_momentum: float | None = None
-
-    _accepts: ClassVar[Mapping[str, Constraint]] = {
-        "epochs": whole(1),
-        "learning_rate": real(above=0),
-        "unfreeze": either(
-            whole(0).also(" (layers)"), one_of("all"), several(instance_of(str, "a name"), "a tuple of stage names")
-        ),
-        "optimizer": one_of("adam", "sgd"),
-        "momentum": real(least=0, below=1).also(", used by SGD"),
-        "schedule": either(one_of("cosine", None), instance_of(StepDecay, "StepDecay(every, factor)")),
-        "patience": or_none(whole(1)),
-        "monitor": one_of(*MONITORS, None),
-        "keep": one_of("best", "last"),
-        "batch_norm": one_of("frozen", "train"),
-        "batch_norm_momentum": or_none(real(least=0, below=1)).also(", with batch_norm='train'"),
-    }
-
-    def __post_init__(self):
-        if isinstance(self.unfreeze, str) and self.unfreeze != "all":
-            raise InputError(
-                f"Phase.unfreeze: a bare name {self.unfreeze!r} can mean two things. "
-                f"Write unfreeze=({self.unfreeze!r},) for exactly that stage, or unfreeze_from={self.unfreeze!r} "
-                "for it and what follows."
-            )
-        check_fields(self, self._accepts)
-        if self.batch_norm_momentum is not None and self.batch_norm != "train":
-            raise InputError(
-                f"Phase.batch_norm_momentum: received {self.batch_norm_momentum!r}, and batch_norm is "
-                f"{self.batch_norm!r}; accepted is None."
-            )
-        if self.unfreeze_from is not None and self.unfreeze != 0:
-            raise InputError(
-                f"Phase: received unfreeze={self.unfreeze!r} and unfreeze_from={self.unfreeze_from!r}; give one."
-            )
-
-    @property
-    def chooses(self) -> bool:
-        """Whether anything looks at the monitor."""
-        return self.keep == "best" or self.patience is not None
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """The learning rate of epoch 1, 2, ..., `epochs`."""
-        if self.schedule is None:
-            return self.learning_rate
-        if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
-        return self.learning_rate * self.schedule.factor ** ((epoch - 1) // self.schedule.every)
 
 
 @dataclass(frozen=True)
@@ -242,23 +137,13 @@ class Tuner(NetworkRecipe):
 
     def words(self) -> dict[str, str]:
         """{setting: in words}, as pages print them; of phases that differ one after the other."""
-        phases = self.resolved.phases
-
-        def per_phase(words_of_phase: Callable[[Phase], str]) -> str:
-            values = [words_of_phase(phase) for phase in phases]
-            return values[0] if len(set(values)) == 1 else ", then ".join(values)
-
-        return self._number_words() | {
-            "epochs per phase": per_phase(lambda phase: str(phase.epochs)),
+        phases = _in_turn([phase.words() for phase in self.resolved.phases])
+        return {
+            **self._number_words(),
+            "epochs per phase": phases.pop("epochs per phase"),
             "batch size": str(self.batch_size),
             **self._input_words(),
-            "optimizer": per_phase(_optimizer),
-            "learning rate": per_phase(lambda phase: words_of(phase.learning_rate)),
-            "schedule": per_phase(lambda phase: words_of(phase.schedule)),
-            "backbone layers that learn": ", then ".join(map(_unfrozen, phases)),
-            "backbone's BatchNorm": per_phase(_batch_norm),
-            "early stop": per_phase(_early_stop),
-            "weights kept": per_phase(lambda phase: f"best {phase.monitor}" if phase.keep == "best" else "last"),
+            **phases,
             "hidden layers": words_of(self.head.hidden),
             "hidden activation": self.head.activation,
             "pooling": self.head.pooling,
@@ -349,18 +234,11 @@ class Tuner(NetworkRecipe):
         )
 
 
-def _optimizer(phase: Phase) -> str:
-    return phase.optimizer + (f", momentum {words_of(phase.momentum)}" if phase.optimizer == "sgd" else "")
-
-
-def _batch_norm(phase: Phase) -> str:
-    momentum = phase.batch_norm_momentum
-    return phase.batch_norm + (f", momentum {words_of(momentum)}" if momentum is not None else "")
-
-
-def _early_stop(phase: Phase) -> str:
-    return f"after {phase.patience} epochs without a better {phase.monitor}" if phase.patience else "none"
-
-
-def _unfrozen(phase: Phase) -> str:
-    return f"from {phase.unfreeze_from}" if phase.unfreeze_from else words_of(phase.unfreeze or None)
+def _in_turn(phases: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The words of phases, once where they say the same; which layers learn is said of each."""
+    told = {}
+    for name in phases[0]:
+        words = [phase[name] for phase in phases]
+        alike = len(set(words)) == 1 and name != "backbone layers that learn"
+        told[name] = words[0] if alike else ", then ".join(words)
+    return told
