@@ -47,11 +47,10 @@ _HOME = {
     "Head": "models.head",
     "build_classifier": "models.classifier",
     "build_encoder": "models.classifier",
-    "Phase": "training.tuner",
-    "StepDecay": "training.tuner",
+    "Phase": "training.phase",
+    "StepDecay": "training.phase",
     "Tuner": "training.tuner",
     "PixelBaseline": "training.pixel_baseline",
-    "BaselineClassifier": "training.pixel_baseline",
     "Extractor": "training.extractor",
     "FeatureClassifier": "training.feature_classifier",
     "Search": "training.search",
@@ -84,7 +83,7 @@ _HOME = {
     "draw_heatmap": "evaluation.explanation_plots",
     "Paper": "replication.experiment",
     "Protocol": "replication.experiment",
-    "EarlierRun": "replication.experiment",
+    "EarlierRun": "training.recipe",
     "Experiment": "replication.experiment",
 }
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.checks import check_number
+from tlkeras.checks import real
 from tlkeras.command.installed import version_of
 from tlkeras.command.predicting import NOTICE, image_files
 from tlkeras.errors import InputError
@@ -125,8 +125,7 @@ def export_classifier(
     chosen = get_format(format)
     target = Path(folder, "export", chosen.default_name) if target is None else Path(target)
     _check_target(target, chosen)
-    accepted = "a difference of probabilities, 0 <= t < 1"
-    tolerance = check_number("tolerance", tolerance, lambda tolerance: 0 <= tolerance < 1, accepted)
+    tolerance = real(least=0, below=1).also(", a difference of probabilities").check("tolerance", tolerance)
     files = None if images is None else image_files(images)
 
     start_keras()

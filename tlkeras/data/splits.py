@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from tlkeras.checks import check_number, check_whole
+from tlkeras.checks import Constraint, check_fields, check_whole, flag, or_none, real, whole
 from tlkeras.data.digests import pixel_digests
 from tlkeras.data.image_index import INDEX
 from tlkeras.data.names import in_one_spelling, is_empty
@@ -17,6 +19,8 @@ from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed, generator
 
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
+_SHARE = real(above=0, below=1).also(", the share of the images, e.g. 0.15 for 15 %")
+_SHARE_OR_NONE = real(least=0, below=1).also(", the share of the images, e.g. 0.15 for 15 %; 0 for none")
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,14 @@ class Holdout:
     test: float = 0.2
     respect_groups: bool = True
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "val": _SHARE_OR_NONE,
+        "test": _SHARE,
+        "respect_groups": flag(),
+    }
+
     def __post_init__(self):
-        _check_share("val", self.val, zero=True)
-        _check_share("test", self.test)
+        check_fields(self, self._accepts)
         if self.val + self.test >= 1:
             raise InputError(
                 f"val={self.val} and test={self.test} leave nothing for training; their sum must be below 1."
@@ -78,9 +87,10 @@ class Predefined:
     respect_groups: bool = True
     test: str | tuple[str, ...] | None = None
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {"val": or_none(_SHARE), "respect_groups": flag()}
+
     def __post_init__(self):
-        if self.val is not None:
-            _check_share("val", self.val)
+        check_fields(self, self._accepts)
         if self.test is None:
             return
         tests = (self.test,) if isinstance(self.test, str) else self.test if isinstance(self.test, list | tuple) else ()
@@ -158,9 +168,14 @@ class KFold:
     val: float = 0.0
     respect_groups: bool = True
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "n_folds": whole(2),
+        "val": _SHARE_OR_NONE,
+        "respect_groups": flag(),
+    }
+
     def __post_init__(self):
-        object.__setattr__(self, "n_folds", check_whole("n_folds", self.n_folds, 2))
-        _check_share("val", self.val, zero=True)
+        check_fields(self, self._accepts)
         if self.val + 1 / self.n_folds >= 1:
             raise InputError(f"val={self.val} and {self.n_folds} folds leave nothing for training.")
 
@@ -366,9 +381,3 @@ def _drift(samples: Samples, rows: dict[str, np.ndarray], shares: dict[str, floa
                     f"class {name} is {here:.1%} of {part} and {all_over:.1%} of the whole ({points:+.1f} points)"
                 )
     return notes
-
-
-def _check_share(name: str, share: float, zero: bool = False) -> None:
-    accepted = "0 (none) or a share between 0 and 1" if zero else "a share between 0 and 1"
-    fits = lambda share: 0 < share < 1 or (zero and share == 0)  # noqa: E731
-    check_number(name, share, fits, f"{accepted}, e.g. 0.15 for 15 %")

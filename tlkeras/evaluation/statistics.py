@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from tlkeras.checks import check_number, check_whole
+from tlkeras.checks import check_whole, real
 from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.pairs import aligned_pairs, exchange_p, mcnemar_p
@@ -363,4 +363,4 @@ def baseline(train_counts: Mapping[str, int], predictions: Predictions) -> Predi
 
 
 def _check_level(level: float) -> None:
-    check_number("level", level, lambda level: 0 < level < 1, "a number between 0 and 1, such as 0.95")
+    real(above=0, below=1).also(", such as 0.95").check("level", level)

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.saved import MODEL
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.settings import image_size_of, network_of, preprocessing_of
+from tlkeras.training.recipe import NetworkRecipe, Recipe
 
 if TYPE_CHECKING:
     from tlkeras.models.weights_file import WeightsFile
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.tuner import Tuner
 
 
 def carried_weights(
-    recipe: Tuner | Extractor,
+    recipe: NetworkRecipe,
     key: CellKey,
     settings: dict,
     earlier_run: Path,
@@ -64,13 +62,14 @@ def carried_weights(
     folder.require_whole(cell, MODEL)
     _require_carriable(made_with, settings, key, folder.cell(cell))
     weights = find_weights(recipe.backbone, folder.cell(cell))
-    size = "x".join(map(str, image_size_of(made_with["recipe"])))
+    size = "x".join(map(str, Recipe.from_description(made_with["recipe"]).image_size))
     note = f"backbone of {earlier.experiment}, {protocol}, {cell}, trained at {size}"
     return replace(weights, note="; ".join(filter(None, (note, weights.note))))
 
 
 def _require_carriable(made_with: dict, settings: dict, key: CellKey, folder: Path) -> None:
-    was, now = (preprocessing_of(network_of(recipe)) for recipe in (made_with["recipe"], settings["recipe"]))
+    recipes = [Recipe.from_description(of["recipe"]) for of in (made_with, settings)]
+    was, now = (recipe.network.own_preprocessing for recipe in recipes)
     if was != now:
         raise InputError(
             f"{key} gives its network images scaled as {now!r}, and the one in {folder} was trained on {was!r}. Give "

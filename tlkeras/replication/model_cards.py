@@ -10,7 +10,7 @@ from tlkeras.evaluation.model_card import model_card
 from tlkeras.files import write_text
 from tlkeras.models.saved import CARD, MODEL, MODEL_CARD, read_card
 from tlkeras.replication.page import SMOKE
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def write_model_cards(
         if not ((place / MODEL).is_file() and (place / CARD).is_file()):
             continue
         folder.require_whole(key, CARD)
-        used = image_size_of(cell["settings"]["recipe"])
+        used = recipe_of(cell).image_size
         findings = audits[key.seed].findings(used) if key.seed in audits else ()
         learnt = cell["facts"]["images"]["train"]
         counts = ", ".join(f"{count:,} {name}" for name, count in learnt.items())

@@ -250,7 +250,7 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     train = {
         **history.loc[kept, ["accuracy", "loss"]].to_dict(),
         "epochs": len(history),
-        "epochs_allowed": sum(phase["epochs"] for phase in training["phases"]),
+        "epochs_allowed": sum(phase.epochs for phase in training.phases),
         "kept_epoch": kept + 1,
     }
     return {"model": _values(model), "train": _values(train)}

@@ -27,6 +27,14 @@ def as_samples(name: str, given, class_names=None) -> Samples:
     raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
 
 
+def samples_to_fit(train, val) -> tuple[Samples, Samples | None]:
+    """What a `fit` was given as samples that can be learnt from, `val` with the classes of `train`."""
+    train = as_samples("train", train)
+    val = None if val is None else as_samples("val", val, train.class_names)
+    check_samples(train, val)
+    return train, val
+
+
 def check_samples(train: Samples, val: Samples | None) -> None:
     """Refuses samples without labels, fewer than two classes, one without training image, and other ones in `val`."""
     for name, samples in {"train": train, "val": val}.items():

@@ -27,7 +27,7 @@ from tlkeras.models.weights_file import WeightsFile
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
-from tlkeras.training.checks import as_samples, check_samples, check_val
+from tlkeras.training.checks import check_val, samples_to_fit
 from tlkeras.training.epoch import Job, build_stage, pixels_come_again, predict_watched, run_epoch
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Part
@@ -35,11 +35,12 @@ from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.memory import check_memory, memory_in_words
 from tlkeras.training.monitor import BALANCED, value_of
 from tlkeras.training.optimizers import build_optimizer
+from tlkeras.training.phase import Phase
 from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.progress import printer
 from tlkeras.training.state import TrainingState
 from tlkeras.training.tuned_classifier import TunedClassifier
-from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
+from tlkeras.training.tuner import Tuner, require_trainable_batch_norm
 from tlkeras.training.watched import Watched
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def fit_tuner(
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
     seed = check_whole("seed", seed)
     free_kernels()
-    recipe, train = recipe.resolved, as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
+    recipe, (train, val) = recipe.resolved, samples_to_fit(train, val)
     check_val(recipe, val)
     say = printer(progress)
     store = open_store(store, say)
