@@ -30,8 +30,8 @@ from ham10000_exploration.tables import (
     sheet_table,
 )
 from tlkeras.errors import InputError
+from tlkeras.evaluation.blocks import to_markdown
 from tlkeras.evaluation.plots import new_figure, new_grid, save_figure
-from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import write_csv, write_text
 from tlkeras.schema import Samples
 

@@ -11,10 +11,18 @@ import pandas as pd
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.calibration import at_adjustment, at_temperature, fit_adjustment, fit_temperature
-from tlkeras.evaluation.comparison_tables import RANKING_AND_THRESHOLD
-from tlkeras.evaluation.metrics import confusion_table
-from tlkeras.evaluation.statistics import baseline, holm, paired, seed_intervals
-from tlkeras.evaluation.tables import ADJUSTED, AFTER_SCALING, BASELINE, MEASURED, SCALED, SCORES
+from tlkeras.evaluation.intervals import seed_intervals
+from tlkeras.evaluation.metrics import baseline, confusion_table
+from tlkeras.evaluation.paired import holm, paired
+from tlkeras.evaluation.tables import (
+    ADJUSTED,
+    AFTER_SCALING,
+    BASELINE,
+    MEASURED,
+    RANKING_AND_THRESHOLD,
+    SCALED,
+    SCORES,
+)
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.settings import training_of
 from tlkeras.schema import NOT_TESTS
@@ -126,7 +134,7 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
 def pair_up(
     first: tuple[str, Mapping[int, Predictions]], second: tuple[str, Mapping[int, Predictions]], metrics: Sequence[str]
 ) -> pd.DataFrame | None:
-    """`statistics.paired` of two methods over the seeds they have in common; None where there are none.
+    """`paired.paired` of two methods over the seeds they have in common; None where there are none.
 
     Args:
         first: a method's name, and {seed: its predictions of one part}.
