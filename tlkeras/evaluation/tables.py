@@ -8,6 +8,7 @@ number, seeds, and the ends seeds_low and seeds_high of the interval of their me
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,21 @@ from tlkeras.errors import InputError
 from tlkeras.schema import NOT_TESTS
 
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")
-MEASURED = ("value", "low", "high", "groups", "seeds", "seeds_low", "seeds_high")
+
+
+class Measurement(NamedTuple):
+    """What scores hold of one figure beside `KEYS`; NaN where no interval was made, or where there is one seed."""
+
+    value: float | None  # None: not measured
+    low: float = np.nan
+    high: float = np.nan
+    groups: float = np.nan
+    seeds: float = np.nan
+    seeds_low: float = np.nan
+    seeds_high: float = np.nan
+
+
+MEASURED = Measurement._fields
 SCORES = (*KEYS, *MEASURED)
 OURS = ("ours", "sd", "low", "high")
 FIGURES = (*OURS, "published")
