@@ -17,6 +17,7 @@ LEVELS = {
     "user_text": 0,
     "checks": 1,
     "machine": 1,
+    "progress": 1,
     "schema": 2,
     "seeds": 2,
     "files": 2,
@@ -100,7 +101,7 @@ def test_declarations_tables_and_the_command_line_load_no_tensorflow(statement):
     assert not {"tensorflow", "keras"} & modules_after(statement)
 
 
-@pytest.mark.parametrize("script", sorted((REPOSITORY / "experiments").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "experiments").rglob("*.py")), ids=lambda path: path.name)
 def test_help_of_every_script_loads_nothing_heavy(script):
     code = (
         "import os, runpy, sys, atexit; sys.argv = [sys.argv[1], '--help'];"

@@ -6,6 +6,7 @@ The public names, nothing else. Each is imported when it is first used, so `impo
 import importlib
 
 from tlkeras.machine import register_ray
+from tlkeras.progress import start_speaking
 
 __version__ = "0.1.0"
 
@@ -85,6 +86,7 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 register_ray()
+start_speaking()
 
 
 def __getattr__(name):

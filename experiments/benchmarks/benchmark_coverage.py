@@ -20,7 +20,7 @@ test at 5 % claims a difference in 5 %, and an interval of the difference holds 
 the test of ROC AUC that exchanges probabilities in place of ranks; `T = 5` puts one method's probabilities at a
 temperature of 5, which changes no rank. Where the second method is better indeed, the test shall claim a difference.
 
-    python experiments/benchmark_coverage.py --out assets/benchmark
+    python experiments/benchmarks/benchmark_coverage.py --out assets/benchmark
 
 Cost: half an hour on 2 idle cores; a fourth of the samples (--share 0.25) in a fourth of it. Writes coverage.md and
 coverage.json.

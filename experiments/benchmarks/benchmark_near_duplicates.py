@@ -5,7 +5,7 @@ Question
     share of all pairs of one lesion is flagged (recall), and at how many bits is the line to be drawn? Is another hash
     better? What does an image survive and still be found?
 Command
-    python experiments/benchmark_near_duplicates.py --data DATA --out assets/benchmark
+    python experiments/benchmarks/benchmark_near_duplicates.py --data DATA --out assets/benchmark
 Data
     HAM10000, all 10,015 images: 3,207 pairs of images are of one lesion by its id. Chest X-rays, all 5,856, where all
     images look alike: 4,763 pairs are of one patient by the file name.
@@ -246,7 +246,7 @@ def compare(options):
     here = environment()
     text = [
         "# Images that look alike",
-        "    python experiments/benchmark_near_duplicates.py --data DATA --out assets/benchmark",
+        "    python experiments/benchmarks/benchmark_near_duplicates.py --data DATA --out assets/benchmark",
         f"{here['cores']} cores ({here['processor']}), Python {here['python']}, NumPy {here['packages']['numpy']}, "
         f"TensorFlow {here['packages']['tensorflow']}. What the numbers mean is said in the script.",
     ]

@@ -1,17 +1,14 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scripts import BENCHMARKS
 
-import tlkeras as tl
-
-EXPERIMENTS = Path(tl.__file__).parent.parent / "experiments"
-SCRIPT = EXPERIMENTS / "benchmark_training.py"
+SCRIPT = BENCHMARKS / "benchmark_training.py"
 
 
 def run(script, *options):
@@ -55,7 +52,7 @@ def test_jobs_of_both_sides_are_run_and_compared(tmp_path):
 @pytest.mark.slow
 def test_precision_is_compared_for_each_backbone(tmp_path):
     done = run(
-        EXPERIMENTS / "benchmark_precision.py",
+        BENCHMARKS / "benchmark_precision.py",
         *["--backbones", "mobilenet_025", "--size", 32, "--images", 100, "--repeats", 1, "--out", tmp_path],
     )
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@
 ten metrics and of all there are, and paired tests (9,999 permutations) of accuracy, macro F1 and ROC AUC. Medians of
 three runs. What they are worth: benchmark_coverage.py.
 
-    python experiments/benchmark_statistics.py --out assets/benchmark
+    python experiments/benchmarks/benchmark_statistics.py --out assets/benchmark
 
 Cost: under a minute on 2 cores. Writes statistics.md and statistics.json.
 """

@@ -1,13 +1,11 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from scripts import BENCHMARKS
 
-import tlkeras as tl
-
-SCRIPT = Path(tl.__file__).parent.parent / "experiments" / "benchmark_memory.py"
+SCRIPT = BENCHMARKS / "benchmark_memory.py"
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ Question
     same folder, Ctrl-C, a damaged file. Is every fault said in one message, and does the same command, given again, end
     with the same files as the unbroken run, bit for bit?
 Command
-    python experiments/drill_faults.py --out assets/faults
-    python experiments/drill_faults.py --short              the form that CI runs: every fault, most of them once
+    python experiments/benchmarks/drill_faults.py --out assets/faults
+    python experiments/benchmarks/drill_faults.py --short      the form that CI runs: every fault, most of them once
 Data
     50 toy images drawn from the seed, PNG and JPEG; the small experiment is that of drill_toy.py.
 What is compared
@@ -643,7 +643,7 @@ def report(rows: list[dict], unbroken: dict[str, Place], given: argparse.Namespa
     lines = [
         "# Faults, and what was lost",
         "",
-        f"    python experiments/drill_faults.py {words} --seed {given.seed} --out OUT",
+        f"    python experiments/benchmarks/drill_faults.py {words} --seed {given.seed} --out OUT",
         "",
         f"{datetime.date.today()}, {n_cores()} cores ({processor()}), TensorFlow {packages['tensorflow']}, Keras "
         f"{packages['keras']}. Unbroken runs: {runs}. What is done and compared is said in the script.",

@@ -5,7 +5,7 @@ import zipfile
 
 import pandas as pd
 import pytest
-from scripts import EXPERIMENTS, load_script
+from scripts import BENCHMARKS, load_script
 
 SAID = """the toy run begins
 auditing 46 images, 1 split
@@ -28,7 +28,7 @@ accuracy val 1.0000; 2 s, peak 773 MB
 
 @pytest.fixture(scope="module")
 def drill():
-    return load_script("drill_faults")
+    return load_script("drill_faults", BENCHMARKS)
 
 
 def write_run(drill, folder, **other):
@@ -209,7 +209,7 @@ def test_every_fault_is_tried_and_thirty_runs_are_killed(drill, unbroken, tmp_pa
 def test_the_short_drill_loses_nothing(tmp_path):
     command = [
         sys.executable,
-        str(EXPERIMENTS / "drill_faults.py"),
+        str(BENCHMARKS / "drill_faults.py"),
         "--short",
         "--jobs",
         "2",

@@ -5,8 +5,9 @@ Question
     LimeImageExplainer as people call it (its default batch of 10, `model.predict` as the classifier, here without its
     progress bar), and do the weights agree?
 Commands
-    python experiments/benchmark_explain.py --out assets/benchmark        (writes explain.md)
-    python experiments/benchmark_explain.py --backbone mobilenetv2_050 --weights FILE --image-size 224 --repeats 5
+    python experiments/benchmarks/benchmark_explain.py --out assets/benchmark        (writes explain.md)
+    python experiments/benchmarks/benchmark_explain.py --backbone mobilenetv2_050 --weights FILE --image-size 224
+        --repeats 5
 Data
     A photograph that comes with scikit-image (chelsea), cut square and resized. Random weights unless --weights says
     otherwise, with BatchNorm statistics taken from pieces of the photograph (without them a deep random network answers

@@ -3,7 +3,7 @@
 50 images in the layout of `tumor`, a network of four convolutions, one or two cells. It is started in a folder that
 holds data/tumor and weights/start.keras; drill_faults.py makes such folders:
 
-    python experiments/drill_toy.py --data data --protocol with_val
+    python experiments/benchmarks/drill_toy.py --data data --protocol with_val
 
 Protocols:
     with_val     a frozen cell, whose features are kept, and a cell of two phases that starts from a weights file, with

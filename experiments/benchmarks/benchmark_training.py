@@ -5,11 +5,11 @@ Question
     tlkeras and of a plain script, each a whole process? And how near is tlkeras to the floor, one forward pass of the
     frozen network over all images?
 Commands
-    python experiments/benchmark_training.py --dataset ham10000 --data DATA --weights imagenet --jobs frozen again floor
-        --seeds 0 1 2 --out runs/benchmark
-    python experiments/benchmark_training.py --dataset ham10000 --data DATA --weights imagenet --only IDS.csv
-        --jobs frozen fine_tuned --seeds 0 1 2 --out runs/benchmark
-    python experiments/benchmark_training.py --report-only --out runs/benchmark
+    python experiments/benchmarks/benchmark_training.py --dataset ham10000 --data DATA --weights imagenet
+        --jobs frozen again floor --seeds 0 1 2 --out runs/benchmark
+    python experiments/benchmarks/benchmark_training.py --dataset ham10000 --data DATA --weights imagenet
+        --only IDS.csv --jobs frozen fine_tuned --seeds 0 1 2 --out runs/benchmark
+    python experiments/benchmarks/benchmark_training.py --report-only --out runs/benchmark
 Data
     A data set of tl.DATASETS, split 70/15/15 by lesion or patient, anew for each seed (--only: those images alone that
     a CSV names in its column image_id), or a CSV with the columns path, label, split (train, val, test).

@@ -5,13 +5,14 @@ Question
     are the seconds of tl.Search, of one forward pass of all images, and of the loop people write, in which each of the
     80 trainings is a training of its own that runs the frozen network in every epoch? Do both find the same table?
 Command
-    python experiments/benchmark_grid.py --data DATA --weights WEIGHTS --images 300 5232 --out assets/benchmark
+    python experiments/benchmarks/benchmark_grid.py --data DATA --weights WEIGHTS --images 300 5232
+        --out assets/benchmark
 Data
     Chest X-rays of the set's training and validation parts, 5,232; of a smaller number a random draw, stratified.
 Cost
     300 images: about 10 minutes on 2 cores, nearly all of it the plain loop's. 5,232 images without it: one minute.
 Expected result
-    The README's table: the grid within 1.5 forward passes and 60 s, the plain loop more than ten times the grid.
+    assets/benchmark/README.md: the grid within 1.5 forward passes and 60 s, the plain loop ten times the grid and more.
 What differs
     Each side is a process of its own, started with nothing kept. Seconds are those of the process, with the import of
     TensorFlow (about 4 s); those of the forward pass are decoding and the frozen network alone. The plain loop is
@@ -185,8 +186,9 @@ def compare(options):
         rows.append(row)
     table = to_markdown(pd.DataFrame(rows).set_index("images"))
     command = (
-        f"python experiments/benchmark_grid.py --data DATA --weights WEIGHTS --backbone {options.backbone} --size "
-        f"{options.size} --images {' '.join(map(str, options.images))} --plain {options.plain} --jobs {options.jobs}"
+        f"python experiments/benchmarks/benchmark_grid.py --data DATA --weights WEIGHTS --backbone {options.backbone} "
+        f"--size {options.size} --images {' '.join(map(str, options.images))} --plain {options.plain} "
+        f"--jobs {options.jobs}"
     )
     path = write_text(options.out / "grid.md", f"# The grid's cost\n\n    {command}\n\n{table}")
     print(f"\n{table}\nwritten to {path}")

@@ -3,7 +3,8 @@
 Question
     The same training with a small memory budget and without one: peak memory, wall time, and is the result the same?
 Command
-    python experiments/benchmark_memory.py --dataset ham10000 --data DATA --weights imagenet --out assets/benchmark
+    python experiments/benchmarks/benchmark_memory.py --dataset ham10000 --data DATA --weights imagenet
+        --out assets/benchmark
 Data
     A data set of tl.DATASETS, split 70/15/15 by lesion or patient.
 Cost

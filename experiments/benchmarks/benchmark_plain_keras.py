@@ -1,6 +1,9 @@
 """The script one would write from Keras' transfer-learning guide: the other side of benchmark_training.py.
 
-Run by it, or alone: python experiments/benchmark_plain_keras.py --csv FILE --weights FILE --fine-tune-epochs 5
+Run by it, or alone:
+
+    python experiments/benchmarks/benchmark_plain_keras.py --csv FILE --weights FILE --fine-tune-epochs 5
+
 The last line printed is JSON: test_acc, and the seconds setup_s, phase1_s, phase2_s and total_s.
 
 It keeps two habits of such scripts, for they are what is compared: the frozen network is computed again in every epoch,

@@ -1,7 +1,7 @@
 """What making committed cells again changes: every cell of an earlier checkout beside the one of the same name here.
 
     git worktree add OLD fa4a264
-    python experiments/cells_made_again.py OLD --out assets
+    python experiments/benchmarks/cells_made_again.py OLD --out assets
 
 Cells are compared whose recipe, seed and test images are the same and whose predictions are not: another version of
 this package made them, or another machine. Writes cells_made_again.md. Cost: a minute, no training.
@@ -19,7 +19,7 @@ from tlkeras.schema import NOT_TESTS
 if TYPE_CHECKING:
     import pandas as pd
 
-ASSETS = Path(__file__).parents[1] / "assets"
+ASSETS = Path(__file__).parents[2] / "assets"
 METRICS = ("accuracy", "roc_auc", "log_loss")
 HEAD = """# Cells made again
 

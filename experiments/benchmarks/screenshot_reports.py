@@ -3,7 +3,7 @@
 Makes both reports from what is committed (`--report-only`), opens them in headless Chromium, and puts the screens side
 by side: the chest X-ray's on a desk, HAM10000's on a telephone in dark colours, at two places.
 
-    python experiments/screenshot_reports.py --out assets/report
+    python experiments/benchmarks/screenshot_reports.py --out assets/report
 
 Needs Chromium and the extra `dev` (Playwright). Cost: under a minute on 2 cores.
 """
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-EXPERIMENTS = Path(__file__).parent
+EXPERIMENTS = Path(__file__).parents[1]
 ASSETS = EXPERIMENTS.parent / "assets"
 HEIGHT, GAP = 1400, 32  # pixels
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

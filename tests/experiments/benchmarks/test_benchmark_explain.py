@@ -1,13 +1,11 @@
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from scripts import BENCHMARKS
 
-import tlkeras as tl
-
-SCRIPT = Path(tl.__file__).parent.parent / "experiments" / "benchmark_explain.py"
+SCRIPT = BENCHMARKS / "benchmark_explain.py"
 
 
 def run(*options):

@@ -4,7 +4,7 @@ Question
     How long does a network take to turn images into features in float32 and in bfloat16, which of the two does
     precision="auto" take, and how far are the features apart?
 Command
-    python experiments/benchmark_precision.py --out assets/benchmark
+    python experiments/benchmarks/benchmark_precision.py --out assets/benchmark
 Data
     None: random pixels and random weights, for neither changes the arithmetic.
 Cost
