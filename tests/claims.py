@@ -67,7 +67,7 @@ GENERATED = {
     "protocols.md": "tlkeras/replication/comparison.py",
     "cells_made_again.md": "experiments/benchmarks/cells_made_again.py",
     "coverage.md": "experiments/benchmarks/benchmark_coverage.py",
-    "eda.md": "tlkeras/evaluation/eda_page.py",
+    "eda.md": "experiments/ham10000_exploration/page.py",
     "explain.md": "experiments/benchmarks/benchmark_explain.py",
     "faults.md": "experiments/benchmarks/drill_faults.py",
     "grid.md": "experiments/benchmarks/benchmark_grid.py",

@@ -106,7 +106,7 @@ def measure(options) -> None:
 
 def report(out: Path, tables: dict[str, pd.DataFrame], how: str) -> None:
     """coverage.md and coverage.json."""
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_json
     from tlkeras.machine import environment
 

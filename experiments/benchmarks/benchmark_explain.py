@@ -164,7 +164,7 @@ def compare(options):
     import pandas as pd
 
     import tlkeras as tl
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.machine import environment
 
     size = (options.image_size, options.image_size)

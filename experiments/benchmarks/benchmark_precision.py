@@ -83,7 +83,7 @@ def compare(options):
     """Measures and writes precision.md."""
     import pandas as pd
 
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
 
     table = pd.DataFrame(measure(options)).set_index("backbone")
     said = (

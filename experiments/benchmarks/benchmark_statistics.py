@@ -32,9 +32,10 @@ REPEATS = 3
 def measure(options):
     """Times each job in this process, the median of three."""
     import pandas as pd
+    from tlkeras.evaluation.intervals import intervals
+    from tlkeras.evaluation.paired import paired
 
-    from tlkeras.evaluation.statistics import intervals, paired
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_json
     from tlkeras.machine import environment
 

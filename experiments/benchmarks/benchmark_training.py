@@ -257,8 +257,8 @@ def report(folder):
     """Writes training.md and training.png from runs.csv."""
     import pandas as pd
 
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.plots import save_figure
-    from tlkeras.evaluation.tables import to_markdown
 
     if not (folder / "runs.csv").is_file():
         raise InputError(f"{folder}: there is no runs.csv; run some jobs first, or name another folder with --out.")

@@ -8,8 +8,8 @@ from coverage_samples import FIGURES, NAMES, answer, as_predictions, draw_sample
 from scipy import stats
 
 import tlkeras as tl
+from tlkeras.evaluation.intervals import ends
 from tlkeras.evaluation.resampling import leave_out
-from tlkeras.evaluation.statistics import ends
 from tlkeras.evaluation.weighted_scores import weighted_scores
 
 LEVEL = 0.95

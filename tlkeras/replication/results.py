@@ -9,10 +9,11 @@ import pandas as pd
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.evaluation.blocks import page_as_markdown
-from tlkeras.evaluation.comparison_tables import calibration_table, paired_figures_table, threshold_table
-from tlkeras.evaluation.f1 import f1_table
+from tlkeras.evaluation.comparison_tables import paired_figures_table
+from tlkeras.evaluation.printed_tables import accuracy_table, f1_table
 from tlkeras.evaluation.report import report_html
-from tlkeras.evaluation.tables import BASELINE, accuracy_table, test_parts
+from tlkeras.evaluation.score_tables import calibration_table, format_threshold_table, threshold_table
+from tlkeras.evaluation.tables import BASELINE, test_parts
 from tlkeras.files import write_csv, write_json, write_text
 from tlkeras.replication.auditing import read_audits
 from tlkeras.replication.cell_pages import cell_blocks
@@ -97,7 +98,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         bars=bars,
         lines=lines,
         paired=paired,
-        thresholds={part: table for part, table in thresholds.items() if table is not None},
+        thresholds={part: format_threshold_table(table) for part, table in thresholds.items() if table is not None},
         calibration={part: table for part, table in calibration.items() if table is not None},
         rankings=rankings,
         audits=read_audits(folder),
