@@ -6,6 +6,7 @@ document with its recipes and figures. The rooms, each above those it imports fr
 `tlkeras.evaluation` side by side, `tlkeras.training`, `tlkeras.explaining`, `tlkeras.replication`, `tlkeras.command`.
 
 The public names, nothing else. Each is imported when it is first used, so `import tlkeras` loads no TensorFlow.
+Editors and type checkers read `__init__.pyi`, which lists the same names.
 """
 
 import importlib
@@ -87,13 +88,13 @@ _HOME = {
     "Experiment": "replication.experiment",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] (computed; it reads __init__.pyi)
 
 register_ray()
 start_speaking()
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}; it has {', '.join(__all__)}")
     home = importlib.import_module(f"tlkeras.{_HOME[name]}")
@@ -101,5 +102,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

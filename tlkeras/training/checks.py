@@ -15,7 +15,7 @@ from tlkeras.training.monitor import BALANCED
 from tlkeras.training.tuner import Tuner
 
 
-def as_samples(name: str, given, class_names=None) -> Samples:
+def as_samples(name: str, given: object, class_names: Sequence[str] | None = None) -> Samples:
     """Samples as they are, or made of a pair (images, labels); `name` is the argument's, for the error."""
     if isinstance(given, Samples):
         return given

@@ -39,7 +39,14 @@ _HELD_OUT_BY_IMAGE = ("oob_score",)
 
 
 def fit_extractor(
-    recipe: Extractor, train, val, *, seed: int, weights_folder=None, store=True, progress=True
+    recipe: Extractor,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
+    *,
+    seed: int,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+    progress: bool = True,
 ) -> FeatureClassifier:
     """See `Extractor.fit`."""
     train, _ = samples_to_fit(train, val)

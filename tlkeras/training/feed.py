@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,7 +104,9 @@ class KeptFeatures:
         """Whether the store can hold the features of so many images."""
         return self.store.has_room(self.trunks, n_images, self.dtype)
 
-    def of(self, sources: list[bytes], pixels, *, progress: bool) -> Features:
+    def of(
+        self, sources: list[bytes], pixels: Callable[[np.ndarray], Iterable[np.ndarray]], *, progress: bool
+    ) -> Features:
         """Of the images whose pixels are made from `sources`; see `FeatureStore.features`."""
         found = self.store.features(self.trunks, sources, pixels, dtype=self.dtype, say=self.say, progress=progress)
         return found[0]
@@ -126,8 +128,15 @@ class Feed:
         return len(self._part.samples)
 
     def batches(
-        self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int, even_out=False
-    ):
+        self,
+        epoch: int,
+        order: np.ndarray,
+        *,
+        examples: np.ndarray,
+        weights: np.ndarray | None = None,
+        batch_size: int,
+        even_out: bool = False,
+    ) -> Iterable[tuple]:
         """One epoch: batches of (inputs, labels), or (inputs, labels, weights).
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -33,7 +34,7 @@ from tlkeras.machine import available_memory
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import samples_to_fit
-from tlkeras.training.feature_store import open_store
+from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
 from tlkeras.training.progress import printer
 from tlkeras.training.recipe import Recipe, describe_in_words
@@ -43,16 +44,16 @@ from tlkeras.training.searched_classifier import SearchedClassifier
 
 def fit_search(
     search: Search,
-    train,
-    val,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
     *,
     seed: int,
-    weights_folder=None,
-    store=True,
-    memory_budget=None,
-    folder=None,
-    checkpoint=None,
-    progress=True,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+    memory_budget: str | int | None = None,
+    folder: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool = True,
 ) -> SearchedClassifier:
     """See `Search.fit`."""
     seed = check_whole("seed", seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,15 +50,15 @@ if TYPE_CHECKING:
 
 def fit_tuner(
     recipe: Tuner,
-    train,
-    val,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
     *,
     seed: int,
-    weights_folder=None,
-    store=True,
-    memory_budget=None,
-    checkpoint=None,
-    progress=True,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+    memory_budget: str | int | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool = True,
     watched: Watched | None = None,
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""

@@ -22,13 +22,13 @@ class BatchBar(keras.callbacks.Callback):
         super().__init__()
         self._title = title
 
-    def on_train_begin(self, logs=None):  # noqa: D102 (Keras' own)
+    def on_train_begin(self, logs: dict | None = None) -> None:  # noqa: D102 (Keras' own)
         self._bar = tqdm(
             total=self.params.get("steps"), desc=self._title, leave=False, delay=2, disable=not sys.stderr.isatty()
         )
 
-    def on_train_batch_end(self, batch, logs=None):  # noqa: D102
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:  # noqa: D102
         self._bar.update()
 
-    def on_train_end(self, logs=None):  # noqa: D102
+    def on_train_end(self, logs: dict | None = None) -> None:  # noqa: D102
         self._bar.close()
