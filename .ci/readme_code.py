@@ -1,6 +1,6 @@
 """Prints the Python of README.md as one program, each line where the README has it, so that complaints name its lines.
 
-    python .ci/readme_code.py >README.py
+python .ci/readme_code.py >README.py
 """
 
 from pathlib import Path

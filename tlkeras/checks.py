@@ -10,7 +10,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -150,7 +150,7 @@ def check_whole(name: str, value: object, least: int | None = None, most: int | 
     return whole(least, most).also(also).check(name, value)
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether it is an integer, Python's or NumPy's; a bool is none, and neither is 2.0."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -116,11 +116,12 @@ def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
         atomic_write(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        frame.to_csv(_LineFeeds(file), index=False, float_format="%.9g", lineterminator="\r\n")
+        lines: Any = _LineFeeds(file)  # more than `write` pandas does not ask for
+        frame.to_csv(lines, index=False, float_format="%.9g", lineterminator="\r\n")
     return Path(path)
 
 
-def read_csv(source: str | os.PathLike | BinaryIO, **options: object) -> pd.DataFrame:
+def read_csv(source: str | os.PathLike | BinaryIO, **options: Any) -> pd.DataFrame:
     """A table that `write_csv` wrote, each cell of text as it was; `options` are those of pandas' own."""
     import pandas as pd
 
@@ -156,7 +157,7 @@ def write_json(path: str | os.PathLike, value: object) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> object:
+def read_json(path: str | os.PathLike) -> Any:
     """Reads JSON; a file that is missing or not JSON is named in the error."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))

@@ -41,7 +41,7 @@ def processor() -> str:
 def processor_model() -> str | None:
     """Vendor, family, model and stepping, which tell two processors of one name apart; None where unknown."""
     facts = _processor_facts()
-    numbers = [facts.get(name) for name in ("cpu family", "model", "stepping")]
+    numbers = [facts.get(name, "") for name in ("cpu family", "model", "stepping")]
     return f"{facts['vendor_id']} {'/'.join(numbers)}" if "vendor_id" in facts and all(numbers) else None
 
 

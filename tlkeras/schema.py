@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkeras.checks import check_rows
 from tlkeras.errors import InputError
+from tlkeras.given import Given, default
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,21 +39,21 @@ class Samples:
         InputError: where lengths, dtypes or ranges do not fit together.
     """
 
-    images: tuple[str, ...] | np.ndarray
-    labels: np.ndarray | None
-    class_names: tuple[str, ...]
-    parts: np.ndarray | None = None
-    groups: np.ndarray | None = None
+    images: Given[Iterable[str | os.PathLike[str]] | np.ndarray, tuple[str, ...] | np.ndarray]
+    labels: Given[Sequence[int] | np.ndarray | None, np.ndarray | None]
+    class_names: Given[Iterable[str], tuple[str, ...]]
+    parts: Given[Sequence[str] | np.ndarray | None, np.ndarray | None] = default(None)
+    groups: Given[Sequence[str] | np.ndarray | None, np.ndarray | None] = default(None)
     metadata: pd.DataFrame | None = None
     root: str | None = None
-    sample_ids: np.ndarray = field(default=None)
+    sample_ids: Given[Sequence[str] | np.ndarray | None, np.ndarray] = default(None)
 
     def __post_init__(self):
         store = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (the dataclass is frozen)
         if not isinstance(self.images, np.ndarray):
             several = isinstance(self.images, Iterable) and not isinstance(self.images, str | bytes)
-            images = tuple(self.images) if several else (None,)
-            if not all(isinstance(image, str | os.PathLike) for image in images):
+            images = tuple(self.images) if several else ()
+            if not several or not all(isinstance(image, str | os.PathLike) for image in images):
                 raise InputError(
                     f"images: received {textwrap.shorten(repr(self.images), 100)}; accepted are paths, in a list, or "
                     "an array. One image is a list of one."
@@ -140,6 +141,17 @@ class Samples:
             metadata=None if self.metadata is None else self.metadata.iloc[indices].reset_index(drop=True),
             sample_ids=pick(self.sample_ids),
         )
+
+    @property
+    def known_labels(self) -> np.ndarray:
+        """`labels`, where there is nothing to do without them: int64 (n,).
+
+        Raises:
+            InputError: these samples have none.
+        """
+        if self.labels is None:
+            raise InputError("these samples have no labels.")
+        return self.labels
 
     def class_counts(self) -> dict[str, int]:
         """How many samples each class has, in the order of `class_names`; empty where there are no labels."""

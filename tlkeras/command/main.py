@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(prog="tlkeras", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tlkeras", description=str(__doc__).splitlines()[0])
     parser.add_argument("--version", action="version", version=f"tlkeras {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
 from tlkeras.data.names import few
@@ -16,6 +16,7 @@ from tlkeras.terminal import start_keras
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from tlkeras.training.tuned_classifier import TunedClassifier
 
@@ -174,6 +175,6 @@ def _explain(classifier, files, labels, folder: Path, seed: int, n_samples: int,
         # Numbered, for files of different folders may have one name.
         figure = folder / f"explanation_{row:04d}_{Path(file).stem}.png"
         write_explanation(explanation, figure.with_suffix(".npz"))
-        save_figure(draw_explanation(explanation).figure, figure)
+        save_figure(cast("Figure", draw_explanation(explanation).figure), figure)
         rows.append((explanation.r2, explanation.stability, str(figure)))
     return pd.DataFrame(rows, columns=["r2", "stability", "explanation"])

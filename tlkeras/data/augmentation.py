@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkeras.checks import Constraint, check_fields, either, flag, one_of, or_none, real, several, whole
 from tlkeras.errors import InputError
+from tlkeras.given import Given, default
 from tlkeras.seeds import derive_seed
 
 FILL_MODES = ("nearest", "reflect", "wrap", "constant")
@@ -55,13 +56,13 @@ class Augmentation:
     """
 
     rotation_range: float = 0
-    width_shift_range: float | int | Sequence[float] = 0
-    height_shift_range: float | int | Sequence[float] = 0
+    width_shift_range: Given[float | Sequence[float], float | tuple[float, ...]] = default(0)
+    height_shift_range: Given[float | Sequence[float], float | tuple[float, ...]] = default(0)
     shear_range: float = 0
-    zoom_range: float | tuple[float, float] = 0
+    zoom_range: Given[float | Sequence[float], float | tuple[float, float]] = default(0)
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    brightness_range: tuple[float, float] | None = None
+    brightness_range: Given[Sequence[float] | None, tuple[float, float] | None] = default(None)
     channel_shift_range: float = 0
     fill_mode: str = "nearest"
     cval: float = 0.0

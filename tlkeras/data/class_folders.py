@@ -163,7 +163,7 @@ def load_tumor(folder: str) -> Samples:
             f"{folder} has the classes {', '.join(samples.class_names)}; accepted are exactly two, of the same names "
             "in every part. Rename or remove class folders."
         )
-    trained = set(samples.labels[samples.parts == "train"].tolist())
+    trained = set(samples.known_labels[samples.parts == "train"].tolist())
     untrained = [name for label, name in enumerate(samples.class_names) if label not in trained]
     if untrained:
         raise InputError(

@@ -103,7 +103,7 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
 
 def _told_counts(row: DatasetRow, folder: str) -> list[str]:
     """Where the images of a class are not as many as expected: lines for an error message."""
-    if not row.counts:
+    if not row.counts or row.count is None:
         return []
     found = row.count(folder)
     if found in ({}, row.counts):

@@ -44,7 +44,8 @@ class PixelSizes:
     @classmethod
     def from_json(cls, value: Mapping[str, int]) -> PixelSizes:
         """What `as_json` told."""
-        return cls({tuple(int(side) for side in reversed(size.split("x"))): n for size, n in value.items()})
+        sides = {tuple(map(int, size.split("x"))): n for size, n in value.items()}
+        return cls({(height, width): n for (width, height), n in sides.items()})
 
     def as_json(self) -> dict[str, int]:
         """{"200x150": images}, width x height."""
@@ -67,7 +68,7 @@ class PixelSizes:
     @property
     def largest(self) -> tuple[int, int]:
         """The largest by area."""
-        return next(reversed(self.counts))
+        return list(self.counts)[-1]
 
     def enlarged_to(self, image_size: tuple[int, int]) -> PixelSizes:
         """Those of the images that a resize to (height, width) enlarges: they are lower or narrower.

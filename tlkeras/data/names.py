@@ -171,7 +171,7 @@ def check_class_names(class_names: Sequence[str], source: str) -> None:
         raise InputError(f"{source}: classes {told_alike(alike)} {WRITTEN_TWICE}. Use one name.")
 
 
-def as_groups(groups: Sequence[str] | None, normalise: str | None = None) -> list[str] | None:
+def as_groups(groups: Sequence[str] | np.ndarray | None, normalise: str | None = None) -> list[str] | None:
     """The groups as text, each image's own and each in one spelling; an image without one is refused."""
     if groups is None:
         return None

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -69,7 +69,8 @@ def with_bar(batches: Iterable[T], n: int, progress: bool) -> Iterator[T]:
     with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
         for batch in batches:
             yield batch
-            bar.update(len(batch[0] if isinstance(batch, tuple) else batch))
+            first: Any = batch[0] if isinstance(batch, tuple) else batch
+            bar.update(len(first))
 
 
 def decoded_batches(
@@ -119,8 +120,8 @@ def decoded_batches(
 
 def _named(samples: Samples, batches: tf.data.Dataset) -> Iterator:
     """The batches; where one fails, `naming_files`."""
-    batches = iter(batches)
-    while (batch := naming_files(samples, lambda: next(batches, None))) is not None:
+    left = iter(batches)
+    while (batch := naming_files(samples, lambda: next(left, None))) is not None:
         yield batch
 
 
@@ -200,7 +201,7 @@ def epoch_batches(
     order = order.astype(np.int64)
     rows = order if rows is None else rows.astype(np.int64)
     inputs = cpu_tensor(inputs)
-    columns = {"row": rows}
+    columns: Any = {"row": rows}  # whose type in TensorFlow names tensors, and no arrays
     columns |= {} if labels is None else {"label": np.asarray(labels)[order]}
     columns |= {} if weights is None else {"weight": np.asarray(weights, dtype=np.float32)[order]}
     columns |= {} if warp is None else {"seed": np.asarray(example_seeds, dtype=np.int32)}
@@ -265,15 +266,17 @@ def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[by
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
     dataset = tf.data.Dataset.from_tensor_slices(paths)
-    read = partial(read_image, image_size=image_size)
+    read: Callable = partial(read_image, image_size=image_size)
     if digests is not None:
         dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(tf.constant(digests, tf.string)))
 
-        def read(path: tf.Tensor, digest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def read_compared(path: tf.Tensor, digest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             contents = tf.io.read_file(path)
             # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel.
             changed = tf.numpy_function(_is_other, [contents, digest], tf.bool, stateful=False)
             return decode_and_resize(contents, image_size), tf.ensure_shape(changed, [])
+
+        read = read_compared
 
     return dataset.map(read, num_parallel_calls=n_cores(), deterministic=True)
 

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tlkeras.data.file_contents import Unreadable
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
 
 MAX_PIXELS = 8192 * 8192  # 64 megapixels; a larger header is a mistake or a decompression bomb
 # A JPEG cannot have more. A resize holds (asked height x given width) pixels in float32 between its two passes, so a
@@ -64,7 +70,7 @@ def decode_with_depth(contents: bytes) -> tuple[np.ndarray, int]:
         orientation = image.getexif().get(_ORIENTATION, 1)
         levels = _levels(image, contents, deep_colour)
         depth = _depth(image, contents, levels)
-        if image.format == "TIFF" and depth is not None and image.tag_v2.get(_PHOTOMETRIC) == 0:  # white is zero
+        if image.format == "TIFF" and depth is not None and _tags(image).get(_PHOTOMETRIC) == 0:  # white is zero
             levels = depth.white - levels
         pixels = _lay_on_white(levels, 255 if depth is None else depth.white)
         guessed = 0 if depth is None or depth.declared else depth.bits
@@ -111,17 +117,22 @@ def _open(contents: bytes) -> Image.Image:
             f"and sides of at most {MAX_SIDE:,})"
         )
     if image.format == "TIFF":
-        depth = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
-        unsigned = set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) == {1}
-        separate_planes = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2
+        depth = max(_tags(image).get(_BITS_PER_SAMPLE, (1,)))
+        unsigned = set(_tags(image).get(_SAMPLE_FORMAT, (1,))) == {1}
+        separate_planes = _tags(image).get(_PLANAR_CONFIGURATION) == 2
         if depth not in (1, 2, 4, 8, 16) or not unsigned:
             raise Unreadable(f"of a kind that is not read ({_KINDS})")
-        if separate_planes and depth == 16 and image.tag_v2.get(_SAMPLES_PER_PIXEL, 1) > 1:
+        if separate_planes and depth == 16 and _tags(image).get(_SAMPLES_PER_PIXEL, 1) > 1:
             raise Unreadable(
                 "a planar TIFF of 16 bits (each channel in a plane of its own), which is not read; save it with the "
                 "channels of a pixel side by side (PlanarConfiguration 1)"
             )
     return image
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    """Those of a TIFF, by their numbers."""
+    return cast("TiffImageFile", image).tag_v2
 
 
 def _damage(error: Exception) -> Unreadable:
@@ -133,7 +144,7 @@ def _damage(error: Exception) -> Unreadable:
 def _has_deep_colour(image: Image.Image) -> bool:
     if image.format not in ("PNG", "TIFF"):
         return False
-    arguments = image.tile[0][3]
+    arguments: Any = cast("ImageFile", image).tile[0][3]
     raw_mode = arguments if isinstance(arguments, str) else arguments[0]
     return raw_mode.startswith(("RGB;16", "RGBA;16", "LA;16"))
 

@@ -66,7 +66,7 @@ class Holdout:
         shares = {part: share for part, share in shares.items() if share > 0}
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
-        parts = _assign(samples.labels, units, shares, derive_seed(seed, "holdout"))
+        parts = _assign(samples.known_labels, units, shares, derive_seed(seed, "holdout"))
         return _splits(samples, parts, groups, notes, shares)
 
 
@@ -124,7 +124,7 @@ class Predefined:
         if self.val is not None:
             units = groups if self.respect_groups else np.arange(len(samples))
             inner = {"train": 1 - self.val, "val": self.val}
-            parts[pool] = _assign(samples.labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
+            parts[pool] = _assign(samples.known_labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
             shares = {part: share * len(pool) / len(samples) for part, share in inner.items()}
         return _splits(samples, parts, groups, notes, shares)
 
@@ -148,7 +148,7 @@ class Predefined:
                 f"samples.parts: {', '.join(map(repr, unknown))}: neither 'train', 'val' nor a test part. {named} "
                 f"these images out: samples.take(np.flatnonzero(samples.parts != {unknown[0]!r}))."
             )
-        parts = samples.parts.copy()
+        parts = np.array(samples.parts, dtype=object)
         if "val" in tests:
             parts[parts == "val"] = "test"
         return parts
@@ -188,7 +188,8 @@ class KFold:
         seed = check_whole("seed", seed)
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
-        fold_of = held_out_in(samples.labels, units, self.n_folds, seed)
+        labels = samples.known_labels
+        fold_of = held_out_in(labels, units, self.n_folds, seed)
         shares = {"train": 1 - 1 / self.n_folds - self.val, "val": self.val, "test": 1 / self.n_folds}
         folds = []
         for fold in range(self.n_folds):
@@ -196,7 +197,7 @@ class KFold:
             if self.val:
                 rest = np.flatnonzero(parts == "train")
                 inner = {part: shares[part] for part in ("train", "val")}
-                parts[rest] = _assign(samples.labels[rest], units[rest], inner, derive_seed(seed, "folds", str(fold)))
+                parts[rest] = _assign(labels[rest], units[rest], inner, derive_seed(seed, "folds", str(fold)))
             folds.append(_splits(samples, parts, groups, notes, shares))
         return folds
 
@@ -366,12 +367,13 @@ def _few(groups: list[str]) -> str:
 def _drift(samples: Samples, rows: dict[str, np.ndarray], shares: dict[str, float]) -> list[str]:
     """What the reader has to know about parts and classes that are not as large as wanted."""
     notes, k = [], len(samples.class_names)
-    whole = np.bincount(samples.labels, minlength=k) / len(samples)
+    labels = samples.known_labels
+    whole = np.bincount(labels, minlength=k) / len(samples)
     for part, index in rows.items():
         size = len(index) / len(samples)
         if abs(size - shares.get(part, size)) > DRIFT:
             notes.append(f"{part} has {size:.1%} of the images; {shares[part]:.1%} were wanted")
-        share = np.bincount(samples.labels[index], minlength=k) / len(index)
+        share = np.bincount(labels[index], minlength=k) / len(index)
         for name, here, all_over in zip(samples.class_names, share, whole, strict=True):
             if all_over and not here:
                 notes.append(f"{part} has no image of class {name}")

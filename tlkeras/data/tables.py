@@ -41,7 +41,7 @@ def from_table(
     check_normalise(normalise)
     _check_words(suffix, missing)
     one_hot = isinstance(label, Iterable) and not isinstance(label, str)
-    columns = list(label) if one_hot else [label]
+    columns = [label] if isinstance(label, str) or not isinstance(label, Iterable) else list(label)
     if label is None or (one_hot and (len(columns) < 2 or len(set(columns)) < len(columns))):
         raise InputError(f"label: received {label!r}; accepted are a column, or two or more of 0 and 1, one a class.")
     if path is None:
@@ -69,13 +69,13 @@ def from_table(
         images = _as_spelled_on_disk(images, paths, base)
     if root is not None:
         _refuse_outside(images, base, source)
-    kept = _there(images, source) if missing == DROP else range(len(frame))
+    kept = _there(images, source) if missing == DROP else list(range(len(frame)))
     frame, images, paths = frame.iloc[kept], [images[row] for row in kept], [paths[row] for row in kept]
     rows = [row + 1 for row in kept]
     if one_hot:
         names, class_names = _of_one_hot(frame[columns], source, rows), columns if class_names is None else class_names
     else:
-        names = _as_text(frame[label], source, label, rows)
+        names = _as_text(frame[columns[0]], source, columns[0], rows)
     groups, parts = (
         None if column is None else _as_text(frame[column], source, column, rows) for column in (group, part)
     )
@@ -88,8 +88,8 @@ def from_table(
         images=tuple(images),
         labels=labels,
         class_names=class_names,
-        parts=None if part is None else part_names(parts, f"{source}, column {part!r}", normalise),
-        groups=None if group is None else in_one_spelling(groups, f"{source}, column {group!r}", "groups", normalise),
+        parts=None if parts is None else part_names(parts, f"{source}, column {part!r}", normalise),
+        groups=None if groups is None else in_one_spelling(groups, f"{source}, column {group!r}", "groups", normalise),
         metadata=others if len(others.columns) else None,
         root=base if inside else None,
     )
@@ -124,7 +124,7 @@ def _as_text(column: pd.Series, source: str, name: str, rows: Sequence[int]) -> 
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, float | np.floating) and abs(value) < 2**53 and value == int(value)
+    return isinstance(value, float | np.floating) and bool(abs(value) < 2**53 and value == int(value))
 
 
 def _of_one_hot(columns: pd.DataFrame, source: str, rows: Sequence[int]) -> list[str]:

@@ -94,7 +94,8 @@ class Backbone:
         """Features (B, h, w, channels) of preprocessed images (B, H, W, 3); the weights are random."""
         from tlkeras.backend import keras
 
-        constructor, arguments = self.constructor, dict(self.arguments)
+        constructor: Any = self.constructor
+        arguments = dict(self.arguments)
         if isinstance(constructor, str):
             constructor, arguments["include_top"] = getattr(keras.applications, constructor, None), False
         if not callable(constructor):
@@ -102,7 +103,7 @@ class Backbone:
                 f"Backbone.constructor of {self.name}: received {self.constructor!r}; accepted is the name of a "
                 "function in keras.applications, or a callable."
             )
-        built = constructor(input_tensor=input_tensor, weights=None, **arguments)
+        built: Any = constructor(input_tensor=input_tensor, weights=None, **arguments)
         return built.output if isinstance(built, keras.Model) else built
 
 

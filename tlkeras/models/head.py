@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tlkeras.checks import Constraint, check_fields, flag, one_of, real, several, whole
+from tlkeras.given import Given, default
 from tlkeras.models.backbones import HEAD_PREFIX
 from tlkeras.seeds import derive_seed
 
@@ -33,7 +34,7 @@ class Head:
         InputError: names the field, what it received and what it accepts.
     """
 
-    hidden: tuple[int, ...] = (128,)
+    hidden: Given[int | Sequence[int], tuple[int, ...]] = default((128,))
     dropout: float = 0.5
     input_dropout: float = 0.0
     pooling: str = "flatten"

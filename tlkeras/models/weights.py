@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import atomic_write, sha256_of
@@ -24,6 +24,17 @@ TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 _FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
 
 
+@overload
+def find_weights(
+    backbone: str | Backbone, weights: str | os.PathLike | WeightsFile, *, folder: str | os.PathLike | None = None
+) -> WeightsFile: ...
+@overload
+def find_weights(
+    backbone: str | Backbone,
+    weights: str | os.PathLike | WeightsFile | None,
+    *,
+    folder: str | os.PathLike | None = None,
+) -> WeightsFile | None: ...
 def find_weights(
     backbone: str | Backbone,
     weights: str | os.PathLike | WeightsFile | None,

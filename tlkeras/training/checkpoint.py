@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
@@ -149,7 +149,8 @@ class CheckpointFile:
             "arrays": sorted(arrays),
         }
         with atomic_write(self._path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}, **arrays)
+            contents: dict[str, Any] = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays}
+            np.savez(file, **contents)
         self._written = time.monotonic()
         self._took = self._written - start
 
@@ -171,7 +172,7 @@ def describe_training(
         "seed": seed,
         "class_names": list(class_names),
         "images": {
-            name: None if found is None else digest(found[0].labels.astype("<i8").tobytes(), *found[1]).hex()
+            name: None if found is None else digest(found[0].known_labels.astype("<i8").tobytes(), *found[1]).hex()
             for name, found in images.items()
         },
         "decoder": DECODER,

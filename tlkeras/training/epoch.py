@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class Job:
 
     def kept(self, *trunks: keras.Model) -> KeptFeatures:
         """Where the features that these trunks give are found."""
+        assert self.store is not None  # without one nothing is cut
         return KeptFeatures(self.store, trunks, self.recipe.feature_dtype, self.say)
 
 
@@ -71,7 +73,7 @@ def build_stage(model: keras.Model, frozen: Frozen | None, job: Job, number: int
     """Images that change in every epoch go through the whole model, others once through the trunk."""
     recipe = job.recipe
     augmenting = None
-    if recipe.augmentation is not None:
+    if recipe.augmentation is not None and job.warp is not None:
         augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number)
     val_augmenting = augmenting if recipe.augment_val else None
     kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
@@ -123,8 +125,8 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
     if not all(bool(keras.ops.all(keras.ops.isfinite(weight))) for weight in stage.learner.trainable_weights):
         raise _diverged("weights are no numbers after the last step", job, phase, number, epoch)
     val_loss = val_accuracy = None
-    balanced = {}
-    if stage.val is not None:
+    balanced: dict[str, Any] = {}
+    if stage.val is not None and job.val is not None:
         rows = np.arange(len(job.val.samples))
         batches = stage.val.batches(epoch, rows, examples=rows, batch_size=size)
         scores = stage.judge.evaluate(batches, verbose=0, return_dict=True)
@@ -133,7 +135,7 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
             raise _diverged(f"the validation loss is {val_loss}", job, phase, number, epoch)
         if phase.chooses and phase.monitor in BALANCED:
             probs, val = _predict(stage.judge, stage.val, epoch), job.val.samples
-            balanced = {phase.monitor: balanced_figure(phase.monitor, val.labels, probs, val.class_names)}
+            balanced = {phase.monitor: balanced_figure(phase.monitor, val.known_labels, probs, val.class_names)}
     seconds = round(time.perf_counter() - start, 3)
     return EpochLog(number, epoch, seconds, loss, accuracy, val_loss, val_accuracy, **balanced)
 
@@ -154,6 +156,7 @@ def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> Div
 
 def predict_watched(stage: Stage, epoch: int) -> np.ndarray:
     """Probabilities of the watched samples, float32 (n, k)."""
+    assert stage.watched is not None  # asked for only where samples are watched
     return _predict(stage.onlooker, stage.watched, epoch)
 
 
@@ -163,7 +166,7 @@ def _predict(model: keras.Model, feed: Feed, epoch: int) -> np.ndarray:
 
 
 def _epoch_order(job: Job, number: int, epoch: int) -> np.ndarray:
-    labels, classes = job.train.samples.labels, len(job.train.samples.class_names)
+    labels, classes = job.train.samples.known_labels, len(job.train.samples.class_names)
     if job.recipe.imbalance == "oversample":
         rows = oversample(labels, classes, seed=derive_seed(job.seed, "oversample", number, epoch))
     else:

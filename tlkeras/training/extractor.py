@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlkeras.checks import Constraint, check_fields, instance_of, mapping, one_of, or_none
+from tlkeras.given import Given, default
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone
 from tlkeras.models.head import POOLINGS
 from tlkeras.schema import PRECISIONS, Samples
@@ -72,7 +73,7 @@ class Extractor(NetworkRecipe):
     classifier: str = "knn"
     _: KW_ONLY
     weights: Weights = "imagenet"
-    image_size: tuple[int, int] | None = None
+    image_size: Given[tuple[int, int] | None, tuple[int, int]] = default(None)
     layer: str | None = None
     pooling: str = "avg"
     scaling: str = "standard"

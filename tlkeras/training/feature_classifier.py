@@ -69,7 +69,7 @@ def fit_extractor(
     source = NetworkFeatures(network, weights, open_store(store, say), recipe.feature_dtype)
     features = source.of(train, say=say, progress=progress)
     start = time.perf_counter()
-    _fit(estimator, recipe, features, train.labels)
+    _fit(estimator, recipe, features, train.known_labels)
     say(
         f"{recipe.classifier} on {features.shape[1]:,} features of {len(train):,} images, fitted in "
         f"{time.perf_counter() - start:.1f} s"
@@ -242,11 +242,12 @@ def _calibration_folds(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows learnt from, rows held out) of each fold: whole groups, and every class in what is learnt from."""
     groups, classes = joined_groups(train), range(len(train.class_names))
-    n_groups = {name: len(set(groups[train.labels == label])) for label, name in enumerate(train.class_names)}
+    labels = train.known_labels
+    n_groups = {name: len(set(groups[labels == label])) for label, name in enumerate(train.class_names)}
     for n_folds in range(min(_CALIBRATION_FOLDS, *n_groups.values()), 1, -1):
-        fold_of = held_out_in(train.labels, groups, n_folds, seed)
+        fold_of = held_out_in(labels, groups, n_folds, seed)
         folds = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
-        if all(np.isin(classes, train.labels[learnt]).all() for learnt, _ in folds):
+        if all(np.isin(classes, labels[learnt]).all() for learnt, _ in folds):
             if n_folds < _CALIBRATION_FOLDS:
                 say(f"{recipe.classifier}: there are few groups, so its probabilities come from {n_folds} folds")
             return folds

@@ -176,7 +176,7 @@ class FeatureStore(TableFolder):
             for batch in _of_one_size(pixels(positions)):
                 images = pixel_digests(batch)
                 new = {image: row for row, image in enumerate(images) if not all(t.holds(image) for t in tables)}
-                outputs = self._run(networks, trunks, batch[list(new.values())]) if new else [()] * len(tables)
+                outputs = self._run(networks, trunks, batch[list(new.values())]) if new else [np.empty(0)] * len(tables)
                 for table, output in zip(tables, outputs, strict=True):
                     rows = dict(zip(new, _checked(output, table), strict=True)) if new else {}
                     table.add([sources[position] for position in positions[done : done + len(batch)]], images, rows)
@@ -244,9 +244,8 @@ def _of_one_size(batches: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
             joined = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
             yield joined[:BATCH]
             waiting = [joined[BATCH:]]
-    rest = np.concatenate(waiting) if waiting else []
-    if len(rest):
-        yield rest
+    if sum(map(len, waiting)):
+        yield np.concatenate(waiting)
 
 
 def _checked(output: np.ndarray, table: FeatureTable) -> np.ndarray:

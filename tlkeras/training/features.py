@@ -48,8 +48,9 @@ def features_of(
             f"features: {len(samples):,} images give {format_size(needed)} of features ({network.output_shape[1]:,} "
             f'each), and {format_size(free)} of memory are free. Take pooling="avg", a later layer, or fewer images.'
         )
-    part, kept = Part(samples, network.input_shape[1:3], progress=progress), KeptFeatures(store, [network], dtype, say)
-    if store is not None and kept.have_room(len(samples)):
+    part = Part(samples, network.input_shape[1:3], progress=progress)
+    kept = None if store is None else KeptFeatures(store, [network], dtype, say)
+    if kept is not None and kept.have_room(len(samples)):
         found = kept.of(part.sources, part.stream, progress=progress)
         return found.table[found.rows].astype(np.float32, copy=False)
     batches = with_bar(part.stream(np.arange(len(samples))), len(samples), progress)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -147,7 +148,7 @@ class Feed:
             batch_size: of the batches.
             even_out: leave no small batch at the end, see `epoch_batches`.
         """
-        targets = {"labels": self._part.samples.labels, "weights": weights}
+        targets: dict[str, Any] = {"labels": self._part.samples.labels, "weights": weights}
         targets |= {"batch_size": batch_size, "even_out": even_out}
         seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
         warp = None if self._augmenting is None else self._augmenting.warp
@@ -162,9 +163,12 @@ class Feed:
 
     @cached_property
     def _plain(self) -> Features:
+        assert self._kept is not None  # asked for only where features are kept
         return self._kept.of(self._part.sources, self._part.stream, progress=self._part.progress)
 
     def _augmented(self, order, warp, seeds) -> Features:
+        assert self._kept is not None  # asked for only where features are kept
+        assert self._augmenting is not None  # and images are augmented
         # How many views there are changes none of them.
         kind = f"{WARP} {replace(self._augmenting.augmentation, views=None)!r}".encode()
         sources = [digest(self._part.sources[i], kind, seed.tobytes()) for i, seed in zip(order, seeds, strict=True)]

@@ -67,15 +67,15 @@ def fit_tuner(
     recipe, (train, val) = recipe.resolved, samples_to_fit(train, val)
     check_val(recipe, val)
     say = printer(progress)
-    store = open_store(store, say)
-    scratch = _scratch(recipe, (train, val, watched and watched.samples), memory_budget, store)
+    opened = open_store(store, say)
+    scratch = _scratch(recipe, (train, val, watched and watched.samples), memory_budget, opened)
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
     require_trainable_batch_norm(weights, recipe.phases)
     say(f"{backbone.name} on {device_name()}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
-    fit = _Fit(recipe, backbone, weights, train, val, watched, seed, store, scratch, progress, say)
+    fit = _Fit(recipe, backbone, weights, train, val, watched, seed, opened, scratch, progress, say)
 
     file = started = None
     sources = {}
@@ -184,10 +184,12 @@ class _Fit:
             recipe=recipe,
             seed=self.seed,
             train=self._part(train, whole or change, sources.get("train")),
-            val=self.val and self._part(self.val, whole or (recipe.augment_val and change), sources.get("val")),
+            val=None
+            if self.val is None
+            else self._part(self.val, whole or (recipe.augment_val and change), sources.get("val")),
             watched=self.watched,
             watched_part=self.watched and self._part(self.watched.samples, whole),
-            sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
+            sample_weights=sample_weights(train.known_labels, len(train.class_names), class_names=train.class_names)
             if recipe.imbalance == "class_weights"
             else None,
             warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),

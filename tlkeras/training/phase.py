@@ -130,6 +130,6 @@ class Phase:
         """The learning rate of epoch 1, 2, ..., `epochs`."""
         if self.schedule is None:
             return self.learning_rate
-        if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
-        return self.learning_rate * self.schedule.factor ** ((epoch - 1) // self.schedule.every)
+        if isinstance(self.schedule, StepDecay):
+            return self.learning_rate * self.schedule.factor ** ((epoch - 1) // self.schedule.every)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))

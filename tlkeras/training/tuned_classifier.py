@@ -126,7 +126,7 @@ class TunedClassifier:
         return Predictions(samples=samples, probs=probs)
 
     def _predict_from_features(self, samples: Samples) -> np.ndarray:
-        cut, kept = self.kept_features
+        cut, kept = _KEPT[self.model]
         part = Part(samples, self.image_size)
         features = kept.of(part.sources, part.stream, progress=False)
         order = np.arange(len(samples))
@@ -170,7 +170,8 @@ class TunedClassifier:
     def write_run(self, folder: str | os.PathLike) -> dict:
         """Writes what a run keeps of it: history.csv, layers.csv and the model; returns facts about it."""
         write_csv(self.history, Path(folder) / "history.csv")
-        write_csv(self.layers, Path(folder) / "layers.csv")
+        if self.layers is not None:
+            write_csv(self.layers, Path(folder) / "layers.csv")
         self._write_model(Path(folder))
         return {
             "parameters": self.model.count_params(),

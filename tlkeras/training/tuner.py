@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tlkeras.checks import Constraint, check_fields, flag, instance_of, one_of, or_none, several, whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
+from tlkeras.given import Given, default
 from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
 from tlkeras.schema import PRECISIONS, Samples
@@ -81,9 +82,11 @@ class Tuner(NetworkRecipe):
     backbone: str | Backbone
     _: KW_ONLY
     weights: Weights = "imagenet"
-    image_size: tuple[int, int] | None = None
+    image_size: Given[tuple[int, int] | None, tuple[int, int]] = default(None)
     head: Head = Head()
-    phases: tuple[Phase, ...] = (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
+    phases: Given[Phase | Sequence[Phase], tuple[Phase, ...]] = default(
+        (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
+    )
     augmentation: Augmentation | None = None
     augment_val: bool = False
     imbalance: str | None = None
@@ -114,8 +117,9 @@ class Tuner(NetworkRecipe):
         monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:
             raise InputError(
-                f"Tuner.phases: the best weights are kept across phases, but these look at {sorted(monitors)}, which "
-                "cannot be compared. Give every phase with keep='best' the same monitor."
+                "Tuner.phases: the best weights are kept across phases, but these look at "
+                f"{sorted(map(str, monitors))}, which cannot be compared. Give every phase with keep='best' the same "
+                "monitor."
             )
 
     @property
