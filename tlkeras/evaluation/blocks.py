@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -101,7 +102,7 @@ def to_markdown(frame: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in zip(*lines, strict=True))
 
 
-def format_cell(value: object) -> str:
+def format_cell(value: Any) -> str:
     """A value as tables show it: floats with three decimals, NaN and None empty, anything else as it is."""
     if pd.isna(value):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,8 +80,9 @@ def paired_figures_table(table: pd.DataFrame) -> pd.DataFrame:
         for metric in had:
             title, factor, form = METRICS[metric]
             there = metric in of_pair.index
-            row[title] = _step(of_pair.loc[metric], factor, form) if there else ""
-            row[f"p, Holm, {title.removesuffix(', %')}"] = _probability(of_pair.loc[metric, "p_holm"]) if there else ""
+            figures: Any = of_pair.loc[metric] if there else None
+            row[title] = _step(figures, factor, form) if there else ""
+            row[f"p, Holm, {title.removesuffix(', %')}"] = _probability(figures["p_holm"]) if there else ""
         rows[pair] = row | {"comes from": comes_from(of_pair)}
     return cell_rows(rows, ["first method", "second method"])
 

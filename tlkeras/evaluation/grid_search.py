@@ -56,7 +56,9 @@ def fold_results(
     for number, setting in enumerate(settings):
         predictions = _predictions(out_of_fold, number, metric)
         samples = predictions.samples
-        found = weighted_scores(samples.labels, predictions.probs, samples.class_names, in_fold, metrics=metric)[metric]
+        found = weighted_scores(samples.known_labels, predictions.probs, samples.class_names, in_fold, metrics=metric)[
+            metric
+        ]
         _, low, high, groups = intervals(predictions, metrics=(metric,)).loc[metric]
         of_setting = {f"{metric}_low": low, f"{metric}_high": high, "groups": groups}
         rows += [
@@ -144,12 +146,12 @@ def format_ranking_table(
             raise InputError(f"printed: received the key {setting!r}; accepted are tuples ({', '.join(fields)}).")
     shared = table["rank"].duplicated(keep=False)
     rows, ranks = [], []
-    for i, row in table.iterrows():
+    for (_, row), is_shared in zip(table.iterrows(), shared, strict=True):
         setting = tuple(None if is_none(row[field]) else row[field] for field in fields)
         figures = row[["mean", "sd", "low", "high"]].rename({"mean": "ours"}).astype(float)
         text = NOT_DEFINED if np.isnan(figures["ours"]) else format_figures(figures, ".3f")
         rows.append([*map(value_in_words, setting), text, _printed(left.pop(setting, None))])
-        ranks.append(f"{row['rank']}{'=' if shared[i] else ''}{' (chosen)' if row['best'] else ''}")
+        ranks.append(f"{row['rank']}{'=' if is_shared else ''}{' (chosen)' if row['best'] else ''}")
     for setting, score in left.items():
         rows.append([*map(value_in_words, setting), NOT_RUN, _printed(score)])
         ranks.append("")

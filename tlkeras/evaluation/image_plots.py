@@ -271,7 +271,7 @@ def _write_in(ax: Axes, mask: np.ndarray, text: str, fontsize: float) -> None:
     depth = _depth(mask)[1:-1, 1:-1]
     row, column = np.unravel_index(depth.argmax(), mask.shape)
     style = {"ha": "center", "va": "center", "color": "white", "path_effects": OUTLINED, "zorder": 4}
-    ax.text(column, row, text, fontsize=fontsize, **style)
+    ax.text(int(column), int(row), text, fontsize=fontsize, **style)
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
@@ -282,9 +282,10 @@ def _depth(mask: np.ndarray) -> np.ndarray:
 def _borders(segments: np.ndarray) -> list[list[tuple[float, float]]]:
     """The edges between pixels of different regions, as lines from (x, y) to (x, y) in image coordinates."""
     rows, columns = np.nonzero(segments[:, 1:] != segments[:, :-1])
-    upright = [[(x + 0.5, y - 0.5), (x + 0.5, y + 0.5)] for y, x in zip(rows, columns, strict=True)]
+    upright = [[(x + 0.5, y - 0.5), (x + 0.5, y + 0.5)] for y, x in zip(rows.tolist(), columns.tolist(), strict=True)]
     rows, columns = np.nonzero(segments[1:] != segments[:-1])
-    return upright + [[(x - 0.5, y + 0.5), (x + 0.5, y + 0.5)] for y, x in zip(rows, columns, strict=True)]
+    flat = [[(x - 0.5, y + 0.5), (x + 0.5, y + 0.5)] for y, x in zip(rows.tolist(), columns.tolist(), strict=True)]
+    return upright + flat
 
 
 def _answer(of: Explanation | Heatmap) -> str:

@@ -49,7 +49,7 @@ def score(
     check_scorable(predictions)
     samples = predictions.samples
     figures = weighted_scores(
-        samples.labels, predictions.probs, samples.class_names, np.ones(len(samples)), positive_class, metrics
+        samples.known_labels, predictions.probs, samples.class_names, np.ones(len(samples)), positive_class, metrics
     )
     return pd.Series(
         {metric: values[0] for metric, values in figures.items()}, dtype=np.float64, name="value"
@@ -87,7 +87,7 @@ def confusion_table(predictions: Predictions, normalize: bool = False) -> pd.Dat
     """
     check_scorable(predictions)
     names, k = predictions.samples.class_names, len(predictions.samples.class_names)
-    counts = np.bincount(predictions.samples.labels * k + predictions.predicted, minlength=k * k).reshape(k, k)
+    counts = np.bincount(predictions.samples.known_labels * k + predictions.predicted, minlength=k * k).reshape(k, k)
     return pd.DataFrame(
         ratio(counts, counts.sum(axis=1, keepdims=True)) if normalize else counts,
         index=pd.Index(names, name="actual"),
@@ -111,10 +111,10 @@ def confused_pairs(predictions: Predictions, n: int = 10) -> pd.DataFrame:
     n = check_whole("n", n, 1)
     counts, shares = (confusion_table(predictions, normalize) for normalize in (False, True))
     pairs = [
-        (actual, predicted, int(counts.loc[actual, predicted]), float(shares.loc[actual, predicted]))
-        for actual in counts.index
-        for predicted in counts.columns
-        if actual != predicted and counts.loc[actual, predicted]
+        (actual, predicted, int(counts.to_numpy()[i, j]), float(shares.to_numpy()[i, j]))
+        for i, actual in enumerate(counts.index)
+        for j, predicted in enumerate(counts.columns)
+        if i != j and counts.to_numpy()[i, j]
     ]
     table = pd.DataFrame(
         sorted(pairs, key=lambda pair: -pair[2])[:n], columns=["actual", "predicted", "images", "share"]
@@ -146,10 +146,10 @@ def largest_losses(predictions: Predictions, n: int = 12) -> pd.DataFrame:
         {
             "row": rows,
             "sample_id": samples.sample_ids[rows],
-            "label": names[samples.labels[rows]],
+            "label": names[samples.known_labels[rows]],
             "predicted": names[predictions.predicted[rows]],
             "probability": probability[rows],
-            "loss": image_losses(samples.labels, predictions.probs)[rows],
+            "loss": image_losses(samples.known_labels, predictions.probs)[rows],
         }
     )
 

@@ -6,6 +6,7 @@ Sections after Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ _OF_CLASS = ("precision", "recall", "f1")
 
 
 def model_card(
-    facts: Mapping[str, object],
+    facts: Mapping[str, Any],
     *,
     name: str,
     data: Iterable[Block] = (),
@@ -147,7 +148,7 @@ def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:
         ]
         columns = ["precision", "recall", "F1", "images", "groups"]
         table = pd.DataFrame(rows, index=pd.Index(counts, name=f"class, on {part}"), columns=columns)
-        commonest = max(counts, key=counts.get)
+        commonest = max(counts, key=lambda name: counts[name])
         words = (
             f"Accuracy on {part} ({len(predictions):,} images in {figures.loc['accuracy', 'groups']:,.0f} groups): "
             f"{shown['accuracy']}; balanced accuracy: "

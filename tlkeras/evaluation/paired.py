@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def paired(
     )
     table["difference"] = table["second"] - table["first"]
     table["p"] = [
-        exchange_p(pairs, metric, positive_class, permutations, generator(seed, "paired", "permutations"))
+        exchange_p(pairs, str(metric), positive_class, permutations, generator(seed, "paired", "permutations"))
         if np.isfinite(difference)
         else np.nan
         for metric, difference in table["difference"].items()
@@ -124,7 +125,7 @@ def _between(
     least = np.nextafter(0, 1)
     low = np.select([~claimed, difference > 0], [np.minimum(low, 0), np.maximum(low, least)], low)
     high = np.select([~claimed, difference < 0], [np.maximum(high, 0), np.minimum(high, -least)], high)
-    found[table.index.get_indexer(measured)] = np.stack([low, high], axis=1)
+    found[table.index.get_indexer(pd.Index(measured))] = np.stack([low, high], axis=1)
     return found
 
 
@@ -133,7 +134,7 @@ def paired_table(
     metric: str = "accuracy",
     *,
     pairs: Iterable[tuple[str, str]] | None = None,
-    **options: object,
+    **options: Any,
 ) -> pd.DataFrame:
     """`paired` for every two methods of one part, and Holm's correction over the table.
 

@@ -11,6 +11,7 @@ import os
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def new_grid(rows: int, columns: int, side: float = 1.9) -> tuple[Figure, np.nda
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def light_grid(ax: Axes, axis: str = "both") -> None:
+def light_grid(ax: Axes, axis: Literal["x", "y", "both"] = "both") -> None:
     """Faint lines behind what is drawn, along "x", "y" or "both", and no frame above and at the right."""
     ax.grid(axis=axis, color="0.9", zorder=0)
     ax.spines[["top", "right"]].set_visible(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,12 +93,13 @@ def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
     decimals that the longest of their cell and part needs, two at least: 0.9 beside 0.88 was printed 0.90.
     """
     decimals: dict[tuple, int] = {}
-    for (*cell_and_part, metric), theirs in table["published"].items():
+    places: list[tuple] = table.index.tolist()
+    for (*cell_and_part, metric), theirs in zip(places, table["published"], strict=True):
         if _is_share(metric):
             key = tuple(cell_and_part)
             decimals[key] = max(2, _decimals(theirs), decimals.get(key, 0))
     rows, index = [], []
-    for (*cell_and_part, metric), row in table.iterrows():
+    for (*cell_and_part, metric), (_, row) in zip(places, table.iterrows(), strict=True):
         digits = decimals.get(tuple(cell_and_part), 0)
         theirs = _as_printed(row["published"], metric, digits)
         if np.isnan(row["ours"]):
@@ -185,7 +187,8 @@ def _grouped(scores: pd.DataFrame, protocol: str | None) -> tuple[dict[tuple, pd
     chosen = scores if protocol is None else scores[scores["protocol"] == protocol]
     cells = by_cell(chosen, "method", "backbone", "part")
     groups = {(*cell, metric): rows for cell, figures in cells.items() for metric, rows in figures.items()}
-    return groups, chosen.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
+    seeds: dict[Any, int] = chosen.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
+    return groups, seeds
 
 
 def _names(metric: str) -> tuple[str, ...]:

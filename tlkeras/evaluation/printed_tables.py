@@ -237,5 +237,5 @@ def _two_digits(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.2f}"
 
 
-def _ours_or_not_run(figures: pd.Series, column: pd.DataFrame) -> str:
+def _ours_or_not_run(figures: pd.Series, column: pd.Series | pd.DataFrame) -> str:
     return NOT_RUN if column["ours"].isna().all() else format_figures(figures, ".3f")

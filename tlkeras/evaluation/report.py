@@ -47,7 +47,8 @@ def report_html(blocks: Iterable[Block], *, title: str) -> str:
         blocks.insert(0, Heading(title, 1))
     before, *sections = _sections(blocks)
     style, script = (
-        resources.files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
+        resources.files("tlkeras.evaluation").joinpath(name).read_text(encoding="utf-8")
+        for name in ("report.css", "report.js")
     )
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -95,7 +96,8 @@ def _section(anchor: str, blocks: list[Block]) -> str:
 def _contents(sections: list[tuple[str, list[Block]]]) -> str:
     if not sections:
         return ""
-    links = [f'<li><a href="#{anchor}">{_inline(blocks[0].text)}</a></li>' for anchor, blocks in sections]
+    titles = [(anchor, block.text) for anchor, blocks in sections for block in blocks[:1] if isinstance(block, Heading)]
+    links = [f'<li><a href="#{anchor}">{_inline(title)}</a></li>' for anchor, title in titles]
     inside = ["<details><summary>Contents</summary>", "<ol>", *links, "</ol>", "</details>"]
     return "\n".join(['<nav aria-label="Contents">', *inside, "</nav>"])
 

@@ -42,7 +42,7 @@ class LeftOut:
     def mean(self) -> LeftOut:
         """The mean over the seeds, as of one."""
         figures, without = (of_seeds.mean(axis=0, keepdims=True) for of_seeds in (self.figures, self.without))
-        return LeftOut(figures, without, self.present.any(axis=0, keepdims=True))
+        return LeftOut(figures, without, np.any(self.present, axis=0, keepdims=True))
 
 
 def leave_out(
@@ -178,7 +178,9 @@ def figures_under(
 ) -> np.ndarray:
     """float64 (metrics, draws): `weighted_scores` of the predictions."""
     samples = predictions.samples
-    found = weighted_scores(samples.labels, predictions.probs, samples.class_names, weights, positive_class, metrics)
+    found = weighted_scores(
+        samples.known_labels, predictions.probs, samples.class_names, weights, positive_class, metrics
+    )
     return np.stack(list(found.values()))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -36,10 +37,10 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
     """
     methods = list(table.columns.unique("method"))
     slot = 0.84 / len(methods)  # of the distance between two backbones
-    printed = table.xs("published", axis=1, level="figure").notna().any(axis=None)
+    printed = table.xs("published", axis=1, level="figure").notna().to_numpy().any()
     width = slot * (0.62 if printed else 0.86)
     rows = np.arange(len(table))
-    nothing = table.xs("ours", axis=1, level="figure").isna().all(axis=1).to_numpy()
+    nothing = table.xs("ours", axis=1, level="figure").isna().to_numpy().all(axis=1)
     small = 8 if len(table) * len(methods) <= 12 else 6
     for i, method in enumerate(methods):
         color, figures = COLORS[i % len(COLORS)], table[method]
@@ -60,7 +61,9 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
     _label_columns(ax, table.index)
     ax.set(ylim=(0, 100), ylabel=ylabel, xlim=(-0.6, len(table) - 0.4))
     light_grid(ax, "y")
-    handles = [Patch(color=COLORS[i % len(COLORS)], label=in_figure(method)) for i, method in enumerate(methods)]
+    handles: list[Artist] = [
+        Patch(color=COLORS[i % len(COLORS)], label=in_figure(method)) for i, method in enumerate(methods)
+    ]
     if printed:
         handles.append(
             Line2D([], [], marker="D", mfc="white", mec=GREY, mew=1.4, ms=5, linestyle="none", label="published")
@@ -131,7 +134,7 @@ def draw_confusion(table: pd.DataFrame, ax: Axes) -> Axes:
     Counts are written as they are, shares (of a normalised table) in per cent; a class without samples stays empty.
     """
     values = table.to_numpy(dtype=float)
-    normalized = table.dtypes.map(lambda dtype: dtype.kind == "f").all()
+    normalized = all(dtype.kind == "f" for dtype in table.dtypes)
     totals = values.sum(axis=1, keepdims=True)
     shares = np.divide(values, totals, out=np.zeros_like(values), where=totals > 0)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -226,7 +229,7 @@ def _values(column: pd.Series) -> list[str]:
     return [value_in_words(v) for v in (sorted(values) if pd.api.types.is_numeric_dtype(column) else values)]
 
 
-def _ink(color: tuple[float, float, float, float]) -> str:
+def _ink(color: Sequence[float] | np.ndarray) -> str:
     """Black or white, whichever stands out more (relative luminance and contrast: WCAG 2.2)."""
     channels = np.array(color[:3])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -234,6 +237,6 @@ def _ink(color: tuple[float, float, float, float]) -> str:
     return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 
 
-def _label_columns(ax: Axes, names: Sequence[str]) -> None:
+def _label_columns(ax: Axes, names: Sequence[str] | pd.Index) -> None:
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(names) > 4 else {}
     ax.set_xticks(range(len(names)), [*map(in_figure, names)], **slanted)

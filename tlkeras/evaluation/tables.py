@@ -86,7 +86,7 @@ def by_cell(scores: pd.DataFrame, *keys: str) -> dict[tuple, dict[str, pd.DataFr
     numbers = scores.reindex(columns=[*scores.columns.union(list(MEASURED), sort=False)])
     numbers = numbers.astype(dict.fromkeys(MEASURED, float))
     return {
-        cell: dict(iter(of_cell.groupby("metric", sort=False)))
+        cell: {str(metric): rows for metric, rows in of_cell.groupby("metric", sort=False)}
         for cell, of_cell in numbers.groupby(list(keys), sort=False)
     }
 
@@ -98,7 +98,7 @@ def over_seeds(rows: pd.DataFrame | None, factor: float = 1) -> tuple[float, flo
     ends are NaN, too, where the rows are not of all the seeds that the interval was made over.
     """
     if rows is None:
-        return (np.nan,) * 4
+        return np.nan, np.nan, np.nan, np.nan
     values = factor * rows["value"]
     several = len(rows) > 1
     low, high = (
@@ -142,7 +142,7 @@ def cell_rows(rows: Mapping[tuple, Mapping[str, object] | Sequence[object]], key
         rows: {cell: {column: value}}.
         keys: what the parts of a cell are called: the names of the index.
     """
-    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=keys))
+    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(list(rows), names=list(keys)))
 
 
 def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
