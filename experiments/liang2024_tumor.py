@@ -60,7 +60,15 @@ class TwoTestParts:
         return replace(samples, parts=parts)
 
 
-def tuner(backbone, image_size, *, weights="imagenet", learning_rate=1e-4, unfreeze="all", batch_norm="train"):
+def tuner(
+    backbone: str,
+    image_size: tuple[int, int],
+    *,
+    weights: str | None = "imagenet",
+    learning_rate: float = 1e-4,
+    unfreeze: int | str | tuple[str, ...] = "all",
+    batch_norm: str = "train",
+) -> tl.Tuner:
     """A linear layer on pooled features; the rate and the five epochs are those of the document's baseline."""
     return tl.Tuner(
         backbone,

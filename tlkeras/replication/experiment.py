@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Protocol:
     """
 
     split: object
-    cells: dict[tuple[str, str], Recipe]
+    cells: Mapping[tuple[str, str], Recipe]
     deviations: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     grid: dict[str, tuple[str, str]] | None = None

@@ -27,12 +27,12 @@ def as_samples(name: str, given: object, class_names: Sequence[str] | None = Non
     raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
 
 
-def samples_to_fit(train, val) -> tuple[Samples, Samples | None]:
+def samples_to_fit(train: object, val: object | None) -> tuple[Samples, Samples | None]:
     """What a `fit` was given as samples that can be learnt from, `val` with the classes of `train`."""
-    train = as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
-    return train, val
+    learnt = as_samples("train", train)
+    judged = None if val is None else as_samples("val", val, learnt.class_names)
+    check_samples(learnt, judged)
+    return learnt, judged
 
 
 def check_samples(train: Samples, val: Samples | None) -> None:

@@ -31,11 +31,18 @@ _PROBED = 64  # the time of a tree is told from one that looks at a 64th of the 
 _QUICK = 2 * 10**7  # fewer numbers than this are fitted in seconds: nothing is told
 
 
-def fit_pixel_baseline(recipe: PixelBaseline, train, val, *, seed: int, progress: bool = True) -> FeatureClassifier:
+def fit_pixel_baseline(
+    recipe: PixelBaseline,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
+    *,
+    seed: int,
+    progress: bool = True,
+) -> FeatureClassifier:
     """See `PixelBaseline.fit`."""
     train, val = samples_to_fit(train, val)
     parts = [train] if val is None else [train, val]
-    labels = np.concatenate([samples.labels for samples in parts])
+    labels = np.concatenate([samples.known_labels for samples in parts])
     say, estimator = printer(progress), _build_estimator(recipe, seed)
     source = PixelFeatures(recipe.image_size, recipe.pixels)
     _say_memory(recipe, len(labels), say)
