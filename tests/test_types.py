@@ -27,6 +27,15 @@ def test_an_installed_package_is_typed():
     assert "tlkeras = py.typed, *.pyi\n" in (ROOT.parent / "setup.cfg").read_text()
 
 
+def test_every_name_in_the_code_of_the_readme_is_there():
+    script = ROOT.parent / ".ci" / "readme_code.py"
+    code = subprocess.check_output([sys.executable, str(script)], text=True, encoding="utf-8")
+    attributes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Attribute)]
+    found = {node.attr for node in attributes if getattr(node.value, "id", "") == "tl"}
+    assert "Tuner" in found
+    assert found <= set(tlkeras.__all__)
+
+
 def functions(body, within=""):
     """(name, node) of every public function of a module and every public method of its public classes."""
     for node in body:

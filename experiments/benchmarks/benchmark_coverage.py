@@ -120,7 +120,7 @@ def report(out: Path, tables: dict[str, pd.DataFrame], how: str) -> None:
         "better": "Paired tests, the second method better, %",
         "far better": "Paired tests, the second method far better, %",
     }
-    page = ["# Coverage", __doc__.split("    python")[0].strip()]
+    page = ["# Coverage", str(__doc__).split("    python")[0].strip()]
     page += [f"## {title}\n\n{to_markdown(tables[name])}" for name, title in titles.items()]
     kept = {name: table.reset_index().to_dict("records") for name, table in tables.items()}
     write_json(out / "coverage.json", kept | {"made": how, "environment": found})

@@ -53,7 +53,7 @@ def train(options):
         kwargs = {"store": store, "memory_budget": options.budgets[0], "progress": False}
         classifier = tuner.fit(splits.train, splits.val, seed=0, **kwargs)
         features = sum(entry["bytes"] for entry in store.entries())
-    pixels = (len(splits.train) + len(splits.val)) * options.size**2 * 3
+    pixels = (len(splits.train) + len(splits.val or ())) * options.size**2 * 3
     return {"pixels": pixels, "features": features, "val_loss": classifier.epochs[-1].val_loss}
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 def arguments():
     """The options both sides of the benchmark understand."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--csv", type=Path, required=True, help="columns path, label, split (train, val, test)")
     parser.add_argument("--weights", default=None, help="MobileNetV2 no-top weights file (default: random)")
     parser.add_argument("--alpha", type=float, default=1.0, help="width of MobileNetV2 (default: 1.0)")

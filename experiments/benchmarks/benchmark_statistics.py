@@ -57,7 +57,7 @@ def measure(options):
     found = environment()
     write_json(options.out / "statistics.json", {"jobs": rows, "environment": found})
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("job")
-    said, made = __doc__.split("\n\n")[1], machine_line(found, "numpy")
+    said, made = str(__doc__).split("\n\n")[1], machine_line(found, "numpy")
     write_page(options.out / "statistics.md", f"# Statistics\n\n{said}\n\n{to_markdown(table)}\n{made}.\n")
 
 

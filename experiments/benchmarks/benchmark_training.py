@@ -145,7 +145,7 @@ def write_split_csv(options, seed, path):
     rows = [
         {"path": path, "label": samples.class_names[label], "split": part}
         for part, samples in splits.parts().items()
-        for path, label in zip(samples.images, samples.labels, strict=True)
+        for path, label in zip(samples.images, samples.known_labels, strict=True)
     ]
     pd.DataFrame(rows).to_csv(path, index=False)
     return len(rows)

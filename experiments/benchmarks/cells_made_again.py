@@ -47,7 +47,7 @@ def changed_cells(before: RunFolder, now: RunFolder) -> dict[str, pd.DataFrame]:
 
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("earlier", type=Path, metavar="OLD", help="a checkout of the earlier commit")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="default: %(default)s")
     given = parser.parse_args()

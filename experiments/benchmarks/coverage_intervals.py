@@ -29,7 +29,7 @@ def simulate_one(seeds: np.ndarray, n_groups: int, sizes: str, sharp: float, tru
         left_out = leave_out([predictions], None, FIGURES, rng)
         drawn = figures_of_draws(predictions, group, draw_times(rng, n_groups))
         for i, figure in enumerate(FIGURES):
-            value, low, high, _ = ours.loc[figure]
+            value, low, high, _ = ours.loc[figure].tolist()
             intervals = {"tlkeras": (low, high)}
             if np.isfinite(low):
                 intervals |= others(value, left_out.without[0, i], drawn[i])
@@ -81,7 +81,7 @@ def others(value: float, without: np.ndarray, drawn: np.ndarray) -> dict[str, tu
 
 def studentised(predictions: tl.Predictions, group: np.ndarray, figure: str, rng) -> tuple[float, float]:
     """Bootstrap-t of a mean over images, the sums of groups drawn."""
-    labels, probs = predictions.samples.labels, predictions.probs
+    labels, probs = predictions.samples.known_labels, predictions.probs
     of_images = predictions.correct if figure == "accuracy" else -np.log(probs[np.arange(len(labels)), labels])
     sums, counts = np.bincount(group, weights=of_images), np.bincount(group)
     n = len(counts)
@@ -101,7 +101,7 @@ def studentised(predictions: tl.Predictions, group: np.ndarray, figure: str, rng
 
 def figures_of_draws(predictions: tl.Predictions, group: np.ndarray, times: np.ndarray) -> np.ndarray:
     """The figures where group g is there times[:, g] times: (figures, draws)."""
-    labels = predictions.samples.labels
+    labels = predictions.samples.known_labels
     return np.stack(list(weighted_scores(labels, predictions.probs, NAMES, times[:, group], None, FIGURES).values()))
 
 

@@ -29,7 +29,7 @@ def simulate_pair(seeds: np.ndarray, n_groups: int, second: str, true: dict[str,
         table = tl.paired(
             first, other, metrics=("accuracy", "macro_f1", "roc_auc", "log_loss"), permutations=PERMUTATIONS
         )
-        found = {figure: (row["p"], row["low"], row["high"], true[figure]) for figure, row in table.iterrows()}
+        found = {figure: (row["p"], row["low"], row["high"], true[str(figure)]) for figure, row in table.iterrows()}
         cooled = tl.at_temperature(first, TEMPERATURE)
         row = tl.paired(cooled, other, metrics=("roc_auc",), permutations=PERMUTATIONS).loc["roc_auc"]
         found[f"roc_auc, T = {TEMPERATURE:g}"] = (row["p"], row["low"], row["high"], true["roc_auc"])

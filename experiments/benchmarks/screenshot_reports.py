@@ -32,7 +32,7 @@ SCREENS = (
 
 def main():
     """Writes reports.png."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/report"), help="default: %(default)s")
     out = parser.parse_args().out
     browser = next((path for path in map(shutil.which, BROWSERS) if path), None)

@@ -37,9 +37,9 @@ SHARED = {
 }
 
 
-def parser_of(doc: str, *shared: str) -> argparse.ArgumentParser:
+def parser_of(doc: str | None, *shared: str) -> argparse.ArgumentParser:
     """The options that a script with this docstring has in common with others: `shared` ones, and --out."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(doc).splitlines()[0])
     for name in (*shared, "--out"):
         parser.add_argument(name, **SHARED[name])
     return parser
@@ -83,6 +83,7 @@ def measured(command: Sequence[object], store: Path | str | None = None) -> dict
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, text=True, env=environment)
         watcher = threading.Thread(target=_watch, args=(process.pid, anonymous))
         watcher.start()
+        assert process.stdout is not None  # a pipe
         with process.stdout:
             output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)

@@ -80,10 +80,10 @@ def write_exploration(
     table, summary = exploration_table(lesions), numerical_summary_table(lesions)
     shown = sheet_table(lesions, seed=seed)
     thumbnails = {
-        code: [read_image(samples.images[row], image_size=THUMBNAIL_SIZE) for row in rows.index]
+        str(code): [read_image(samples.images[row], image_size=THUMBNAIL_SIZE) for row in rows.index]
         for code, rows in shown.groupby("dx", sort=False)
     }
-    _write_figures(dict(iter(table.groupby("figure"))), thumbnails, folder)
+    _write_figures({str(name): rows for name, rows in table.groupby("figure")}, thumbnails, folder)
     write_csv(table, folder / "eda.csv")
     write_csv(summary.reset_index(), folder / "summary.csv")
     return write_text(folder / "eda.md", _page(lesions, table, summary, shown, citation, licence))
@@ -93,7 +93,7 @@ def _write_figures(tables: dict[str, pd.DataFrame], thumbnails: dict[str, list[n
     labels = [f"{code}\n{wrap(CELL_TYPES[code], 26)}" for code in thumbnails]
     figure, ax = new_figure(1, 1)
     draw_sheet(list(thumbnails.values()), labels, ax)
-    height, width = ax.images[0].get_array().shape[:2]
+    height, width = np.shape(ax.images[0].get_array())[:2]
     # At the 150 dots per inch of save_figure a pixel of the sheet is one of the file; the labels lie outside.
     ax.images[0].set_interpolation("none")
     figure.set_layout_engine("none")

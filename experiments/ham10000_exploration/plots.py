@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,10 +33,10 @@ def draw_counts(table: pd.DataFrame, ax: Axes) -> Axes:
     """
     rows = np.arange(len(table))
     ax.barh(rows, table["images"], color=[COLOR_OF.get(value, BLUE) for value in table["value"]], height=0.72)
-    for row, images, share in zip(rows, table["images"], table["share"], strict=True):
+    for row, images, share in zip(rows.tolist(), table["images"], table["share"], strict=True):
         _write_beside(ax, images, row, f"{images:,}  ({100 * share:.1f} %)")
-    ax.set_yticks(rows, [in_figure(wrap(NAMES.get(value, value), 40)) for value in table["value"]])
-    return _finish_rows(ax, 1.22 * table["images"].max(), table["images"].sum())
+    ax.set_yticks(rows, [in_figure(wrap(NAMES.get(value, value), 40)) for value in table["value"].astype(str)])
+    return _finish_rows(ax, 1.22 * table["images"].max(), int(table["images"].sum()))
 
 
 def draw_ages(table: pd.DataFrame, ax: Axes) -> Axes:
@@ -52,7 +52,7 @@ def draw_ages(table: pd.DataFrame, ax: Axes) -> Axes:
         color = COLOR_OF.get(group, GREEN)
         ax.bar(columns, images[group], bottom=below, width=0.86, color=color, label=_legend_label(images, group))
         below = below + images[group].to_numpy()
-    for column, n in zip(columns, below, strict=True):
+    for column, n in zip(columns.tolist(), below, strict=True):
         _write_above(ax, column, n, f"{n:,.0f}", fontsize=7)
     ax.legend(frameon=False, loc="upper left")
     label = f"age, years, lower edge of 5-year bins (n = {below.sum():,.0f} images)"
@@ -101,7 +101,7 @@ def draw_counts_by(table: pd.DataFrame, ax: Axes, *, stacked: bool = False) -> A
         if stacked:
             left = left + images[group].to_numpy()
         else:
-            for row, n in zip(middle, images[group], strict=True):
+            for row, n in zip(middle.tolist(), images[group], strict=True):
                 _write_beside(ax, n, row, f"{n:,}", color="black" if n else LIGHT)
     ends = images.sum(axis=1) if stacked else images.max(axis=1)
     for row, n in enumerate(ends) if stacked else ():
@@ -140,7 +140,7 @@ def draw_images_per_lesion(table: pd.DataFrame, ax: Axes) -> Axes:
     """
     columns = np.arange(len(table))
     ax.bar(columns, table["lesions"], width=0.72, color=BLUE)
-    for column, lesions, images in zip(columns, table["lesions"], table["images"], strict=True):
+    for column, lesions, images in zip(columns.tolist(), table["lesions"], table["images"], strict=True):
         _write_above(ax, column, lesions, f"{lesions:,} lesions\n{images:,} images", fontsize=8)
     label = f"images of one lesion (n = {table['lesions'].sum():,} lesions)"
     return _finish_columns(ax, table["value"], 1.15 * table["lesions"].max(), xlabel=label, ylabel="lesions")
@@ -207,7 +207,7 @@ def _finish_rows(ax: Axes, longest: float, n: int) -> Axes:
     return ax
 
 
-def _finish_columns(ax: Axes, values: Sequence[str], highest: float, **labels: str) -> Axes:
+def _finish_columns(ax: Axes, values: Collection[str], highest: float, **labels: str) -> Axes:
     """No scale either."""
     ax.set_xticks(range(len(values)), [*map(in_figure, values)])
     ax.set(xlim=(-0.6, len(values) - 0.4), ylim=(0, highest), yticks=[], **labels)

@@ -90,7 +90,8 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
     """`fingerprint` of several sets, one behind the other: files, and arrays of any size."""
     looks = [look for part in parts for look in require_readable(part, hashed=True, progress=progress)]
     digests = tuple(look.digest for look in looks)
-    hashes = np.stack([look.hashed.bits for look in looks]) if looks else np.empty((0, N_BITS), bool)
+    hashed = [look.hashed for look in looks if look.hashed is not None]  # all of them: it was asked for
+    hashes = np.stack([of_one.bits for of_one in hashed]) if hashed else np.empty((0, N_BITS), bool)
     _, first, files = np.unique(np.array(digests, dtype=object), return_index=True, return_inverse=True)
     near, distances, complete = near_pairs(hashes[first], limit=NEAR_LIMIT)
     known: dict[bytes, int] = {}
@@ -101,7 +102,7 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
         digests=digests,
         sizes=np.array([look.size for look in looks], dtype=np.int64).reshape(-1, 2),
-        levels=tuple(look.hashed.levels for look in looks),
+        levels=tuple(of_one.levels for of_one in hashed),
         hashes=hashes,
         files=files,
         pictures=picture_of[files],

@@ -106,11 +106,11 @@ class ImageIndex:
 
         def read(images: Sequence[str | np.ndarray]) -> list[Look]:
             silent = not progress or len(images) < 500
-            found = _in_threads(partial(_look, hashed=hashed), workers or os.cpu_count(), images)
+            found = _in_threads(partial(_look, hashed=hashed), workers or os.cpu_count() or 1, images)
             return list(tqdm(found, total=len(images), desc="checking images", disable=silent or None))
 
         if isinstance(samples.images, np.ndarray):
-            return read(samples.images)
+            return read(list(samples.images))
         return self._of(samples.images, lambda look: look.levels and (look.hashed or not hashed), read)
 
     def forget(self, samples: Samples) -> None:
@@ -151,7 +151,7 @@ class ImageIndex:
         for path, status in zip(lacking, _statuses(lacking), strict=True):
             self._known.pop(path, None)
             settled = status is not None and status == before[path] and max(status[1:3]) < started - _SETTLED
-            if settled and not found[path].reason:
+            if status is not None and settled and not found[path].reason:
                 self._known[path] = (status, found[path])
         for path in list(self._known)[: max(0, len(self._known) - _AT_MOST)]:
             del self._known[path]

@@ -171,7 +171,7 @@ def _depth(image: Image.Image, contents: bytes, levels: np.ndarray) -> BitDepth 
     colours = levels[..., :1] if levels.shape[-1] < 3 else levels[..., :3]
     if image.format == "PNG":
         return depth_of_png(colours, contents)
-    largest = image.tag_v2.get(_MAX_SAMPLE_VALUE)  # one per channel
+    largest = _tags(image).get(_MAX_SAMPLE_VALUE)  # one per channel
     return depth_of_tiff(colours, max(largest) if isinstance(largest, tuple) else largest)
 
 

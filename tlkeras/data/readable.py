@@ -40,7 +40,7 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
     looks = INDEX.looks(samples, workers=workers, progress=progress)
     of_all = " ".join(levels_of_set([look.levels for look in looks if look.levels]))
     rows = [
-        (row, name, look.reason or look.levels.words() or of_all, not look.reason)
+        (row, name, look.reason or (look.levels.words() if look.levels else "") or of_all, not look.reason)
         for row, (name, look) in enumerate(zip(names, looks, strict=True))
     ]
     return pd.DataFrame([row for row in rows if row[2]], columns=["row", "path", "reason", "readable"])

@@ -108,9 +108,9 @@ def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
             form = _form(metric, digits, row)
             rows.append([theirs, format_figures(row, form), f"{row['difference']:+z{form}}"])
         index.append((*cell_and_part, figure_in_words(metric)))
-    places = pd.MultiIndex.from_tuples(index, names=table.index.names)
-    formatted = pd.DataFrame(rows, index=places, columns=["published", "ours", "difference"], dtype=object)
-    named = (places.get_level_values("document") != "").any()
+    told = pd.MultiIndex.from_tuples(index, names=table.index.names)
+    formatted = pd.DataFrame(rows, index=told, columns=["published", "ours", "difference"], dtype=object)
+    named = (told.get_level_values("document") != "").any()
     return formatted if named else formatted.droplevel("document")
 
 

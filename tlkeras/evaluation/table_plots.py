@@ -40,7 +40,7 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
     printed = table.xs("published", axis=1, level="figure").notna().to_numpy().any()
     width = slot * (0.62 if printed else 0.86)
     rows = np.arange(len(table))
-    nothing = table.xs("ours", axis=1, level="figure").isna().to_numpy().all(axis=1)
+    nothing = np.all(table.xs("ours", axis=1, level="figure").isna().to_numpy(), axis=1)
     small = 8 if len(table) * len(methods) <= 12 else 6
     for i, method in enumerate(methods):
         color, figures = COLORS[i % len(COLORS)], table[method]

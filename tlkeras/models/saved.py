@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -232,12 +232,12 @@ def _saved_folder(folder: str | os.PathLike) -> Path:
     return folder
 
 
-def _are_class_names(value: object) -> bool:
+def _are_class_names(value: Any) -> bool:
     named = isinstance(value, list) and all(type(name) is str and name for name in value)
     return named and len(value) >= 2 and len(set(value)) == len(value)
 
 
-def _is_image_size(value: object) -> bool:
+def _is_image_size(value: Any) -> bool:
     sides = isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)
     return sides and math.prod(value) <= LARGEST_IMAGE
 
@@ -318,7 +318,7 @@ def _require_fit(file: Path, model: object, card: Card) -> None:
         ("gives output", getattr(model, "output_shape", None), ((None,), (k,))),
     ):
         fits = isinstance(shape, tuple) and len(shape) == len(accepted)
-        if not fits or any(side not in sides for side, sides in zip(shape, accepted, strict=True)):
+        if not fits or any(side not in sides for side, sides in zip(shape or (), accepted, strict=True)):
             raise InputError(
                 f"{file} {what} of shape {shape}; accepted is {tuple(sides[0] for sides in accepted)}, for {CARD} says "
                 f"image_size {[height, width]} and names {k} classes. Copy both files again from where they were saved."

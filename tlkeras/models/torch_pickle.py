@@ -31,16 +31,16 @@ class Storage(NamedTuple):
 class View(NamedTuple):
     """A tensor as the pickle describes it, with all that PyTorch gives for one: nothing about it is checked."""
 
-    storage: object
-    offset: object
-    size: object
-    stride: object
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
     requires_grad: object = None
     hooks: object = None
     metadata: object = None
 
 
-def unpickle(stream: BinaryIO, path: Path) -> object:
+def unpickle(stream: BinaryIO, path: Path) -> Any:
     """What one pickle of the file `path` puts together, its tensors as `View`s; the stream stands behind it.
 
     Raises:

@@ -30,16 +30,10 @@ def find_weights(
 ) -> WeightsFile: ...
 @overload
 def find_weights(
-    backbone: str | Backbone,
-    weights: str | os.PathLike | WeightsFile | None,
-    *,
-    folder: str | os.PathLike | None = None,
+    backbone: str | Backbone, weights: object, *, folder: str | os.PathLike | None = None
 ) -> WeightsFile | None: ...
 def find_weights(
-    backbone: str | Backbone,
-    weights: str | os.PathLike | WeightsFile | None,
-    *,
-    folder: str | os.PathLike | None = None,
+    backbone: str | Backbone, weights: object, *, folder: str | os.PathLike | None = None
 ) -> WeightsFile | None:
     """The weights file that `weights` stands for.
 

@@ -108,7 +108,7 @@ def fit_search(
         words = []
         for setting, probs in found.items():
             answers[setting, cell.fold] = probs
-            value = _figure(train.labels[cell.held_out], probs, train.class_names, metric)
+            value = _figure(train.known_labels[cell.held_out], probs, train.class_names, metric)
             words.append(f"{_words(search.settings[setting])}: {value:.3f}")
         n_kept += seconds is None
         took = "kept" if seconds is None else f"{seconds:.1f} s"
@@ -178,7 +178,7 @@ def _check_folds(folds: list[Splits], metric: str) -> None:
 
 def _digest(samples: Samples, held_out: np.ndarray, sources: list[bytes]) -> str:
     found = hashlib.sha256()
-    for source, label, out in zip(sources, samples.labels, held_out, strict=True):
+    for source, label, out in zip(sources, samples.known_labels, held_out, strict=True):
         found.update(f"{label} {out} {source.hex()}\n".encode())
     return found.hexdigest()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.phase import Phase
 
-    Weights = WeightsFile | "EarlierRun" | str | os.PathLike | None
+    Weights: TypeAlias = "WeightsFile | EarlierRun | str | os.PathLike | None"
 
 # Where what a description names is found: recipes, and the parts they are made of.
 _HOMES = {
@@ -70,6 +70,9 @@ class Recipe(ABC):
         of_earlier_versions: {field: value} that a description of an earlier version lacks and meant, where it is not
             the field's default.
     """
+
+    if TYPE_CHECKING:  # what tells a dataclass
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     learns_from: ClassVar[tuple[str, ...]] = ("train",)
     fit_options: ClassVar[tuple[str, ...]] = ()
@@ -215,7 +218,7 @@ class NetworkRecipe(Recipe):
         return {"precision": self.precision, "features kept in": self.feature_dtype}
 
 
-def describe(value: object) -> Any:
+def describe(value: Any) -> Any:
     """A recipe, split or table row as plain JSON values, class names included, so that two can be compared."""
     if hasattr(value, "describe") and not isinstance(value, type):  # it says itself what is to be kept of it
         return describe(value.describe())
@@ -239,11 +242,12 @@ def _read(value: Any) -> Any:
         return tuple(map(_read, value))
     if not isinstance(value, Mapping):
         return value
-    given = {name: _read(item) for name, item in value.items()}
+    given: dict[str, Any] = {name: _read(item) for name, item in value.items()}
     if {"path", "sha256", "source"} <= given.keys():
         from tlkeras.models.weights_file import WeightsFile
 
-        return WeightsFile(**given | {"path": Path(given["path"])})
+        given["path"] = Path(given["path"])
+        return WeightsFile(**given)
     if "type" not in given:
         return given
     kind = given.pop("type")
@@ -259,7 +263,7 @@ def _read(value: Any) -> Any:
             f"recipe: received the field {kind}.{sorted(later)[0]}, which tlkeras {version('tlkeras')} does not know. "
             "It was described by a later version; read it with that one."
         )
-    return home(**(home.of_earlier_versions if issubclass(home, Recipe) else {}) | given)
+    return home(**{**(home.of_earlier_versions if issubclass(home, Recipe) else {}), **given})
 
 
 def describe_in_words(value: object) -> int | float | str:

@@ -281,10 +281,10 @@ def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
     return replace(recipe, phases=tuple(changed))
 
 
-def _part_with(part: object, name: str, value: Any, full_name: str) -> object:
+def _part_with(part: Any, name: str, value: Any, full_name: str) -> object:
     if isinstance(part, Mapping):
         return {**part, name: value}
-    if is_dataclass(part) and name in {item.name for item in fields(part)}:
+    if is_dataclass(part) and not isinstance(part, type) and name in {item.name for item in fields(part)}:
         return replace(part, **{name: value})
     raise InputError(f"Search.grid: {full_name!r} names no field of {part!r}.")
 

@@ -77,7 +77,10 @@ class Tuner(NetworkRecipe):
 
     fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "checkpoint")
     keeps_model: ClassVar[bool] = True
-    usual_words: ClassVar[Mapping[str, str]] = NetworkRecipe.usual_words | {"augmentation of validation images": "no"}
+    usual_words: ClassVar[Mapping[str, str]] = {
+        **NetworkRecipe.usual_words,
+        "augmentation of validation images": "no",
+    }
 
     backbone: str | Backbone
     _: KW_ONLY
