@@ -114,6 +114,27 @@ def toy_lesions():
     )
 
 
+class Heard:
+    """What long work has said since it was last asked."""
+
+    def __init__(self, caplog):
+        self._caplog = caplog
+
+    def lines(self):
+        said = [record.getMessage() for record in self._caplog.records if record.name == "tlkeras"]
+        self._caplog.clear()
+        return "\n".join(said).splitlines()
+
+    def text(self):
+        return "".join(f"{line}\n" for line in self.lines())
+
+
+@pytest.fixture
+def heard(caplog):
+    """The lines of the logger `tlkeras`."""
+    return Heard(caplog)
+
+
 @pytest.fixture
 def computed(monkeypatch):
     """How many images each call of a feature store's networks is given from now on."""

@@ -140,6 +140,6 @@ def test_a_forest_on_real_images_is_far_above_the_commonest_class(script, real_d
     protocol = script.EXPERIMENT.protocols["corrected"]
     splits = protocol.split.split(samples, seed=0)
     recipe = dataclasses.replace(protocol.cells["random_forest", PIXELS], image_size=(24, 24))
-    classifier = recipe.fit(splits.train, splits.val, seed=0, progress=False)
+    classifier = recipe.fit(splits.train, splits.val, seed=0)
     # Always answering PNEUMONIA is right for 73 %; the document's forest, at 224 pixels, for 94 %.
     assert tl.score(classifier.predict(splits.test))["accuracy"] > 0.9

@@ -105,7 +105,7 @@ def test_a_folder_that_is_not_there_is_named_and_what_makes_it(earlier):
 def test_the_note_says_where_a_network_is_from(earlier, toy_pixels, searched):
     classifier = tl.Tuner(
         TINY, weights=None, image_size=(32, 32), phases=tl.Phase(1, 1e-3, keep="last"), head=tl.Head(hidden=())
-    ).fit(toy_pixels, seed=0, progress=False)
+    ).fit(toy_pixels, seed=0)
     recipe = tl.Tuner(TINY, weights=None, image_size=(64, 64), phases=tl.Phase(1, 1e-3, keep="last"))
     classifier.save(write_earlier(earlier, tl.Search(recipe, {"batch_size": (8, 16)}) if searched else recipe))
     folder, key = RunFolder(earlier), CellKey("tiny", "trained", 3)

@@ -39,7 +39,7 @@ def data(toy_chest_xray, tmp_path):
 
 
 @pytest.fixture
-def run(data, tmp_path, capsys):
+def run(data, tmp_path, heard, capsys):
     """Runs the experiment with more options; returns what it said, and the exit code."""
 
     def start(*more):
@@ -50,7 +50,7 @@ def run(data, tmp_path, capsys):
         except SystemExit as stopped:
             code = stopped.code
         said = capsys.readouterr()
-        return said.out + said.err, code
+        return heard.text() + said.out + said.err, code
 
     return start
 

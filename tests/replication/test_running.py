@@ -125,14 +125,14 @@ def test_no_patient_is_in_two_parts(finished):
     assert (parts_of == 1).all()
 
 
-def test_finished_cells_are_kept_and_the_rest_is_run(finished, toy_chest_xray, monkeypatch, capsys):
+def test_finished_cells_are_kept_and_the_rest_is_run(finished, toy_chest_xray, monkeypatch, heard):
     kept = finished / "tiny" / "own_frozen" / "seed0"
     lost = finished / "tiny" / "unit_frozen" / "seed0"
     before = (kept / "model.keras").stat().st_mtime_ns
     first = (lost / "predictions.csv").read_bytes()
     (lost / "cell.json").unlink()  # what a kill before the last file leaves
     run_experiment(EXPERIMENT, options(toy_chest_xray, finished.parent))
-    assert "1 of 2 cells are finished already" in capsys.readouterr().out
+    assert "1 of 2 cells are finished already" in heard.text()
     assert (kept / "model.keras").stat().st_mtime_ns == before
     assert (lost / "predictions.csv").read_bytes() == first  # the same seed, the same digits
 
@@ -491,7 +491,7 @@ def test_backbones_named_for_a_protocol_of_trees_alone_are_refused_in_words(tmp_
 
 
 @pytest.mark.slow
-def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, tmp_path, capsys):
+def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, tmp_path, capsys, heard):
     given = ["--data", str(whole_set), "--out", str(tmp_path / "out")]
     main(MIXED, [*given, "--methods", "forest"])
     main(MIXED, [*given, "--methods", "tree", "own_frozen", "--image-size", "24"])
@@ -510,7 +510,7 @@ def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, 
         capsys.readouterr()
         words = [{"DATA": str(whole_set), "WEIGHTS": str(tmp_path)}.get(word, word) for word in shlex.split(command)]
         main(MIXED, [*words[2:], "--out", str(tmp_path / "out")])
-        assert f"{number} of {number} cells are finished already and kept" in capsys.readouterr().out
+        assert f"{number} of {number} cells are finished already and kept" in heard.text()
 
 
 def test_an_image_size_too_small_for_one_network_stops_before_anything_is_run(whole_set, tmp_path):
@@ -601,11 +601,11 @@ def test_a_network_that_has_seen_test_images_is_not_carried_on(mixed, whole_set,
 
 
 @pytest.mark.slow
-def test_a_finished_cell_needs_the_network_it_started_from_no_more(mixed, whole_set, tmp_path, capsys):
+def test_a_finished_cell_needs_the_network_it_started_from_no_more(mixed, whole_set, tmp_path, heard):
     later = options(whole_set, tmp_path, smoke=False, methods=("carried",), earlier=mixed.root.parent)
     run_experiment(carrying_on(), later)
     run_experiment(carrying_on(), dataclasses.replace(later, earlier=tmp_path / "gone"))
-    assert "1 of 1 cells are finished already" in capsys.readouterr().out
+    assert "1 of 1 cells are finished already" in heard.text()
 
 
 @pytest.mark.slow

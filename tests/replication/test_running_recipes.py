@@ -193,10 +193,10 @@ def test_embeddings_are_drawn_and_published_and_too_few_images_have_none(folders
 
 
 @pytest.mark.slow
-def test_that_there_are_too_few_images_for_t_sne_is_said(toys, tmp_path, capsys):
+def test_that_there_are_too_few_images_for_t_sne_is_said(toys, tmp_path, heard):
     given = ["--data", str(toys), "--out", str(tmp_path), "--only", "toy_features", "--methods", "svm_random"]
     main(TOYS, given)
-    assert "t-SNE needs 5 images; test2 has 4, and is left out" in capsys.readouterr().out
+    assert "t-SNE needs 5 images; test2 has 4, and is left out" in heard.text()
 
 
 def test_cells_that_nobody_declared_are_a_dash_and_not_run_cells_say_so(folders):

@@ -124,7 +124,7 @@ def test_the_ranking_is_the_one_that_chose(folder, toy_pixels):
         {"n_trees": (1, 3), "pixels": ("raw", "rescaled")},
         tl.KFold(2),
     )
-    found = search.fit(toy_pixels, seed=0, progress=False)
+    found = search.fit(toy_pixels, seed=0)
     facts = found.write_run(folder.cell(KEY))
     (ranking,) = write_rankings(folder, {KEY: {"settings": {"recipe": describe(search)}, "facts": facts}}).values()
     pd.testing.assert_frame_equal(ranking, found.ranking, check_dtype=False)

@@ -13,6 +13,7 @@ import numpy as np
 from tlkeras.errors import DivergedError, InputError, UnwritableError
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import environment, peak_memory_mb, reset_peak_memory
+from tlkeras.progress import say
 from tlkeras.replication.auditing import audit_splits, audited_seeds
 from tlkeras.replication.carried import carried_weights
 from tlkeras.replication.experiment import Experiment
@@ -90,7 +91,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         }
         folder.require_same(shared)
         if note := note_on_contents(folder):
-            print(note)
+            say(note)
         plan = _plan(experiment, options, shared, folder)
         for cell in plan:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
@@ -100,7 +101,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
                 (folder.cell(cell.key) / CHECKPOINT).unlink(missing_ok=True)
         write_json(folder.root / "config.json", _config(experiment, options))
         if len(todo) < len(plan):
-            print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
+            say(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
         if todo or not set(options.seeds) <= audited_seeds(folder):
             samples = _readable(samples, options, folder)
             splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
@@ -124,13 +125,13 @@ def _run_cells(
 
     failed = []
     for number, cell in enumerate(todo, start=1):
-        print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
+        say(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}")
         try:
             _run_cell(folder, cell, experiment, splits[cell.key.seed], options, data)
         except UnwritableError:  # nor could the others be kept
             raise
         except InputError as error:  # a diverging cell must not keep the others from running
-            print(f"not finished: {error}", flush=True)
+            say(f"not finished: {error}")
             failed.append(f"{cell.key}: {error}")
         finally:
             keras.utils.clear_session()  # layer names and graphs of one cell must not reach the next
@@ -203,7 +204,7 @@ def _run_cell(
     from tlkeras.training.checkpoint import time_spent
 
     for note in splits.notes:
-        print(f"split: {note}")
+        say(f"split: {note}")
     target = folder.cell(cell.key)
     _clear(target)
     start = time.perf_counter()
@@ -258,7 +259,7 @@ def _run_cell(
     (target / CHECKPOINT).unlink(missing_ok=True)
     peak = "" if facts["peak_mb"] is None else f", peak {facts['peak_mb']} MB"
     accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())
-    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}", flush=True)
+    say(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}")
 
 
 def _clear(target: Path) -> None:
@@ -277,9 +278,9 @@ def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
 
     for part, samples in splits.tests.items():
         if len(samples) < FEWEST_ROWS:
-            print(f"t-SNE needs {FEWEST_ROWS} images; {part} has {len(samples)}, and is left out")
+            say(f"t-SNE needs {FEWEST_ROWS} images; {part} has {len(samples)}, and is left out")
             continue
-        print(f"t-SNE of {len(samples):,} images of {part}", flush=True)
+        say(f"t-SNE of {len(samples):,} images of {part}")
         points = embed(classifier.features(samples), seed=seed)
         columns = {"sample_id": samples.sample_ids, "label": np.array(samples.class_names)[samples.labels]}
         write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), target / f"embedding_{part}.csv")
@@ -308,7 +309,7 @@ def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Sampl
     if len(bad):
         listed = bad.assign(path=samples.sample_ids[bad["row"].to_numpy()])
         path = write_csv(listed, folder.root / "unreadable.csv")
-        print(f"{len(bad)} of {len(samples)} files cannot be read and are left out; they are listed in {path}")
+        say(f"{len(bad)} of {len(samples)} files cannot be read and are left out; they are listed in {path}")
     return samples.take(np.setdiff1d(np.arange(len(samples)), bad["row"].to_numpy(dtype=np.int64)))
 
 
