@@ -119,7 +119,7 @@ def _between(
     down, up = (np.sqrt(np.maximum(a**2 + b**2 - 2 * alike * a * b, 0)) for a, b in ways)
     down[np.abs(second_moved - moved).max(axis=1) <= ROUNDING] = np.nan
     of_measured = table.loc[measured]
-    difference, claimed = of_measured["difference"].to_numpy(), of_measured["p"].to_numpy() <= 1 - level
+    difference, claimed = of_measured["difference"].to_numpy(), of_measured["p"].to_numpy() <= 1 - level + ROUNDING
     low, high = np.where(np.isnan(down + up), np.nan, [difference - down, difference + up])
     least = np.nextafter(0, 1)
     low = np.select([~claimed, difference > 0], [np.minimum(low, 0), np.maximum(low, least)], low)
