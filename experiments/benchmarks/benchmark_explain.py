@@ -28,14 +28,12 @@ What differs
     ratios, not seconds.
 """
 
-import argparse
 import os
 import statistics
-import time
-from pathlib import Path
+
+from timing import in_turn, machine_line, parser_of, run, say, stopwatch, write_page
 
 from tlkeras.errors import InputError
-from tlkeras.terminal import run_guarded
 
 N_CLASSES = 7
 REGIONS = (10, 50)
@@ -44,16 +42,14 @@ FEW_COPIES = 75  # more than one batch on either side, the last one smaller: eve
 
 def arguments():
     """The options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "--weights")
     add = parser.add_argument
     add("--n-samples", type=int, default=1000, help="copies, the whole image among them (default: %(default)s)")
     add("--image-size", type=int, default=128, help="pixels a side (default: %(default)s)")
     add("--backbone", default="mobilenetv2", help="a name of tl.BACKBONES (default: %(default)s)")
-    add("--weights", default=None, help='a no-top weights file, or "imagenet" (default: random)')
     add("--repeats", type=int, default=3, help="runs of each side, in turn (default: %(default)s)")
     add("--seed", type=int, default=0)
-    add("--out", type=Path, default=Path("runs/benchmark"), help="folder of explain.md (default: %(default)s)")
-    return parser.parse_args()
+    return parser
 
 
 def read_photograph(side):
@@ -131,12 +127,11 @@ def measure(classifier, image, n_segments, options):
     for side in sides.values():
         side(classifier, image, segments, label, FEW_COPIES, options.seed)
     wall, cpu, weights = {"stock": [], "ours": []}, {"stock": [], "ours": []}, {}
-    for repeat in range(options.repeats):
-        for name in list(sides)[:: 1 if repeat % 2 == 0 else -1]:
-            started = time.perf_counter(), time.process_time()
+    for name in in_turn(sides, options.repeats):
+        with stopwatch() as spent:
             weights[name] = sides[name](classifier, image, segments, label, options.n_samples, options.seed)
-            wall[name].append(time.perf_counter() - started[0])
-            cpu[name].append(time.process_time() - started[1])
+        wall[name].append(spent.wall)
+        cpu[name].append(spent.cpu)
     return {
         "segments": int(segments.max()) + 1,
         "distinct copies": count_distinct(segments, options.n_samples, options.seed),
@@ -170,7 +165,6 @@ def compare(options):
 
     import tlkeras as tl
     from tlkeras.evaluation.blocks import to_markdown
-    from tlkeras.files import write_text
     from tlkeras.machine import environment
 
     size = (options.image_size, options.image_size)
@@ -184,22 +178,15 @@ def compare(options):
     image = read_photograph(options.image_size)
     rows = []
     for n_segments in REGIONS:
-        print(f"about {n_segments} regions ...", flush=True)
+        say(f"about {n_segments} regions ...")
         rows.append(measure(classifier, image, n_segments, options))
-    found = environment()
     page = (
         f"# Explaining one image\n\n{to_markdown(pd.DataFrame(rows).set_index('segments'))}\n"
         f"{options.backbone}, {options.image_size}x{options.image_size} pixels, {options.n_samples} copies, repeats: "
-        f"{options.repeats}; {found['processor']}, {found['cores']} cores. Ratio: stock over ours.\n"
+        f"{options.repeats}; {machine_line(environment())}. Ratio: stock over ours.\n"
     )
-    print(f"\n{page}\nwritten to {write_text(options.out / 'explain.md', page)}")
-
-
-def main():
-    """Compares."""
-    options = arguments()
-    run_guarded(lambda: compare(options))
+    write_page(options.out / "explain.md", page)
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments(), compare)

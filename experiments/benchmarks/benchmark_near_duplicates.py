@@ -24,26 +24,12 @@ What is measured
     then so is the count.
 """
 
-import argparse
-import os
-import time
-from pathlib import Path
-
-from tlkeras.terminal import run_guarded
+from timing import command_line, parser_of, run, say, stopwatch, write_page
 
 THRESHOLDS = (0, 10, 20, 26, 30, 32, 35, 36, 38, 40, 44, 50, 60)
 SETS = {"ham10000": "lesion", "chest_xray": "patient"}
 LOWEST_PRECISION = 0.95
 N_COPIES = 1000
-
-
-def arguments():
-    """The options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("--data", type=Path, default=Path(os.environ.get("TLKERAS_DATA", "data")), help="folder of the data sets")
-    add("--out", type=Path, default=Path("runs/benchmark"), help="where table and list go (default: %(default)s)")
-    return parser.parse_args()
 
 
 def n_pairs_of_one(groups):
@@ -225,13 +211,12 @@ def timed(samples):
     from tlkeras.data.fingerprints import fingerprint
     from tlkeras.data.leakage import audit
 
-    start = time.perf_counter()
-    fingerprints = fingerprint(samples, progress=False)
-    read = time.perf_counter()
+    with stopwatch() as of_reading:
+        fingerprints = fingerprint(samples, progress=False)
     splits = tl.Holdout(val=0.2, test=0.2, respect_groups=False).split(samples, seed=0)
-    split = time.perf_counter()
-    found = audit(splits, fingerprints=fingerprints)
-    return read - start, time.perf_counter() - split, found
+    with stopwatch() as of_audit:
+        found = audit(splits, fingerprints=fingerprints)
+    return of_reading.wall, of_audit.wall, found
 
 
 def compare(options):
@@ -240,20 +225,20 @@ def compare(options):
     from tlkeras.data.perceptual_hash import IMAGE_SIZE, NEAR, near_pairs, perceptual_hashes
     from tlkeras.data.pipeline import decode_all
     from tlkeras.evaluation.blocks import to_markdown
-    from tlkeras.files import write_csv, write_text
+    from tlkeras.files import write_csv
     from tlkeras.machine import environment
 
     here = environment()
     text = [
         "# Images that look alike",
-        "    python experiments/benchmarks/benchmark_near_duplicates.py --data DATA --out assets/benchmark",
+        command_line(__file__, "--data DATA --out assets/benchmark"),
         f"{here['cores']} cores ({here['processor']}), Python {here['python']}, NumPy {here['packages']['numpy']}, "
         f"TensorFlow {here['packages']['tensorflow']}. What the numbers mean is said in the script.",
     ]
     sets = {name: tl.load_dataset(name, options.data) for name in SETS}
     read_s, audit_s, found = timed(sets["ham10000"])
     for name, samples in sets.items():
-        print(f"{name} ...", flush=True)
+        say(f"{name} ...")
         pixels = decode_all(samples, IMAGE_SIZE, progress=False)
         pairs, distances, _ = near_pairs(perceptual_hashes(pixels), max(THRESHOLDS))
         same = samples.groups[pairs[:, 0]] == samples.groups[pairs[:, 1]]
@@ -268,7 +253,7 @@ def compare(options):
             text.append(f"The flagged pairs that join two lesions are listed in {listed.name}.")
             text.append(f"## Other hashes, on ham10000, at the most bits with a precision of {LOWEST_PRECISION:.0%}")
             text.append(to_markdown(hash_table(pixels, samples.groups)))
-    print("altered copies ...", flush=True)
+    say("altered copies ...")
     text.append(f"## Altered copies found at {NEAR} bits")
     text.append(to_markdown(copies_table(sets)))
     text.append("## Seconds")
@@ -277,16 +262,8 @@ def compare(options):
         f"TensorFlow), one audit with them {audit_s:.2f} s. That of the split by image, 60/20/20, seed 0:"
     )
     text.append("\n".join(f"- {sentence}" for sentence in found.findings()) + "\n")
-    path = write_text(options.out / "near_duplicates.md", "\n\n".join(block.rstrip("\n") for block in text) + "\n")
-    print(f"\n{path.read_text()}\nwritten to {path}")
-
-
-def main():
-    """Runs the measurement."""
-    options = arguments()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    run_guarded(lambda: compare(options))
+    write_page(options.out / "near_duplicates.md", "\n\n".join(block.rstrip("\n") for block in text) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run(parser_of(__doc__, "--data"), compare)

@@ -14,25 +14,21 @@ Expected
     (MobileNet) lose; elsewhere all lose. --repeats runs alternate; ratios are taken pair by pair.
 """
 
-import argparse
 import os
 import tempfile
-import time
-from pathlib import Path
 
-from tlkeras.terminal import run_guarded
+from timing import in_turn, parser_of, run, say, spread, stopwatch, write_page
 
 
 def arguments():
     """The options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--backbones", nargs="+", default=["vgg16", "resnet50", "mobilenetv2"], help="default: %(default)s")
     add("--size", type=int, default=128, help="pixels a side (default: %(default)s)")
     add("--images", type=int, default=512, help="default: %(default)s")
     add("--repeats", type=int, default=3, help="of each precision, in turn (default: %(default)s)")
-    add("--out", type=Path, default=Path("runs/benchmark"), help="where the table goes (default: %(default)s)")
-    return parser.parse_args()
+    return parser
 
 
 def seconds_and_features(encoder, samples, size):
@@ -43,9 +39,9 @@ def seconds_and_features(encoder, samples, size):
     with tempfile.TemporaryDirectory() as folder:
         store, part = FeatureStore(folder), Part(samples, (size, size))
         store.features([encoder], part.sources[:64], part.stream)  # the first batch also compiles
-        start = time.perf_counter()
-        found = store.features([encoder], part.sources, part.stream)[0]
-        return time.perf_counter() - start, found.table[found.rows].copy()
+        with stopwatch() as spent:
+            found = store.features([encoder], part.sources, part.stream)[0]
+        return spent.wall, found.table[found.rows].copy()
 
 
 def measure(options):
@@ -53,8 +49,7 @@ def measure(options):
     import numpy as np
 
     import tlkeras as tl
-    from tlkeras.models.precision import milliseconds_per_image
-    from tlkeras.training.precision import faster
+    from tlkeras.training.precision import faster, milliseconds_per_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (options.images, options.size, options.size, 3), dtype=np.uint8)
     samples = tl.from_arrays(pixels, np.arange(options.images) % 2)
@@ -66,20 +61,19 @@ def measure(options):
             for precision in ("float32", "bfloat16")
         }
         seconds, features = {precision: [] for precision in encoders}, {}
-        for repeat in range(options.repeats):
-            for precision, encoder in encoders.items():
-                spent, features[precision] = seconds_and_features(encoder, samples, options.size)
-                seconds[precision].append(spent)
-                print(f"{backbone}, {precision}, run {repeat + 1} of {options.repeats}: {spent:.1f} s", flush=True)
+        for precision in in_turn(encoders, options.repeats):
+            spent, features[precision] = seconds_and_features(encoders[precision], samples, options.size)
+            seconds[precision].append(spent)
+            say(f"{backbone}, {precision}, run {len(seconds[precision])} of {options.repeats}: {spent:.1f} s")
         timed = milliseconds_per_image(lambda precision: encoders[precision], pixels[:32])  # noqa: B023 (called at once)
-        ratios = sorted(a / b for a, b in zip(seconds["float32"], seconds["bfloat16"], strict=True))
+        ratios = [a / b for a, b in zip(seconds["float32"], seconds["bfloat16"], strict=True)]
         apart = np.sqrt(((features["float32"] - features["bfloat16"]) ** 2).mean() / (features["float32"] ** 2).mean())
         rest = options.images - 64
         yield {
             "backbone": backbone,
             "float32, ms per image": f"{1000 * np.median(seconds['float32']) / rest:.1f}",
             "bfloat16, ms per image": f"{1000 * np.median(seconds['bfloat16']) / rest:.1f}",
-            "times faster": f"{np.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+            "times faster": spread(ratios, 2),
             "auto takes": faster(timed),
             "features apart": f"{100 * apart:.1f} %",
         }
@@ -90,7 +84,6 @@ def compare(options):
     import pandas as pd
 
     from tlkeras.evaluation.blocks import to_markdown
-    from tlkeras.files import write_text
 
     table = pd.DataFrame(measure(options)).set_index("backbone")
     said = (
@@ -98,15 +91,8 @@ def compare(options):
         f"{os.cpu_count()} cores, {options.repeats} runs in turn: medians, ratios pair by pair (smallest to "
         "largest). Features apart: root mean square of the difference, in per cent of that of the features."
     )
-    text = f"{said}\n\n{to_markdown(table)}\n"
-    print(f"\n{text}\nwritten to {write_text(options.out / 'precision.md', text)}")
-
-
-def main():
-    """Runs the comparison."""
-    options = arguments()
-    run_guarded(lambda: compare(options))
+    write_page(options.out / "precision.md", f"{said}\n\n{to_markdown(table)}\n")
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments(), compare)

@@ -9,12 +9,9 @@ three runs. What they are worth: benchmark_coverage.py.
 Cost: under a minute on 2 cores. Writes statistics.md and statistics.json.
 """
 
-from __future__ import annotations
-
-import argparse
 import statistics
-import time
-from pathlib import Path
+
+from timing import in_turn, machine_line, parser_of, run, say, stopwatch, write_page
 
 TEN = (
     "accuracy",
@@ -32,18 +29,14 @@ IMAGES, CLASSES, GROUPS = 2000, 7, 1500
 REPEATS = 3
 
 
-def main():
+def measure(options):
     """Times each job in this process, the median of three."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="default: %(default)s")
-    out = parser.parse_args().out
-
     import pandas as pd
-
-    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.intervals import intervals
     from tlkeras.evaluation.paired import paired
-    from tlkeras.files import write_json, write_text
+
+    from tlkeras.evaluation.blocks import to_markdown
+    from tlkeras.files import write_json
     from tlkeras.machine import environment
 
     first, second = random_predictions(seed=0), random_predictions(seed=1)
@@ -54,21 +47,18 @@ def main():
         "paired test, macro F1": lambda: paired(first, second, metrics=("macro_f1",)),
         "paired test, ROC AUC": lambda: paired(first, second, metrics=("roc_auc",)),
     }
-    rows = {}
-    for name, job in jobs.items():
-        seconds = []
-        for _ in range(REPEATS):
-            start = time.perf_counter()
-            metrics = len(job())
-            seconds.append(time.perf_counter() - start)
-        rows[name] = {"metrics": metrics, "seconds": round(statistics.median(seconds), 2)}
-        print(f"{name}: {rows[name]['seconds']} s", flush=True)
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("job")
+    metrics, seconds = {}, {name: [] for name in jobs}
+    for name in in_turn(jobs, REPEATS):
+        with stopwatch() as spent:
+            metrics[name] = len(jobs[name]())
+        seconds[name].append(spent.wall)
+        say(f"{name}: {spent.wall:.2f} s")
+    rows = {name: {"metrics": metrics[name], "seconds": round(statistics.median(seconds[name]), 2)} for name in jobs}
     found = environment()
-    made = f"{found['processor']}, {found['cores']} cores; numpy {found['packages']['numpy']}."
-    page = f"# Statistics\n\n{__doc__.split(chr(10) * 2)[1]}\n\n{to_markdown(table)}\n{made}\n"
-    write_text(out / "statistics.md", page)
-    write_json(out / "statistics.json", {"jobs": rows, "environment": found})
+    write_json(options.out / "statistics.json", {"jobs": rows, "environment": found})
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("job")
+    said, made = __doc__.split("\n\n")[1], machine_line(found, "numpy")
+    write_page(options.out / "statistics.md", f"# Statistics\n\n{said}\n\n{to_markdown(table)}\n{made}.\n")
 
 
 def random_predictions(seed: int):
@@ -93,4 +83,4 @@ def random_predictions(seed: int):
 
 
 if __name__ == "__main__":
-    main()
+    run(parser_of(__doc__), measure)

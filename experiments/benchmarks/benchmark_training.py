@@ -27,20 +27,15 @@ What differs
     alternate, seed by seed; ratios are taken pair by pair. Timings are of this machine, now: quote ratios, not seconds.
 """
 
-import argparse
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
+from timing import measured, parser_of, run, say, spread, stopwatch, write_page
+
 from tlkeras.errors import InputError
-from tlkeras.machine import anonymous_memory_mb
 from tlkeras.models.weights import find_weights
-from tlkeras.terminal import run_guarded
 
 HERE = Path(__file__).resolve().parent
 WIDTHS = {"mobilenetv2": 1.0, "mobilenetv2_050": 0.5, "mobilenetv2_035": 0.35}
@@ -51,15 +46,13 @@ FLOOR_BATCHES = (16, 32, 64, 128)
 
 
 def arguments():
-    """The options; `--side` is how this script calls itself."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """The options."""
+    parser = parser_of(__doc__, "--data", "--weights")
     add = parser.add_argument
     add("--csv", type=Path, help="columns path, label, split (train, val, test)")
     add("--dataset", help="a data set of tl.DATASETS in place of --csv")
-    add("--data", type=Path, default=Path(os.environ.get("TLKERAS_DATA", "data")), help="folder of the data sets")
     add("--only", type=Path, metavar="CSV", help="with --dataset: only the images its column image_id names")
     add("--jobs", nargs="+", choices=JOBS, default=["frozen"], help="default: frozen")
-    add("--weights", default=None, help='a no-top weights file, or "imagenet" (default: random)')
     add("--backbone", choices=list(WIDTHS), default="mobilenetv2")
     add("--size", type=int, default=128, help="pixels a side (default: %(default)s)")
     add("--epochs", type=int, default=10, help="of each phase (default: %(default)s)")
@@ -67,21 +60,18 @@ def arguments():
     add("--batch", type=int, default=128, help="images per training step (default: %(default)s)")
     add("--seeds", nargs="+", type=int, default=[0])
     add("--guide", type=Path, default=HERE / "benchmark_plain_keras.py", help="the other side; it takes these options")
-    add("--out", type=Path, default=Path("runs/benchmark"), help="where runs and table go (default: %(default)s)")
     add("--report-only", action="store_true", help="table and plot again, of all runs in --out")
-    add("--side", choices=["frozen", "again", "fine_tuned", "floor"], help=argparse.SUPPRESS)
-    add("--seed", type=int, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser
 
 
-def run_side(options):
-    """tlkeras' side of a job: trains, scores the test part, prints one JSON line."""
-    start = time.perf_counter()
+def train(options):
+    """tlkeras' side of a job, with one seed: trains, scores the test part; accuracy, and seconds of its pieces."""
+    start, (seed,) = time.perf_counter(), options.seeds
     import tlkeras as tl
     import tlkeras.training.loop  # TensorFlow and Keras: what a job costs is counted without them too
 
     samples = tl.from_csv(options.csv, part="split")
-    splits = tl.Predefined(respect_groups=False).split(samples, seed=options.seed)
+    splits = tl.Predefined(respect_groups=False).split(samples, seed=seed)
     ready = time.perf_counter()
     phases = [tl.Phase(options.epochs, 1e-3)]
     if options.side == "fine_tuned":
@@ -94,13 +84,13 @@ def run_side(options):
         phases=tuple(phases),
         batch_size=options.batch,
     )
-    classifier = tuner.fit(splits.train, splits.val, seed=options.seed, progress=False)
+    classifier = tuner.fit(splits.train, splits.val, seed=seed, progress=False)
     fitted = time.perf_counter()
     accuracy = tl.score(classifier.predict(splits.test))["accuracy"]
     end = time.perf_counter()
     seconds = classifier.history.groupby("phase")["seconds"].sum()
     first = classifier.history.query("phase == 1")["seconds"]
-    report = {
+    return {
         "test_acc": accuracy,
         "setup_s": ready - start + (fitted - ready - seconds.sum()),
         "features_s": first.iloc[0] - first.iloc[1:].median() if len(first) > 1 else 0.0,
@@ -109,11 +99,10 @@ def run_side(options):
         "test_s": end - fitted,
         "work_s": end - ready,
     }
-    print(json.dumps(report))
 
 
-def run_floor(options):
-    """One pass of all images through the frozen network by plain Keras, decode included; prints one JSON line."""
+def pass_once(options):
+    """One pass of all images through the frozen network by plain Keras, decode included."""
     import numpy as np
 
     import tlkeras as tl
@@ -126,47 +115,16 @@ def run_floor(options):
 
     def seconds(batch):
         encoder.predict_on_batch(some[:batch])  # the first call also compiles
-        start = time.perf_counter()
-        for at in range(0, len(some), batch):
-            encoder.predict_on_batch(some[at : at + batch])
-        return time.perf_counter() - start
+        with stopwatch() as spent:
+            for at in range(0, len(some), batch):
+                encoder.predict_on_batch(some[at : at + batch])
+        return spent.wall
 
     best = min(FLOOR_BATCHES, key=seconds)
-    start = time.perf_counter()
-    for pixels in decoded_batches(samples, size, best):
-        encoder.predict_on_batch(pixels.astype("float32"))
-    print(json.dumps({"work_s": time.perf_counter() - start, "best_batch": best}))
-
-
-def timed(command, store=None):
-    """Runs a process; its last line as JSON, with wall seconds and peak memory: resident, and anonymous alone."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"} | ({} if store is None else {"TLKERAS_STORE": str(store)})
-    anonymous = [0]
-    with tempfile.TemporaryFile("w+") as said:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=said, text=True, env=environment
-        )
-        watcher = threading.Thread(target=_watch, args=(process.pid, anonymous))
-        watcher.start()
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        watcher.join()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            said.seek(0)
-            words = " ".join(map(str, command))
-            raise InputError(f"{words} ended with exit code {process.returncode}:\n{output}{said.read()}")
-    memory = {"resident_mb": usage.ru_maxrss / 1024, "anonymous_mb": max(anonymous)}
-    return json.loads(output.splitlines()[-1]) | {"wall_s": wall} | memory
-
-
-def _watch(pid, anonymous):
-    """Collects the anonymous memory of a process, 20 times a second, while it runs."""
-    while (megabytes := anonymous_memory_mb(pid)) is not None:
-        anonymous.append(megabytes)
-        time.sleep(0.05)
+    with stopwatch() as spent:
+        for pixels in decoded_batches(samples, size, best):
+            encoder.predict_on_batch(pixels.astype("float32"))
+    return {"work_s": spent.wall, "best_batch": best}
 
 
 def write_split_csv(options, seed, path):
@@ -203,17 +161,17 @@ def compare(options):
         csv = Path(folder) / "split.csv"
         shared = ["--csv", csv, "--size", options.size, "--batch", options.batch, "--epochs", options.epochs]
         shared += [] if weights is None else ["--weights", weights.path]
-        ours = [sys.executable, __file__, "--backbone", options.backbone, *shared]
-        guide = [sys.executable, options.guide, "--alpha", WIDTHS[options.backbone], *shared]
+        ours = [__file__, "--backbone", options.backbone, *shared]
+        guide = [options.guide, "--alpha", WIDTHS[options.backbone], *shared]
         tuned = ["--fine-tune-at", options.fine_tune_at]
         settings = {name: getattr(options, name) for name in ("backbone", "size", "epochs", "batch")}
         settings["weights"] = "random" if weights is None else weights.path.name
 
         def note(job, side, seed, command, store=None):
-            print(f"seed {seed}: {job}, {side} ...", flush=True)
-            run = timed(command, store)
-            print(f"  {run['wall_s']:.1f} s", flush=True)
-            rows.append({**settings, "images": n_images, "job": job, "side": side, "seed": seed} | run)
+            say(f"seed {seed}: {job}, {side} ...")
+            found = measured(command, store)
+            say(f"  {found['wall_s']:.1f} s")
+            rows.append({**settings, "images": n_images, "job": job, "side": side, "seed": seed} | found)
 
         for seed in options.seeds:
             n_images = write_split_csv(options, seed, csv)
@@ -222,13 +180,13 @@ def compare(options):
                 note(job, "plain Keras", seed, [*guide, "--seed", seed, *extra])
                 with tempfile.TemporaryDirectory(dir=folder) as store:
                     own = tuned if job == "fine_tuned" else []
-                    note(job, "tlkeras", seed, [*ours, "--side", job, "--seed", seed, *own], store)
+                    note(job, "tlkeras", seed, [*ours, "--side", job, "--seeds", seed, *own], store)
                     if job == "frozen" and "again" in options.jobs:
                         write_split_csv(options, seed + 1000, csv)
-                        note("again", "tlkeras", seed, [*ours, "--side", "again", "--seed", seed + 1000], store)
+                        note("again", "tlkeras", seed, [*ours, "--side", "again", "--seeds", seed + 1000], store)
                         write_split_csv(options, seed, csv)
             if "floor" in options.jobs:
-                note("floor", "plain Keras", seed, [*ours, "--side", "floor", "--seed", seed])
+                note("floor", "plain Keras", seed, [*ours, "--side", "floor", "--seeds", seed])
     save_runs(rows, options.out / "runs.csv")
 
 
@@ -262,7 +220,7 @@ def ratios_table(runs):
                 "job": job.replace("_", " "),
                 "plain Keras, s": f"{theirs['wall_s'].median():.1f}",
                 "tlkeras, s": f"{ours['wall_s'].median():.1f}",
-                "times faster": f"{ratio.median():.1f} ({ratio.min():.1f} to {ratio.max():.1f})",
+                "times faster": spread(ratio, 1),
                 "accuracy, plain Keras": f"{100 * theirs['test_acc'].mean():.1f}",
                 "accuracy, tlkeras": f"{100 * ours['test_acc'].mean():.1f}",
                 "resident, MB": f"{theirs['resident_mb'].max():.0f} / {ours['resident_mb'].max():.0f}",
@@ -289,7 +247,7 @@ def floor_table(runs):
                     "best batch": "/".join(str(int(batch)) for batch in sorted(set(floor["best_batch"]))),
                     "features, s": f"{ours['features_s'].median():.1f}",
                     "features, head and evaluation, s": f"{ours['work_s'].median():.1f}",
-                    "of the floor": f"{ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})",
+                    "of the floor": spread(ratio, 2),
                 }
             )
     return pd.DataFrame(rows).set_index("images") if rows else None
@@ -301,7 +259,6 @@ def report(folder):
 
     from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.plots import save_figure
-    from tlkeras.files import write_text
 
     if not (folder / "runs.csv").is_file():
         raise InputError(f"{folder}: there is no runs.csv; run some jobs first, or name another folder with --out.")
@@ -326,10 +283,8 @@ def report(folder):
             "The job frozen without imports, beside the floor: every image decoded and put through the network once.",
             to_markdown(floor),
         ]
-    text = "\n\n".join(pieces) + "\n"
-    write_text(folder / "training.md", text)
     save_figure(draw_times(runs), folder / "training.png")
-    print(f"\n{text}\ntable and plot are in {folder}")
+    write_page(folder / "training.md", "\n\n".join(pieces) + "\n")
 
 
 def draw_times(runs):
@@ -358,22 +313,12 @@ def draw_times(runs):
     return figure
 
 
-def main():
-    """Compares, or runs the side that the comparison called."""
-    options = arguments()
-
-    def work():
-        if options.side == "floor":
-            run_floor(options)
-        elif options.side:
-            run_side(options)
-        else:
-            if not options.report_only:
-                compare(options)
-            report(options.out)
-
-    run_guarded(work)
+def compare_and_report(options):
+    """Both, or the report alone."""
+    if not options.report_only:
+        compare(options)
+    report(options.out)
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments(), compare_and_report, frozen=train, again=train, fine_tuned=train, floor=pass_once)

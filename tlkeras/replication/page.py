@@ -142,7 +142,7 @@ def build_page(experiment: Experiment, protocol: str, results: Results, details:
     blocks += _reported_blocks(experiment, protocol, scores)
     # Where another data set stands in, the document's figures are of other images.
     blocks += ranking_blocks({} if declared.dataset else experiment.published_grid, cells, results.rankings)
-    if any(phase["patience"] for cell in networks.values() for phase in training_of(cell)["phases"]):
+    if any(phase.patience for cell in networks.values() for phase in training_of(cell).phases):
         blocks += [Heading("Epochs until early stop", level=3), Table(epochs_table(_of_networks(scores)))]
     blocks += [Text(_PREDICTED if experiment.scores_training else _TRAINING)] if networks else []
     seeds = ", ".join(map(str, sorted({key.seed for key in cells})))

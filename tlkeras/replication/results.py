@@ -31,7 +31,7 @@ from tlkeras.replication.page import Results, build_page
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.scoring import pair_cells, score_cells
 from tlkeras.replication.search_report import write_rankings
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 
 if TYPE_CHECKING:
     from tlkeras.replication.experiment import Experiment, Protocol
@@ -133,10 +133,7 @@ def _f1_table(
     experiment: Experiment, protocol: str, cells: dict[CellKey, dict], scores: pd.DataFrame, part: str
 ) -> pd.DataFrame:
     declared = experiment.protocols[protocol]
-    sizes = {
-        (key.method, key.backbone): "x".join(map(str, image_size_of(cell["settings"]["recipe"])))
-        for key, cell in cells.items()
-    }
+    sizes = {(key.method, key.backbone): "x".join(map(str, recipe_of(cell).image_size)) for key, cell in cells.items()}
     (documents,) = experiment.default_backbones
     columns = {}
     for method, title in experiment.f1_columns.items():

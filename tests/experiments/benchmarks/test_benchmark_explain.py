@@ -1,9 +1,8 @@
-import runpy
 import subprocess
 import sys
 
 import pytest
-from scripts import BENCHMARKS
+from scripts import BENCHMARKS, load_script
 
 SCRIPT = BENCHMARKS / "benchmark_explain.py"
 
@@ -28,7 +27,7 @@ def test_both_sides_explain_the_same_copies_and_agree(tmp_path):
 
 
 def test_ratios_are_stock_over_ours():
-    row = runpy.run_path(str(SCRIPT))["row_of_times"](
+    row = load_script("benchmark_explain", BENCHMARKS).row_of_times(
         {"stock": [9.0, 8.0, 12.0], "ours": [2.0, 4.0, 3.0]}, {"stock": [10.0, 11.0, 12.0], "ours": [5.0, 6.0, 7.0]}
     )
     assert list(row.values()) == ["8.00", "2.00", "4.0", "3.0", "2.0"]

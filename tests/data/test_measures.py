@@ -6,9 +6,69 @@ from corpus import COLOURS, FILES, GREYS_12, opencv, pillow
 from PIL import Image
 
 import tlkeras as tl
-from tlkeras.data.images import check_images, measure
-from tlkeras.data.levels import Levels, of_set
+from tlkeras.data.measures import Levels, PixelSizes, levels_of_set, size_words
+from tlkeras.errors import InputError
 from tlkeras.schema import Samples
+
+
+def of(*sizes):
+    return PixelSizes.of(np.array(sizes).reshape(-1, 2))
+
+
+# (height, width): areas 1,200, 1,200, 30,000, 30,000, 270,000.
+MIXED = of((150, 200), (40, 30), (450, 600), (30, 40), (150, 200))
+
+
+def test_every_size_is_counted_and_the_smallest_area_comes_first():
+    assert list(MIXED.counts.items()) == [((30, 40), 1), ((40, 30), 1), ((150, 200), 2), ((450, 600), 1)]
+    assert len(MIXED) == 5
+    assert (MIXED.smallest, MIXED.median, MIXED.largest) == ((30, 40), (150, 200), (450, 600))
+
+
+@pytest.mark.parametrize(
+    ("areas", "median"),
+    [([7], 7), ([7, 9], 7), ([9, 7, 8], 8), ([1, 2, 3, 4], 2), ([5, 1, 5, 5, 9], 5), ([1, 1, 1, 8, 9], 1)],
+)
+def test_the_median_is_the_size_of_an_image(areas, median):
+    assert of(*((1, area) for area in areas)).median == (1, median)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "enlarged"),
+    [
+        ((30, 30), {}),
+        ((31, 30), {(30, 40): 1}),  # higher than one image alone
+        ((30, 31), {(40, 30): 1}),  # wider than another
+        ((150, 200), {(30, 40): 1, (40, 30): 1}),
+        ((100, 201), {(30, 40): 1, (40, 30): 1, (150, 200): 2}),
+        ((450, 601), {(30, 40): 1, (40, 30): 1, (150, 200): 2, (450, 600): 1}),
+    ],
+)
+def test_what_is_lower_or_narrower_is_enlarged(image_size, enlarged):
+    assert MIXED.enlarged_to(image_size).counts == enlarged
+
+
+def test_an_image_size_that_is_none_is_refused():
+    with pytest.raises(InputError, match="image_size: received 224"):
+        MIXED.enlarged_to(224)
+
+
+def test_words_are_width_by_height():
+    assert size_words((150, 200)) == "200x150"
+    assert of((150, 200), (150, 200)).words() == "200x150"
+    assert MIXED.words() == "smallest 40x30, median 200x150, largest 600x450"
+    assert of().words() == "none"
+
+
+def test_parts_are_added_up():
+    together = PixelSizes.together([of((450, 600), (150, 200)), of(), of((30, 40), (40, 30), (150, 200))])
+    assert list(together.counts.items()) == list(MIXED.counts.items())
+    assert PixelSizes.together([]).counts == {}
+
+
+def test_json_names_width_by_height_and_brings_them_back_in_order():
+    assert MIXED.as_json() == {"40x30": 1, "30x40": 1, "200x150": 2, "600x450": 1}
+    assert list(PixelSizes.from_json(MIXED.as_json()).counts.items()) == list(MIXED.counts.items())
 
 
 def noise(low, high, seed=0, side=24):
@@ -44,18 +104,18 @@ def test_what_an_image_lacks(pixels, lacks):
 def test_a_set_that_lacks_half_of_the_range_is_told_though_no_image_of_it_is():
     dark = [Levels.of(noise(0, 60)), Levels.of(noise(20, 99))]
     assert all(not each.words() for each in dark)
-    (said,) = of_set(dark)
+    (said,) = levels_of_set(dark)
     assert "All 2 images lie within grey levels 0..99" in said
-    assert of_set([*dark, Levels.of(noise(60, 128))]) == ()
-    assert of_set([]) == ()
+    assert levels_of_set([*dark, Levels.of(noise(60, 128))]) == ()
+    assert levels_of_set([]) == ()
 
 
 def test_16_bit_files_that_were_read_by_different_ranges_are_told():
     bright = noise(0, 255)
-    (said,) = of_set([Levels.of(bright, depth) for depth in (12, 10, 12, 0)])
+    (said,) = levels_of_set([Levels.of(bright, depth) for depth in (12, 10, 12, 0)])
     assert "1 as 10 bits, 2 as 12 bits" in said
     black = Levels.of(np.zeros((4, 4, 3), np.uint8), 16)
-    assert of_set([black, *(Levels.of(bright, depth) for depth in (12, 12, 0))]) == ()
+    assert levels_of_set([black, *(Levels.of(bright, depth) for depth in (12, 12, 0))]) == ()
 
 
 @pytest.fixture
@@ -70,17 +130,17 @@ def folder(tmp_path):
 
 def test_check_images_names_what_can_be_read_and_tells_nothing(folder):
     samples = tl.from_folders(folder)
-    found = check_images(samples, progress=False)
+    found = tl.check_images(samples, progress=False)
     assert [os.path.relpath(path, folder) for path in found["path"]] == ["a/red.png", "b/mask.png"]
     assert found["reason"].tolist() == ["one colour everywhere", "2 of 256 levels, all within 0..1"]
     assert found["readable"].all()
     in_memory = tl.from_arrays(np.stack([noise(0, 255), noise(0, 1)]), [0, 1])
-    assert check_images(in_memory)[["row", "path", "readable"]].to_numpy().tolist() == [[1, "000001", True]]
+    assert tl.check_images(in_memory)[["row", "path", "readable"]].to_numpy().tolist() == [[1, "000001", True]]
 
 
 def test_check_images_names_every_image_of_a_set_that_is_far_below_the_range(tmp_path):
     images = np.stack([noise(0, 60), noise(0, 63)])
-    found = check_images(Samples(images, None, ("a", "b")))
+    found = tl.check_images(Samples(images, None, ("a", "b")))
     assert found["row"].tolist() == [0, 1]
     assert all("grey levels 0..63" in reason for reason in found["reason"])
 
@@ -119,8 +179,3 @@ def test_the_audit_counts_levels_before_the_resize_and_tells_of_unlike_depths(tm
     found = tl.audit(tl.Splits(samples, None, {}), progress=False)
     assert found.poor.set_index("sample_id").loc["a/two.png", "lacks"] == "2 of 256 levels"
     assert any("1 as 10 bits, 1 as 12 bits" in line for line in found.findings())
-
-
-def test_of_no_pixels_nothing_is_measured_and_nothing_raised():
-    """What the graph hands over of an unreadable file, before the resize refuses it."""
-    assert measure(np.zeros((0, 0, 3), np.uint8)).numpy().tolist() == [0] * 5

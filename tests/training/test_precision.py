@@ -6,8 +6,10 @@ import pytest
 from tiny import TINY
 
 import tlkeras as tl
+from tlkeras.backend import computing_in
 from tlkeras.models.backbones import backbone_layers
-from tlkeras.models.precision import PRECISIONS, computing_in, milliseconds_per_image
+from tlkeras.schema import PRECISIONS
+from tlkeras.training.precision import milliseconds_per_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
 

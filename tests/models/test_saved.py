@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +11,10 @@ from tiny import TINY, tiny_tuner
 import tlkeras as tl
 from tlkeras.errors import MissingInputError
 from tlkeras.files import sha256_of
+from tlkeras.models.saved import read_card, write_saved
 from tlkeras.models.weights import find_weights
+from tlkeras.models.weights_file import WeightsFile
+from tlkeras.schema import EpochLog, Precision
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +97,7 @@ def test_another_version_that_answers_alike_is_not_worth_a_word(folder, saved, t
     np.testing.assert_array_equal(loaded.predict_pixels(toy_pixels[0]), tl.load(saved).predict_pixels(toy_pixels[0]))
 
 
-def test_a_fingerprint_that_is_no_number_is_said(folder):
+def test_a_probe_that_is_no_number_is_said(folder):
     write_card(folder, fingerprint=[float("nan"), 0.5])
     with pytest.warns(UserWarning, match="differ by nan"):
         tl.load(folder)
@@ -109,7 +113,7 @@ def test_a_networks_weights_taken_from_a_saved_classifier_are_checked_like_it(fo
     with pytest.warns(UserWarning, match=rf"differ by .*keras 3\.99\.0 then, {keras.__version__} now"):
         encode()
     write_card(folder, fingerprint=None)
-    with pytest.raises(tl.InputError, match=f"{folder} cannot be read"):
+    with pytest.raises(tl.InputError, match="fingerprint is None; accepted is a list"):
         encode()
     (folder / "classifier.json").write_text("[" * 100_000)
     with pytest.raises(tl.InputError, match=r"copy/classifier\.json"):
@@ -128,6 +132,33 @@ def test_a_card_from_before_an_optional_field_still_loads(folder):
     log = {"phase": 1, "epoch": 1, "seconds": 2, "loss": 0.5, "accuracy": 0.5, "val_loss": None, "val_accuracy": None}
     write_card(folder, epochs=[log], written_by="a later version")
     assert [(epoch.seconds, epoch.kept) for epoch in tl.load(folder).epochs] == [(2, False)]
+
+
+def test_a_card_of_an_earlier_version_is_read(folder):
+    card = json.loads((folder / "classifier.json").read_text())
+    (folder / "classifier.json").write_text(
+        json.dumps({k: v for k, v in card.items() if k not in ("precision", "images")})
+    )
+    loaded = tl.load(folder)
+    assert (loaded.precision.name, loaded.images) == ("float32", None)
+
+
+def test_a_card_comes_back_as_it_was_written(tmp_path):
+    model = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), seed=5)
+    card = write_saved(
+        tmp_path,
+        model,
+        class_names=("dark", "bright"),
+        image_size=(32, 32),
+        epochs=(EpochLog(1, 1, 2.5, 0.5, 0.5, None, None, kept=True),),
+        weights=WeightsFile(Path("w.h5"), 64 * "a", "path"),
+        precision=Precision("bfloat16", {"float32": 1.5, "bfloat16": 1.0}),
+        images={"train": {"dark": 2, "bright": 3}},
+    )
+    assert read_card(tmp_path) == card
+    assert json.loads((tmp_path / "classifier.json").read_text()) == card.describe()
+    assert card.describe()["fingerprint"] == list(card.probe)  # what 0.1 called it, and looks for
+    assert card.sha256 == sha256_of(tmp_path / "model.keras")
 
 
 def test_what_is_not_there_is_named(folder, tmp_path):
@@ -310,7 +341,7 @@ class Twice(keras.layers.Layer):
         return 2 * x
 
 
-@keras.saving.register_keras_serializable("test_saved_classifier")
+@keras.saving.register_keras_serializable("test_saved")
 class Thrice(keras.layers.Layer):
     def call(self, x):
         return 3 * x
@@ -327,7 +358,7 @@ def test_a_registered_layer_is_taken(tmp_path):
     pixels = keras.Input((32, 32, 3))
     model = keras.Model(pixels, classify(Thrice()(pixels)))
     classifier = tl.TunedClassifier(model=model, class_names=("a", "b"), image_size=(32, 32))
-    assert tl.load(classifier.save(tmp_path)).fingerprint() == classifier.fingerprint()
+    assert tl.load(classifier.save(tmp_path)).probe() == classifier.probe()
 
 
 def test_a_name_from_another_module_is_never_looked_up(folder):

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from corpus import FILES, opencv, pillow, png, tiff
 
-from tlkeras.data.bit_depth import BitDepth, of_png, of_tiff, of_values
 from tlkeras.data.images import read_pixels
-from tlkeras.data.python_decoder import decode_slowly
+from tlkeras.data.python_decoder import BitDepth, decode_slowly, depth_of_png, depth_of_tiff, depth_of_values
 
 RAMP_12 = np.arange(4096, dtype=np.uint16).reshape(64, 64)  # every value of 12 bits
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -44,7 +43,7 @@ def read(tmp_path, contents):
     ],
 )
 def test_the_fewest_usual_bits_that_hold_the_largest_value(largest, bits):
-    assert of_values(grey(0, 1, largest)) == BitDepth(bits, declared=False)
+    assert depth_of_values(grey(0, 1, largest)) == BitDepth(bits, declared=False)
     assert BitDepth(bits, declared=False).white == 2**bits - 1
 
 
@@ -59,7 +58,7 @@ def test_the_fewest_usual_bits_that_hold_the_largest_value(largest, bits):
     ],
 )
 def test_a_dark_image_that_was_scaled_up_stays_at_sixteen_bits(values):
-    assert of_values(grey(*values)).bits == 16
+    assert depth_of_values(grey(*values)).bits == 16
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "png rgb", "tiff rgb"])
@@ -80,19 +79,19 @@ def test_white_is_zero_counts_down_from_the_white_of_the_depth(tmp_path):
 
 def test_a_png_that_declares_its_bits_is_read_by_them_however_dark():
     dark = grey(0, 7, 900)  # alone, 10 bits
-    assert of_png(dark, declaring(12)) == BitDepth(12, declared=True)
-    assert of_png(np.dstack([dark] * 3), declaring(11, 12, 12)).bits == 12
+    assert depth_of_png(dark, declaring(12)) == BitDepth(12, declared=True)
+    assert depth_of_png(np.dstack([dark] * 3), declaring(11, 12, 12)).bits == 12
     # As the standard has it: scaled up to 16 bits, so that white is 65535.
-    assert of_png(grey(0, 7 * 16, 900 * 16), declaring(12)).bits == 16
-    assert of_png(grey(0, 16, 32), declaring(12)).bits == 16
-    assert of_png(grey(0, 7, 65535), declaring(12)).bits == 16
+    assert depth_of_png(grey(0, 7 * 16, 900 * 16), declaring(12)).bits == 16
+    assert depth_of_png(grey(0, 16, 32), declaring(12)).bits == 16
+    assert depth_of_png(grey(0, 7, 65535), declaring(12)).bits == 16
 
 
 @pytest.mark.parametrize(
     "contents", [declaring(0), declaring(17), SIGNATURE, SIGNATURE + struct.pack(">I4s", 9, b"xxxx")]
 )
 def test_a_png_that_declares_nothing_sensible_is_read_by_its_values(contents):
-    assert of_png(grey(0, 7, 900), contents) == BitDepth(10, declared=False)
+    assert depth_of_png(grey(0, 7, 900), contents) == BitDepth(10, declared=False)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_a_png_that_declares_nothing_sensible_is_read_by_its_values(contents):
     ],
 )
 def test_max_sample_value_of_a_tiff(tmp_path, largest, depth):
-    assert of_tiff(grey(0, 7, 900), largest) == depth
+    assert depth_of_tiff(grey(0, 7, 900), largest) == depth
     if largest:
         contents = tiff(grey(0, 7, 900)[..., 0], photometric="minisblack", extratags=[(281, "H", 1, largest, True)])
         expected = np.rint(255 * np.array([0, 7, 900], np.float32) / depth.white)
