@@ -32,10 +32,10 @@ REPEATS = 3
 def measure(options):
     """Times each job in this process, the median of three."""
     import pandas as pd
-    from tlkeras.evaluation.intervals import intervals
-    from tlkeras.evaluation.paired import paired
 
     from tlkeras.evaluation.blocks import to_markdown
+    from tlkeras.evaluation.intervals import intervals
+    from tlkeras.evaluation.paired import paired
     from tlkeras.files import write_json
     from tlkeras.machine import environment
 
