@@ -198,6 +198,14 @@ def test_what_most_permutations_leave_undefined_has_no_p():
     assert not np.isnan(p_of([(first, second)], "recall_b"))
 
 
+@pytest.mark.parametrize("n_groups", [12, 13])
+def test_every_exchange_is_made_once_where_there_are_no_more_of_them_than_permutations(n_groups):
+    # One method has all groups right, the other none: of 2**n exchanges two are as far apart.
+    labels, groups = np.zeros(n_groups, int), np.arange(n_groups).astype(str)
+    pair = tuple(predictions_of(labels, np.tile(probs, (n_groups, 1)), groups) for probs in ([0.9, 0.1], [0.1, 0.9]))
+    assert p_of([pair], permutations=2**n_groups) == 2 / 2**n_groups
+
+
 def test_mcnemar_is_the_binomial_test_of_what_one_method_alone_has_right():
     # 25 images that the first method alone has right, 13 that the second alone has, and 40 of both or neither.
     right = np.repeat([[True, False], [False, True], [True, True], [False, False]], [25, 13, 20, 20], axis=0)
