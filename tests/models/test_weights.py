@@ -13,7 +13,8 @@ from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
 from tlkeras.models.backbones import BACKBONES, PublishedWeights, backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
-from tlkeras.models.weights import WeightsFile, find_weights, load_weights, read_whole
+from tlkeras.models.weights import find_weights, load_weights, read_whole
+from tlkeras.models.weights_file import WeightsFile
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

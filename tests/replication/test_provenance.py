@@ -6,7 +6,7 @@ from cells import KEY, TOY, network, right_in, write_cell
 
 import tlkeras as tl
 from tlkeras.data.leakage_findings import Audit
-from tlkeras.data.pixel_sizes import PixelSizes
+from tlkeras.data.measures import PixelSizes
 from tlkeras.evaluation.blocks import Bullets, Code, Heading, Table, Text
 from tlkeras.replication.provenance import data_blocks, provenance_blocks, seeded
 from tlkeras.replication.run_folder import CellKey

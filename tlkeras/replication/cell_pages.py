@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tlkeras.evaluation.blocks import Block, Figure, Folded, Heading, Table, Text
-from tlkeras.evaluation.errors import confused_pairs, largest_losses
+from tlkeras.evaluation.metrics import confused_pairs, largest_losses
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:

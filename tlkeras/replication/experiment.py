@@ -8,19 +8,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
-
-if TYPE_CHECKING:
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.pixel_baseline import PixelBaseline
-    from tlkeras.training.search import Search
-    from tlkeras.training.tuner import Tuner
-
-    Recipe = Tuner | Extractor | PixelBaseline | Search
+from tlkeras.training.recipe import EarlierRun, Recipe
 
 OWN_DATA = "Images of one's own; the experiment does not say where they come from."
 PIXELS = "pixels"  # stands in a cell's key where a network's name stands: a method that looks at pixels, and has none
@@ -33,17 +25,6 @@ class Paper:
     title: str
     authors: str
     venue: str
-
-
-@dataclass(frozen=True)
-class EarlierRun:
-    """A network that another experiment trained, as the weights a recipe starts from: its backbone layers are taken.
-
-    The cell is that of `method` in the same protocol, with the same backbone and seed, in that experiment's run folder.
-    """
-
-    experiment: str
-    method: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +89,7 @@ class Experiment:
         question: what is asked, for the head of a report; of a document, what it asks and claims.
         paper: the document; None where there is none.
         reported: {((method, backbone), part, metric): value} as printed in the document, accuracy in per cent; "train"
-            and "model" are parts too, see `evaluation.training_tables.results_table`. F1 is in 0..1: "micro_f1",
+            and "model" are parts too, see `evaluation.printed_tables.results_table`. F1 is in 0..1: "micro_f1",
             "macro_f1" and "f1_<class>".
         default_backbones: what runs when none is named; empty takes all.
         smoke_backbones: what a smoke run takes when none is named: small ones; empty takes `default_backbones`.

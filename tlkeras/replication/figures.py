@@ -9,22 +9,19 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.evaluation.calibration import at_temperature, fit_temperature
-from tlkeras.evaluation.comparison_tables import threshold_figures
-from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc, draw_thresholds
-from tlkeras.evaluation.embedding_plots import embedding_figure
-from tlkeras.evaluation.f1 import averages_table
-from tlkeras.evaluation.metrics import classification_report_table, confusion_table
-from tlkeras.evaluation.plots import (
-    draw_accuracy_bars,
+from tlkeras.evaluation.curve_plots import (
     draw_accuracy_lines,
-    draw_class_counts,
-    draw_confusion,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
     draw_training_curves,
-    new_figure,
-    new_grid,
-    save_figure,
 )
-from tlkeras.evaluation.two_way_tables import grid_bars_table
+from tlkeras.evaluation.embedding import embedding_figure
+from tlkeras.evaluation.metrics import classification_report_table, confusion_table
+from tlkeras.evaluation.plots import new_figure, new_grid, save_figure
+from tlkeras.evaluation.printed_tables import averages_table, two_way_bars
+from tlkeras.evaluation.score_tables import threshold_table
+from tlkeras.evaluation.table_plots import draw_accuracy_bars, draw_class_counts, draw_confusion, draw_thresholds
 from tlkeras.files import write_csv
 from tlkeras.user_text import in_figure
 
@@ -43,7 +40,7 @@ def write_bars(declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffi
         ylabel, partly = "F1, %", "not defined"
         table = averages_table(table).rename(lambda title: title.replace(" (", "\n(", 1).replace(" for ", "\nfor "))
     elif declared.grid and len(table) == 1:
-        table = grid_bars_table(table, declared.grid)
+        table = two_way_bars(table, declared.grid)
     elif any((method, backbone) not in declared.cells for backbone in table.index for method in declared.methods):
         partly = ""  # a method without a recipe for this network
     figure, ax = new_figure(max(7.0, 1.1 * len(table) + 3.0), 4.6)
@@ -53,7 +50,7 @@ def write_bars(declared: Protocol, table: pd.DataFrame, folder: RunFolder, suffi
 
 def write_thresholds(scores: pd.DataFrame, part: str, folder: RunFolder, suffix: str) -> Path | None:
     """thresholds<suffix>.png: accuracy at both thresholds beside ROC AUC; its path, or None without such cells."""
-    table = threshold_figures(scores, part=part)
+    table = threshold_table(scores, part=part)
     if table is None:
         return None
     figure, axes = new_grid(1, 2, side=4.4)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tlkeras.evaluation.blocks import Bullets, Text, page_as_markdown
-from tlkeras.evaluation.model_card import MODEL_CARD, model_card
+from tlkeras.evaluation.model_card import model_card
 from tlkeras.files import write_text
+from tlkeras.models.saved import CARD, MODEL, MODEL_CARD, read_card
 from tlkeras.replication.page import SMOKE
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:
@@ -40,14 +40,15 @@ def write_model_cards(
     """
     for key, cell in cells.items():
         place = folder.cell(key)
-        if not ((place / "model.keras").is_file() and (place / "classifier.json").is_file()):
+        if not ((place / MODEL).is_file() and (place / CARD).is_file()):
             continue
-        used = image_size_of(cell["settings"]["recipe"])
+        folder.require_whole(key, CARD)
+        used = recipe_of(cell).image_size
         findings = audits[key.seed].findings(used) if key.seed in audits else ()
         learnt = cell["facts"]["images"]["train"]
         counts = ", ".join(f"{count:,} {name}" for name, count in learnt.items())
         card = model_card(
-            json.loads(folder.read_file(key, "classifier.json")),
+            read_card(place).describe(),
             name=f"{experiment.name}, {protocol}, {key}",
             data=[
                 Text(experiment.credit(protocol)),

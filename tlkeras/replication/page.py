@@ -9,22 +9,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.evaluation.blocks import Block, Figure, Heading, Table, Text
-from tlkeras.evaluation.class_reports import class_reports_table
-from tlkeras.evaluation.f1 import format_f1_table
-from tlkeras.evaluation.reported_tables import format_reported_table, parts_table, reported_table
-from tlkeras.evaluation.statistics import FEW_GROUPS
+from tlkeras.evaluation.intervals import FEW_GROUPS
+from tlkeras.evaluation.printed_figures import format_printed_figures_table, parts_table, printed_figures_table
+from tlkeras.evaluation.printed_tables import format_accuracy_table, format_f1_table, results_table
+from tlkeras.evaluation.score_tables import class_reports_table, epochs_table, metrics_table, two_way_table
 from tlkeras.evaluation.tables import (
     BASELINE,
     PROBABILITIES,
     by_cell,
     counts_in_words,
-    format_accuracy_table,
     measured,
-    metrics_table,
     test_parts,
 )
-from tlkeras.evaluation.training_tables import epochs_table, results_table
-from tlkeras.evaluation.two_way_tables import grid_table
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.provenance import data_blocks, provenance_blocks, seeded
 from tlkeras.replication.search_report import ranking_blocks
@@ -146,7 +142,7 @@ def build_page(experiment: Experiment, protocol: str, results: Results, details:
     blocks += _reported_blocks(experiment, protocol, scores)
     # Where another data set stands in, the document's figures are of other images.
     blocks += ranking_blocks({} if declared.dataset else experiment.published_grid, cells, results.rankings)
-    if any(phase["patience"] for cell in networks.values() for phase in training_of(cell)["phases"]):
+    if any(phase.patience for cell in networks.values() for phase in training_of(cell).phases):
         blocks += [Heading("Epochs until early stop", level=3), Table(epochs_table(_of_networks(scores)))]
     blocks += [Text(_PREDICTED if experiment.scores_training else _TRAINING)] if networks else []
     seeds = ", ".join(map(str, sorted({key.seed for key in cells})))
@@ -172,7 +168,7 @@ def _part_blocks(experiment: Experiment, protocol: str, results: Results, part: 
     for backbone in dict.fromkeys(key.backbone for key in cells) if declared.grid else ():
         blocks += [
             Heading("Trees on pixels" if backbone == PIXELS else backbone, level=3),
-            Table(grid_table(scores, declared.grid, backbone=backbone, part=part)),
+            Table(two_way_table(scores, declared.grid, backbone=backbone, part=part)),
         ]
     if part in results.thresholds:
         positive = experiment.positive_class_of(protocol)
@@ -254,12 +250,12 @@ def _reported_blocks(experiment: Experiment, protocol: str, scores: pd.DataFrame
                 backbone=backbone,
                 parts=experiment.part_titles,
                 positive_class=positive,
-                reported=reported,
+                printed=reported,
             )
             blocks += [Heading(f"{method}, {backbone}, on every part"), Table(table)]
     elif any(metric != "accuracy" for _, _, metric in reported) and not experiment.shows_f1(protocol):
-        table = reported_table(scores, reported)
-        blocks += [Heading("Every figure of the document"), Table(format_reported_table(table))]
+        table = printed_figures_table(scores, reported)
+        blocks += [Heading("Every figure of the document"), Table(format_printed_figures_table(table))]
     return blocks
 
 

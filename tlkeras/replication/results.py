@@ -9,10 +9,11 @@ import pandas as pd
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.evaluation.blocks import page_as_markdown
-from tlkeras.evaluation.comparison_tables import calibration_table, paired_figures_table, threshold_table
-from tlkeras.evaluation.f1 import f1_table
+from tlkeras.evaluation.comparison_tables import paired_figures_table
+from tlkeras.evaluation.printed_tables import accuracy_table, f1_table
 from tlkeras.evaluation.report import report_html
-from tlkeras.evaluation.tables import BASELINE, accuracy_table, test_parts
+from tlkeras.evaluation.score_tables import calibration_table, format_threshold_table, threshold_table
+from tlkeras.evaluation.tables import BASELINE, test_parts
 from tlkeras.files import write_csv, write_json, write_text
 from tlkeras.replication.auditing import read_audits
 from tlkeras.replication.cell_pages import cell_blocks
@@ -30,7 +31,7 @@ from tlkeras.replication.page import Results, build_page
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.scoring import pair_cells, score_cells
 from tlkeras.replication.search_report import write_rankings
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 
 if TYPE_CHECKING:
     from tlkeras.replication.experiment import Experiment, Protocol
@@ -97,7 +98,7 @@ def report_experiment(experiment: Experiment, folder: RunFolder, protocol: str) 
         bars=bars,
         lines=lines,
         paired=paired,
-        thresholds={part: table for part, table in thresholds.items() if table is not None},
+        thresholds={part: format_threshold_table(table) for part, table in thresholds.items() if table is not None},
         calibration={part: table for part, table in calibration.items() if table is not None},
         rankings=rankings,
         audits=read_audits(folder),
@@ -132,10 +133,7 @@ def _f1_table(
     experiment: Experiment, protocol: str, cells: dict[CellKey, dict], scores: pd.DataFrame, part: str
 ) -> pd.DataFrame:
     declared = experiment.protocols[protocol]
-    sizes = {
-        (key.method, key.backbone): "x".join(map(str, image_size_of(cell["settings"]["recipe"])))
-        for key, cell in cells.items()
-    }
+    sizes = {(key.method, key.backbone): "x".join(map(str, recipe_of(cell).image_size)) for key, cell in cells.items()}
     (documents,) = experiment.default_backbones
     columns = {}
     for method, title in experiment.f1_columns.items():

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import atomic_write, read_csv
+from tlkeras.models.saved import CARD, MODEL_CARD
 from tlkeras.replication.manifest import (
     MANIFEST,
     PACKED,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 CONTENTS = "contents"  # the setting that holds the hash of all images; cells of earlier versions have none
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
-_OF_MODELS = ("classifier.json", "model_card")
+_OF_MODELS = (CARD, MODEL_CARD)
 # How the names begin; --report-only makes the last again.
 NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
 

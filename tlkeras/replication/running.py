@@ -15,20 +15,18 @@ from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import environment, peak_memory_mb, reset_peak_memory
 from tlkeras.replication.auditing import audit_splits, audited_seeds
 from tlkeras.replication.carried import carried_weights
-from tlkeras.replication.experiment import EarlierRun, Experiment
+from tlkeras.replication.experiment import Experiment
 from tlkeras.replication.known_data import KnownData, note_on_contents
 from tlkeras.replication.manifest import CHECKPOINT
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import generator
-from tlkeras.training.recipe import describe
+from tlkeras.training.recipe import EarlierRun, NetworkRecipe, Recipe, describe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.replication.experiment import Recipe
     from tlkeras.schema import Predictions
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.tuner import Tuner
 
 SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
 SMOKE_PER_CLASS = 6  # images of each class in each part
@@ -80,7 +78,10 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
-        known = KnownData(samples, options.store, verify=options.verify)
+        cells = protocol.chosen(options.methods, options.backbones)
+        keys = [CellKey(backbone, method, seed) for seed in options.seeds for method, backbone in cells]
+        is_new = any(folder.settings_of(key) is None for key in keys)
+        known = KnownData(samples, options.store, decode=is_new, verify=options.verify)
         shared = {
             **known.settings,
             "split": describe(protocol.split),
@@ -106,8 +107,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
             image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
-            digests = known.digests(samples)
-            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
+            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
             _run_cells(folder, todo, experiment, splits, options, known)
     return folder
 
@@ -147,7 +147,7 @@ def _plan(experiment: Experiment, options: RunOptions, shared: dict, folder: Run
         for method, backbone in protocol.chosen(options.methods, options.backbones):
             key = CellKey(backbone, method, seed)
             recipe = _adapted(protocol.cells[method, backbone], options)
-            settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
+            settings = {"recipe": recipe.describe(), "weights_sha256": None, **shared}
             weights = None
             if recipe.network is not None:
                 weights = _find_weights(
@@ -164,13 +164,13 @@ def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
         recipe = recipe.for_smoke(SMOKE_SIDE)
     elif options.image_size is not None:
         recipe = recipe.resized(options.image_size)
-    if options.precision is not None and recipe.network is not None:
+    if options.precision is not None:
         recipe = recipe.in_precision(options.precision)
     return recipe
 
 
 def _find_weights(
-    recipe: Tuner | Extractor,
+    recipe: NetworkRecipe,
     key: CellKey,
     settings: dict,
     options: RunOptions,
@@ -185,7 +185,7 @@ def _find_weights(
         weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
     else:
         weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
-    require_trainable_batch_norm(weights, getattr(recipe, "phases", ()))
+    require_trainable_batch_norm(weights, recipe.phases)
     return weights
 
 
@@ -199,7 +199,7 @@ def _run_cell(
 ) -> None:
     import pandas as pd
 
-    from tlkeras.evaluation.errors import largest_losses
+    from tlkeras.evaluation.metrics import largest_losses
     from tlkeras.training.checkpoint import time_spent
 
     for note in splits.notes:
@@ -208,7 +208,7 @@ def _run_cell(
     _clear(target)
     start = time.perf_counter()
     reset_peak_memory()
-    recipe = cell.recipe if cell.recipe.network is None else cell.recipe.starting_from(cell.weights)
+    recipe = cell.recipe.starting_from(cell.weights)
     known = {
         "weights_folder": options.weights,
         "store": options.store,
@@ -287,7 +287,8 @@ def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
 
 def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: Path) -> None:
     from tlkeras.data.images import read_pixels
-    from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
+    from tlkeras.evaluation.image_plots import draw_predictions_sheet
+    from tlkeras.evaluation.plots import new_grid, save_figure
 
     samples, names = predictions.samples, predictions.samples.class_names
     images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
@@ -298,7 +299,7 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: P
 
 
 def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
-    from tlkeras.data.images import require_readable, unreadable
+    from tlkeras.data.readable import require_readable, unreadable
 
     if not options.skip_unreadable:
         require_readable(samples)

@@ -13,10 +13,10 @@ from pathlib import Path
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.machine import parse_size
-from tlkeras.models.precision import PRECISIONS
 from tlkeras.replication.experiment import Experiment, Protocol, choose
 from tlkeras.replication.run_folder import CellKey, RunFolder, publish
 from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.schema import PRECISIONS
 from tlkeras.terminal import run_guarded, start_keras
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name
@@ -315,12 +315,13 @@ def _look_into(
     pairs: list[list[CellKey]],
 ) -> None:
     """What --explain and --activations ask for, of the chosen networks; classifiers of scikit-learn are not kept."""
+    from tlkeras.models.saved import MODEL
     from tlkeras.replication.explanations import compare_activations, explain_cells
 
     samples = experiment.load(given.protocol, given.data, check_counts=not given.smoke)
     source = {"samples": samples, "credit": experiment.credit(given.protocol)}
     if given.explain:
-        kept = [key for key in folder.finished() if (folder.cell(key) / "model.keras").is_file()]
+        kept = [key for key in folder.finished() if (folder.cell(key) / MODEL).is_file()]
         networks = [key for key in kept if key.backbone in backbones and key.seed in given.seeds]
         explain_cells(folder, [key for key in networks if key.method in methods], **source)
     for pair in pairs:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text
-from tlkeras.evaluation.grid_search import fold_results
-from tlkeras.evaluation.grid_search_plots import draw_grid
-from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_in_words, ranking_table
+from tlkeras.evaluation.grid_search import fold_results, format_ranking_table, metric_in_words, ranking_table
 from tlkeras.evaluation.plots import new_figure, save_figure
+from tlkeras.evaluation.table_plots import draw_grid
 from tlkeras.files import write_csv
-from tlkeras.replication.settings import ranked_by
-from tlkeras.training.recipe import describe_in_words
+from tlkeras.replication.settings import recipe_of
 from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
@@ -31,15 +28,14 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
     """
     rankings = {}
     for key, cell in cells.items():
-        recipe = cell["settings"]["recipe"]
-        if recipe["type"] != "Search":
+        recipe = recipe_of(cell)
+        if not recipe.searches:
             continue
-        fields = list(recipe["grid"])
-        values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
-        settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
+        fields = list(recipe.grid)
+        settings = recipe.settings_in_table
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
         predicted = folder.read_table(key, "out_of_fold.csv", dtype=text)
-        metric = ranked_by(recipe)
+        metric = recipe.ranked_by
         rankings[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
         write_csv(rankings[key], folder.cell(key) / "ranking.csv")
         if len(fields) == 2:
@@ -64,8 +60,8 @@ def ranking_blocks(
     """
     blocks = []
     for key, ranking in rankings.items():
-        recipe = cells[key]["settings"]["recipe"]
-        metric, folds = ranked_by(recipe), recipe["folds"]["n_folds"]
+        recipe = recipe_of(cells[key])
+        metric, folds = recipe.ranked_by, recipe.folds.n_folds
         printed = published.get(key.method) if metric == "accuracy" else None
         found = cells[key]["facts"]["search"]
         words = metric_in_words(metric)

@@ -13,7 +13,7 @@ from tlkeras.errors import InputError
 from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
 from tlkeras.training.monitor import value_of
-from tlkeras.training.tuner import Phase
+from tlkeras.training.phase import Phase
 
 
 class TrainingState:

@@ -1,0 +1,224 @@
+"""Every figure a document prints, beside ours. The columns that hold the document's are called "published"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from tlkeras.errors import InputError
+from tlkeras.evaluation.printed_tables import Cell, Printed
+from tlkeras.evaluation.tables import (
+    COUNTED,
+    METRICS,
+    NOT_DEFINED,
+    NOT_RUN,
+    OURS,
+    as_printed,
+    by_cell,
+    check_scores,
+    counts_in_words,
+    format_figures,
+    over_seeds,
+)
+
+# One figure under several names: the document's, `metrics.score`'s and the training log's.
+SAME = (
+    ("recall", "sensitivity"),
+    ("log_loss", "loss"),
+    ("accuracy", "micro_f1"),
+    ("balanced_accuracy", "macro_recall"),
+)
+WORDS = {"f1": "F1", "micro_f1": "micro F1"}
+CONFUSED = re.compile(r"confused_(?P<actual>.+)_as_(?P<predicted>.+)")
+COLUMNS = ("published", "ours", "sd", "low", "high", "difference", "seeds")
+
+
+def printed_figures_table(
+    scores: pd.DataFrame,
+    printed: Printed,
+    *,
+    protocol: str | None = None,
+    names: Mapping[Cell, str] | None = None,
+    only_ours: bool = False,
+) -> pd.DataFrame:
+    """Each printed figure and ours, one row per figure, in the order of `printed`.
+
+    Args:
+        scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value; shares 0..1.
+        printed: {((method, backbone), part, metric): as printed}: accuracy (and balanced accuracy) in per cent, every
+            other share in 0..1, `confused_<actual>_as_<predicted>` in images. Where scores lack the name, the other one
+            of recall and sensitivity, of loss and log_loss is taken; micro_f1 is accuracy, macro_recall balanced
+            accuracy.
+        protocol: the one whose scores are shown; None where `scores` hold one.
+        names: {(method, backbone): what the document calls it}.
+        only_ours: leave out what we have no value beside.
+
+    Returns:
+        Index (document, method, backbone, part, figure), figure being the metric; columns published, ours (mean over
+        seeds), sd (n - 1; NaN with one seed), low, high (means over seeds of the interval's ends), difference (ours -
+        published), float64 in the units of `printed`, and seeds, int64: how many the cell was run with. What was not
+        run has no seeds; what was run and lacks the figure (another data set's classes, a class never predicted) has
+        NaN beside its seeds.
+
+    Raises:
+        InputError: a column of `scores` is missing, a score is there twice, or there are several protocols and none is
+            named.
+    """
+    groups, seeds = _grouped(scores, protocol)
+    names = names or {}
+    rows, index = [], []
+    for (cell, part, metric), theirs in printed.items():
+        factor = _factor(metric)
+        name = next((name for name in _names(metric) if (*cell, part, name) in groups), metric)
+        ours, spread, low, high = over_seeds(groups.get((*cell, part, name)), factor)
+        if metric in COUNTED:
+            spread = np.nan
+        if not (only_ours and np.isnan(ours)):
+            n_seeds = seeds.get((*cell, part), 0)
+            rows.append([theirs, ours, spread, low, high, ours - theirs, n_seeds])
+            index.append((names.get(cell, ""), *cell, part, metric))
+    levels = ["document", "method", "backbone", "part", "figure"]
+    places = pd.MultiIndex.from_tuples(index, names=levels)
+    return pd.DataFrame(rows, index=places, columns=COLUMNS, dtype=np.float64).astype({"seeds": np.int64})
+
+
+def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`printed_figures_table` for the eye: figures in words; published, ours ("0.951 ± 0.004"), difference ("-0.012").
+
+    A cell without a run is "not run"; one that was run and lacks the figure is "not defined". Printed shares have the
+    decimals that the longest of their cell and part needs, two at least: 0.9 beside 0.88 was printed 0.90.
+    """
+    decimals: dict[tuple, int] = {}
+    for (*cell_and_part, metric), theirs in table["published"].items():
+        if _is_share(metric):
+            key = tuple(cell_and_part)
+            decimals[key] = max(2, _decimals(theirs), decimals.get(key, 0))
+    rows, index = [], []
+    for (*cell_and_part, metric), row in table.iterrows():
+        digits = decimals.get(tuple(cell_and_part), 0)
+        theirs = _as_printed(row["published"], metric, digits)
+        if np.isnan(row["ours"]):
+            rows.append([theirs, NOT_DEFINED if row["seeds"] else NOT_RUN, ""])
+        else:
+            form = _form(metric, digits, row)
+            rows.append([theirs, format_figures(row, form), f"{row['difference']:+z{form}}"])
+        index.append((*cell_and_part, figure_in_words(metric)))
+    places = pd.MultiIndex.from_tuples(index, names=table.index.names)
+    formatted = pd.DataFrame(rows, index=places, columns=["published", "ours", "difference"], dtype=object)
+    named = (places.get_level_values("document") != "").any()
+    return formatted if named else formatted.droplevel("document")
+
+
+def parts_table(
+    scores: pd.DataFrame,
+    *,
+    method: str,
+    backbone: str,
+    parts: Mapping[str, str],
+    positive_class: str,
+    printed: Printed,
+) -> pd.DataFrame:
+    """Accuracy, precision, recall and F1 of one network on several parts, for the eye, as liang2024 tabulates them.
+
+    Args:
+        scores: tidy, of one protocol; accuracy, its interval and n; of the positive class precision, sensitivity (or
+            recall) and f1, under these names or with `_<positive_class>` behind.
+        method: the cell's.
+        backbone: the cell's.
+        parts: {part: title}, the rows in this order.
+        positive_class: the class that precision, recall and F1 speak of.
+        printed: {((method, backbone), part, metric): as printed}, accuracy in per cent, the others 0..1, under the
+            same names.
+
+    Returns:
+        str, index "Dataset" (the titles); columns images and, as shares "0.914 ± 0.010 [0.893, 0.933] (0.920)", the
+        four figures with their intervals and, where there is one, the printed value in round brackets.
+    """
+    groups, seeds = _grouped(scores, None)
+    figures = {
+        "Accuracy": ["accuracy"],
+        "Precision": ["precision", f"precision_{positive_class}"],
+        "Recall": [f"{name}{end}" for name in ("sensitivity", "recall") for end in ("", f"_{positive_class}")],
+        "F1 Score": ["f1", f"f1_{positive_class}"],
+    }
+    rows, with_theirs = [], {}
+    for part in parts:
+        counts = groups.get((method, backbone, part, "n"), {"value": ()})["value"]
+        row = {"images": counts_in_words(counts)}
+        for title, metrics in figures.items():
+            found = _first(groups, ((method, backbone, part, metric) for metric in metrics))
+            theirs = _first(printed, (((method, backbone), part, metric) for metric in metrics))
+            ours = pd.Series(over_seeds(found), OURS)
+            row[title] = format_figures(ours, ".3f") if (method, backbone, part) in seeds else NOT_RUN
+            if theirs is not None:
+                share = theirs / _factor(metrics[0])
+                row[title] += f" ({share:.{max(3, _decimals(share))}f})"
+                with_theirs[title] = f"{title} (published)"
+        rows.append(row)
+    table = pd.DataFrame(rows, index=pd.Index(parts.values(), name="Dataset"), dtype=object)
+    return table.rename(columns=with_theirs)
+
+
+def figure_in_words(metric: str) -> str:
+    """What a reader calls a metric: "precision, Gland" for precision_Gland, "Tumor called Gland, images"."""
+    if metric in METRICS:
+        return METRICS[metric][0]
+    if metric in WORDS:
+        return WORDS[metric]
+    if confused := CONFUSED.fullmatch(metric):
+        return f"{confused['actual']} called {confused['predicted']}, images"
+    figure, _, class_name = metric.partition("_")
+    if class_name and figure in ("precision", "recall", "f1"):
+        return f"{WORDS.get(figure, figure)}, {class_name}"
+    return metric.replace("_", " ")
+
+
+def _grouped(scores: pd.DataFrame, protocol: str | None) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, int]]:
+    """The rows of each (method, backbone, part, metric), and the number of seeds of each (method, backbone, part)."""
+    check_scores(scores)
+    protocols = list(dict.fromkeys(scores["protocol"]))
+    if protocol is None and len(protocols) > 1:
+        raise InputError(f"scores: received the protocols {protocols}; accepted is one. Choose it before, or name it.")
+    chosen = scores if protocol is None else scores[scores["protocol"] == protocol]
+    cells = by_cell(chosen, "method", "backbone", "part")
+    groups = {(*cell, metric): rows for cell, figures in cells.items() for metric, rows in figures.items()}
+    return groups, chosen.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
+
+
+def _names(metric: str) -> tuple[str, ...]:
+    others = next((pair for pair in SAME if metric in pair), ())
+    return metric, *(name for name in others if name != metric)
+
+
+def _factor(metric: str) -> float:
+    return METRICS[metric][1] if metric in METRICS else 1
+
+
+def _is_share(metric: str) -> bool:
+    """Whether the figure is printed as a share, 0..1: neither in per cent nor a loss or a count."""
+    return metric == "macro_f1" or (metric not in METRICS and not CONFUSED.fullmatch(metric))
+
+
+def _as_printed(theirs: float, metric: str, digits: int) -> str:
+    if _is_share(metric):
+        return f"{theirs:.{digits}f}"
+    return as_printed(theirs, metric) if metric in METRICS and metric not in COUNTED else f"{theirs:,.0f}"
+
+
+def _form(metric: str, digits: int, row: pd.Series) -> str:
+    if _is_share(metric):
+        return f".{max(3, digits)}f"
+    if metric in METRICS:
+        return METRICS[metric][2]
+    return ",.0f" if float(row["ours"]).is_integer() else ",.1f"
+
+
+def _decimals(value: float) -> int:
+    return len(f"{value:.6f}".rstrip("0").partition(".")[2])
+
+
+def _first(of: Mapping, keys: Iterable):
+    return next((of[key] for key in keys if key in of), None)
