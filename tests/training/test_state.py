@@ -78,8 +78,8 @@ def test_the_best_epoch_of_all_phases_comes_back_with_every_layer_as_it_was(mode
 def test_without_a_best_the_last_good_weights_come_back(model):
     phases = two_phases(keep="last")
     state = new_state(model, phases)
-    assert state.fall_back(model) is None  # nothing has been trained
     state.begin(1, model)
+    assert state.fall_back(model) is None  # nothing has been trained
     trained(state, model, (1, 1, 0.5, 1.0), (1, 2, 0.9, 2.0), phases=phases)
     assert not state.take_best(model)
     fill(model, np.nan)
