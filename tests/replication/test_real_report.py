@@ -119,7 +119,7 @@ def test_every_published_figure_of_the_table_is_on_the_page(reported):
     name, folder = reported
     experiment, words = load_script(name).EXPERIMENT, words_of(folder)
     accuracies = [
-        value for (_, part, metric), value in experiment.reported_for(PROTOCOL).items() if metric == "accuracy"
+        value for (_, part, metric), value in experiment.under(PROTOCOL).reported.items() if metric == "accuracy"
     ]
     assert len(accuracies) >= 4
     for value in accuracies:

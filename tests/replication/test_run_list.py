@@ -23,7 +23,7 @@ TREE = CellKey(PIXELS, "tree", 0)
 def reported(root, cells, **facts):
     """Writes {key: {part: predictions}} as cells, and their scores.csv."""
     made = {key: write_cell(root, key, parts, **facts) for key, parts in cells.items()}
-    write_csv(score_cells(TOY, "corrected", RunFolder(root), made, cells), root / "scores.csv")
+    write_csv(score_cells(TOY.under("corrected"), RunFolder(root), made, cells), root / "scores.csv")
     return root
 
 

@@ -696,7 +696,6 @@ def test_activations_of_a_network_that_is_missing_are_refused_in_words(mixed, wh
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"f1_columns": {"tree": "tree"}, "default_backbones": ("tiny", "vgg16")}, "received 2 default_backbones"),
         ({"compared": {"tree": "a", "nothing": "b"}}, r"compared: received \['tree', 'nothing'\]"),
         ({"compared": {"tree": "a"}}, "accepted are two of"),
     ],

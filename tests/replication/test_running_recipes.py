@@ -1,6 +1,7 @@
 """Three toy experiments of one script: a network is trained, its features are classified, a grid is searched."""
 
 import dataclasses
+import functools
 import gzip
 import json
 
@@ -8,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scripts import load_script
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.evaluation import embedding
 from tlkeras.files import read_json
+from tlkeras.replication.page import every_figure, rankings
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.script import main
 from tlkeras.replication.settings import training_of
@@ -28,8 +31,18 @@ COMMON = {
     "paper": tl.Paper(title="Toys", authors="Nobody", venue="nowhere"),
     "default_backbones": ("tiny", "other"),
     "smoke_backbones": ("tiny", "other"),
-    "class_reports": True,
 }
+HABEL, LIANG = load_script("habel2023_feature_transfer"), load_script("liang2024_tumor")
+SUMMARY = {"data set": "Tiles", "images, original": "120 000", "pixels, used": "224x224"}
+PUBLISHED = {"best_of_grid": {(1e-3, 1): 0.798, (1e-2, 9): 0.96}}
+
+
+def grid_page(plan, common):
+    """The page of liang2024, with other figures of the grid."""
+    page = common.replacing(every_figure, LIANG.every_part)
+    return page.replacing(rankings, functools.partial(rankings, published=PUBLISHED))
+
+
 SOURCE = tl.Experiment(
     name="toy_source",
     dataset="prostate_tiles",
@@ -41,8 +54,8 @@ SOURCE = tl.Experiment(
         )
     },
     reported={(("trained", "tiny"), "test", "accuracy"): 98.33},
-    embedded={"trained": "trained here"},
-    summary={"data set": "Tiles", "images, original": "120 000", "pixels, used": "224x224"},
+    after_fit=HABEL.embed_features,
+    page=HABEL.page_with(SUMMARY),
     **COMMON,
 )
 FEATURES = tl.Experiment(
@@ -60,7 +73,8 @@ FEATURES = tl.Experiment(
         )
     },
     reported={},
-    embedded={"knn_custom": "custom", "svm_random": "random"},
+    after_fit=HABEL.embed_features,
+    page=HABEL.page_with({}),
     **COMMON,
 )
 GRID = tl.Experiment(
@@ -83,8 +97,7 @@ GRID = tl.Experiment(
     },
     positive_class="tumor",
     scores_training=True,
-    part_titles={"train": "Train data", "test1": "Test data 1", "test2": "Test data 2"},
-    published_grid={"best_of_grid": {(1e-3, 1): 0.798, (1e-2, 9): 0.96}},
+    page=grid_page,
     **COMMON,
 )
 TOYS = (SOURCE, FEATURES, GRID)
@@ -191,13 +204,6 @@ def test_embeddings_are_drawn_and_published_and_too_few_images_have_none(folders
     published = ran / "assets" / "toy_features" / "corrected"
     assert (published / "tiny" / "knn_custom" / "seed0" / "embedding_test1.csv").is_file()
     assert (published / "embedding_test1.png").is_file()
-
-
-@pytest.mark.slow
-def test_that_there_are_too_few_images_for_t_sne_is_said(toys, tmp_path, capsys):
-    given = ["--data", str(toys), "--out", str(tmp_path), "--only", "toy_features", "--methods", "svm_random"]
-    main(TOYS, given)
-    assert "t-SNE needs 5 images; test2 has 4, and is left out" in capsys.readouterr().out
 
 
 def test_cells_that_nobody_declared_are_a_dash_and_not_run_cells_say_so(folders):
@@ -352,7 +358,7 @@ def test_the_weights_of_a_search_are_told_as_every_recipes_and_not_by_their_fold
         tl.KFold(2),
     )
     protocol = dataclasses.replace(GRID.protocols["corrected"], cells={("best_of_grid", "tiny"): searched})
-    experiment = dataclasses.replace(GRID, protocols={"corrected": protocol}, reported={}, published_grid={})
+    experiment = dataclasses.replace(GRID, protocols={"corrected": protocol}, reported={}, page=None)
     main(
         experiment,
         ["--data", str(toys), "--out", str(tmp_path / "grid"), "--earlier", str(network.parents[3])],

@@ -25,7 +25,7 @@ ALL_RIGHT = answers([0, 1, 1], [0.2, 0.7, 0.9])
 def scored(root, cells, experiment=TOY, **facts):
     """Scores of {key: {part: predictions}}, by (method, part, seed, metric)."""
     made = {key: write_cell(root, key, parts, experiment=experiment, **facts) for key, parts in cells.items()}
-    scores = score_cells(experiment, "corrected", RunFolder(root), made, cells)
+    scores = score_cells(experiment.under("corrected"), RunFolder(root), made, cells)
     assert tuple(scores.columns) == SCORES
     assert not scores.duplicated(["protocol", "method", "backbone", "part", "seed", "metric"]).any()
     return scores
@@ -107,7 +107,7 @@ def test_the_log_of_an_earlier_version_is_refused_by_the_name_of_its_cell(tmp_pa
     made = {name: cell[name] for name in ("settings", "facts")}  # it kept no hashes
     write_json(history.with_name("cell.json"), made)
     with pytest.raises(tl.InputError, match=r"vgg16/frozen/seed0 was made by an earlier version.* remove it"):
-        score_cells(TOY, "corrected", RunFolder(tmp_path), {KEY: cell}, {KEY: {"test": TEST}})
+        score_cells(TOY.under("corrected"), RunFolder(tmp_path), {KEY: cell}, {KEY: {"test": TEST}})
 
 
 def test_confusions_are_counted_where_the_document_prints_them(tmp_path):
@@ -134,7 +134,7 @@ def test_the_majority_class_of_each_seed_is_a_dummy_classifier_of_its_own_traini
         )
         for key, of_parts in cells.items()
     }
-    scores = score_cells(TOY, "corrected", RunFolder(tmp_path), made, cells)
+    scores = score_cells(TOY.under("corrected"), RunFolder(tmp_path), made, cells)
     rows = scores[scores["method"] == BASELINE[0]]
     assert set(rows["backbone"]) == {BASELINE[1]}
     assert set(rows["part"]) == {"test"}

@@ -25,7 +25,7 @@ from tlkeras.training.recipe import describe
 
 if TYPE_CHECKING:
     from tlkeras.models.weights import WeightsFile
-    from tlkeras.replication.experiment import Recipe
+    from tlkeras.replication.experiment import Plan, Recipe
     from tlkeras.schema import Predictions
     from tlkeras.training.extractor import Extractor
     from tlkeras.training.tuner import Tuner
@@ -74,10 +74,10 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
     Raises:
         InputError: data or weights that cannot be used, or a cell made with other settings in the same folder.
     """
-    protocol = experiment.protocols[options.protocol]
-    folder = RunFolder(options.out / options.protocol)
+    plan = experiment.under(options.protocol)
+    protocol, folder = plan.protocol, RunFolder(options.out / plan.name)
     with locked(folder.root):
-        samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
+        samples = plan.load(options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
         known = KnownData(samples, options.store, verify=options.verify)
@@ -90,32 +90,32 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         folder.require_same(shared)
         if note := note_on_contents(folder):
             print(note)
-        plan = _plan(experiment, options, shared, folder)
-        for cell in plan:
+        cells = _cells(plan, options, shared, folder)
+        for cell in cells:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
-        todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
-        for cell in plan:
+        todo = [cell for cell in cells if not folder.is_finished(cell.key, cell.settings)]
+        for cell in cells:
             if cell not in todo:  # killed between its last file and this
                 (folder.cell(cell.key) / CHECKPOINT).unlink(missing_ok=True)
-        write_json(folder.root / "config.json", _config(experiment, options))
-        if len(todo) < len(plan):
-            print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
+        write_json(folder.root / "config.json", _config(plan))
+        if len(todo) < len(cells):
+            print(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already and kept")
         if todo or not set(options.seeds) <= audited_seeds(folder):
             samples = _readable(samples, options, folder)
             splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
-            image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
+            image_sizes = dict.fromkeys(cell.recipe.image_size for cell in cells)
             digests = known.digests(samples)
             audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
-            _run_cells(folder, todo, experiment, splits, options, known)
+            _run_cells(plan, folder, todo, splits, options, known)
     return folder
 
 
 def _run_cells(
+    plan: Plan,
     folder: RunFolder,
     todo: list[_Cell],
-    experiment: Experiment,
     splits: dict[int, Splits],
     options: RunOptions,
     data: KnownData,
@@ -124,9 +124,9 @@ def _run_cells(
 
     failed = []
     for number, cell in enumerate(todo, start=1):
-        print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
+        print(f"\n[{number}/{len(todo)}] {plan.name}: {cell.key}", flush=True)
         try:
-            _run_cell(folder, cell, experiment, splits[cell.key.seed], options, data)
+            _run_cell(plan, folder, cell, splits[cell.key.seed], options, data)
         except UnwritableError:  # nor could the others be kept
             raise
         except InputError as error:  # a diverging cell must not keep the others from running
@@ -140,9 +140,9 @@ def _run_cells(
         )
 
 
-def _plan(experiment: Experiment, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
+def _cells(plan: Plan, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
     """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
-    plan, protocol = [], experiment.protocols[options.protocol]
+    cells, protocol = [], plan.protocol
     for seed in options.seeds:
         for method, backbone in protocol.chosen(options.methods, options.backbones):
             key = CellKey(backbone, method, seed)
@@ -151,11 +151,11 @@ def _plan(experiment: Experiment, options: RunOptions, shared: dict, folder: Run
             weights = None
             if recipe.network is not None:
                 weights = _find_weights(
-                    recipe.network, key, settings, options, folder.settings_of(key), experiment.script
+                    recipe.network, key, settings, options, folder.settings_of(key), plan.experiment.script
                 )
                 settings["weights_sha256"] = None if weights is None else weights.sha256
-            plan.append(_Cell(key, recipe, weights, settings))
-    return plan
+            cells.append(_Cell(key, recipe, weights, settings))
+    return cells
 
 
 def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
@@ -190,9 +190,9 @@ def _find_weights(
 
 
 def _run_cell(
+    plan: Plan,
     folder: RunFolder,
     cell: _Cell,
-    experiment: Experiment,
     splits: Splits,
     options: RunOptions,
     data: KnownData,
@@ -229,7 +229,7 @@ def _run_cell(
     scored = {
         part: classifier.predict(samples)
         for part, samples in splits.parts().items()
-        if part not in recipe.learns_from or (part == "train" and experiment.scores_training)
+        if part not in recipe.learns_from or (part == "train" and plan.experiment.scores_training)
     }
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
     for part in splits.tests:
@@ -239,8 +239,8 @@ def _run_cell(
         hardest = largest_losses(scored[part], n=n)["row"].to_numpy()
         _draw_sheet(scored[part], hardest, cell, target / f"hardest_{part}.png")
     facts = classifier.write_run(target)
-    if cell.key.method in experiment.embedded:
-        _embed(classifier, splits, cell.key.seed, target)
+    if plan.experiment.after_fit is not None:
+        plan.experiment.after_fit(cell.key, classifier, splits, target)
     measured = {"fit": trained, "all": time.perf_counter() - start}
     seconds = 0 if before is None else before["seconds"]
     facts |= {
@@ -267,22 +267,6 @@ def _clear(target: Path) -> None:
     for left in target.iterdir() if target.is_dir() else ():
         if left.name not in _OF_UNFINISHED:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
-    """Writes embedding_<part>.csv: where t-SNE puts the features of each test image."""
-    import pandas as pd
-
-    from tlkeras.evaluation.embedding import FEWEST_ROWS, embed
-
-    for part, samples in splits.tests.items():
-        if len(samples) < FEWEST_ROWS:
-            print(f"t-SNE needs {FEWEST_ROWS} images; {part} has {len(samples)}, and is left out")
-            continue
-        print(f"t-SNE of {len(samples):,} images of {part}", flush=True)
-        points = embed(classifier.features(samples), seed=seed)
-        columns = {"sample_id": samples.sample_ids, "label": np.array(samples.class_names)[samples.labels]}
-        write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), target / f"embedding_{part}.csv")
 
 
 def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: Path) -> None:
@@ -327,14 +311,14 @@ def _handful(samples: Samples) -> Samples:
     return samples.take(np.sort(np.concatenate(rows)))
 
 
-def _config(experiment: Experiment, options: RunOptions) -> dict:
-    protocol, row = experiment.protocols[options.protocol], experiment.dataset_of(options.protocol)
+def _config(plan: Plan) -> dict:
+    experiment, protocol, row = plan.experiment, plan.protocol, plan.dataset
     own = {"name": None, "about": experiment.about_data}
     return {
         "experiment": experiment.name,
         "paper": None if experiment.paper is None else describe(experiment.paper),
         "dataset": own if row is None else {"name": row.name, "licence": row.licence, "citation": row.citation},
-        "protocol": options.protocol,
+        "protocol": plan.name,
         "select": describe(protocol.select),
         "split": describe(protocol.split),
         "deviations": list(protocol.deviations),

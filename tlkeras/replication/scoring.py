@@ -20,7 +20,7 @@ from tlkeras.replication.settings import training_of
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:
-    from tlkeras.replication.experiment import Experiment
+    from tlkeras.replication.experiment import Plan
     from tlkeras.replication.run_folder import CellKey, RunFolder
     from tlkeras.schema import Predictions
 
@@ -29,15 +29,12 @@ AT_THRESHOLD = ("accuracy", "balanced_accuracy")
 FEW_CELLS = 6  # with more, every two would be too many: Holm's correction asks more of each
 
 
-def score_cells(
-    experiment: Experiment, protocol: str, folder: RunFolder, cells: Mapping[CellKey, dict], predicted: Predicted
-) -> pd.DataFrame:
+def score_cells(plan: Plan, folder: RunFolder, cells: Mapping[CellKey, dict], predicted: Predicted) -> pd.DataFrame:
     """Every figure of every cell and of the baseline, with intervals, as scores.csv holds them.
 
     Args:
-        experiment: the declaration.
-        protocol: its protocol.
-        folder: the protocol's run folder.
+        plan: what was run.
+        folder: its run folder.
         cells: {key: what cell.json holds} of the finished cells.
         predicted: their predictions.
 
@@ -46,13 +43,13 @@ def score_cells(
         the epoch that was kept, part "val" the temperature and, of two classes, the threshold fitted there, the test
         parts what they change.
     """
-    positive = experiment.positive_class_of(protocol)
+    positive = plan.positive_class
     rows: list[tuple] = []
     for cell, of_seeds in _by_cell(predicted).items():
         keys = {key.seed: key for key in cells if (key.method, key.backbone) == cell}
         figures = {seed: _training_figures(folder, key, cells[key]) for seed, key in keys.items()}
         for part, of_part in _by_part(of_seeds).items():
-            counts = [metric for _, of, metric in experiment.reported if of == part]
+            counts = [metric for _, of, metric in plan.experiment.reported if of == part]
             for seed, found in _measured(of_part, positive).items():
                 found |= _values(_confused(of_part[seed], counts))
                 # Of training images, what was predicted stands before what the log of the training says.
@@ -61,7 +58,7 @@ def score_cells(
             for part, found in parts.items():
                 figures[seed][part] |= found
         for seed in of_seeds:
-            rows += _rows(protocol, cell, seed, figures[seed])
+            rows += _rows(plan.name, cell, seed, figures[seed])
     seeds = {key.seed: key for key in reversed(cells)}
     commonest: dict[str, dict[int, Predictions]] = {}
     for seed, key in sorted(seeds.items()):
@@ -71,7 +68,7 @@ def score_cells(
                 commonest.setdefault(part, {})[seed] = baseline(counts, of_part)
     for part, of_part in commonest.items():
         for seed, found in _measured(of_part, positive).items():
-            rows += _rows(protocol, BASELINE, seed, {part: found})
+            rows += _rows(plan.name, BASELINE, seed, {part: found})
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
