@@ -46,7 +46,7 @@ TOY = tl.Experiment(
     stated=("two classes",),
     assumed=("the epochs",),
 )
-KEY = CellKey("vgg16", "frozen", 0)
+KEY = CellKey("frozen", "vgg16", 0)
 
 
 # {(height, width): images}, by area.

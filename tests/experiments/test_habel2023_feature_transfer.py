@@ -139,7 +139,7 @@ def test_the_documents_table_about_the_data_has_ours_beside_it(script, tmp_path)
     section = script.about_the_data({"data set": "X-rays", "images, used": "5,863", "pixels, original": "512x512"})
     images = {"train": {"NORMAL": 1000, "PNEUMONIA": 2000}, "test": {"NORMAL": 300, "PNEUMONIA": 45}}
     facts, parts = {"images": images}, {"test": right_in(range(8))}
-    cells = {key: write_cell(tmp_path, key, parts, facts=facts) for key in (KEY, CellKey("pixels", "tree", 0))}
+    cells = {key: write_cell(tmp_path, key, parts, facts=facts) for key in (KEY, CellKey("tree", "pixels", 0))}
     (block,) = section(finished(cells, audits={0: measured(train=MIXED, test=ONE)}))
     frame = block.frame
     assert frame["ours"].to_dict() == {
@@ -161,9 +161,9 @@ def test_the_documents_table_about_the_data_has_ours_beside_it(script, tmp_path)
 def test_too_few_images_are_not_placed_by_t_sne_and_other_methods_never(script, tmp_path, capsys):
     samples = tl.from_arrays(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1])
     splits = tl.Splits(samples, None, {"test2": samples})
-    script.embed_features(CellKey("resnet18", "knn_custom", 0), None, splits, tmp_path)
+    script.embed_features(CellKey("knn_custom", "resnet18", 0), None, splits, tmp_path)
     assert "t-SNE needs 5 images; test2 has 4, and is left out" in capsys.readouterr().out
-    script.embed_features(CellKey("resnet18", "svm_custom", 0), None, splits, tmp_path)
+    script.embed_features(CellKey("svm_custom", "resnet18", 0), None, splits, tmp_path)
     assert capsys.readouterr().out == ""
     assert not list(tmp_path.iterdir())
 

@@ -13,9 +13,9 @@ from tlkeras.replication.cell_pages import N_LOSSES, N_PAIRS, every_cell, write_
 from tlkeras.replication.run_folder import CellKey, RunFolder, publish
 from tlkeras.schema import EpochLog
 
-TREE = CellKey("pixels", "tree", 0)
+TREE = CellKey("tree", "pixels", 0)
 NAMES = ("bkl", "mel", "nv")
-SMALL = CellKey("mobilenetv2_035", "frozen", 0)
+SMALL = CellKey("frozen", "mobilenetv2_035", 0)
 CLASSIFIER = {
     "class_names": ["NORMAL", "PNEUMONIA"],
     "image_size": [150, 150],
@@ -58,7 +58,7 @@ def put(folder, *names, key=None):
 
 
 def test_every_cell_is_folded_under_its_name_in_the_order_it_was_given(folder):
-    cells = {key: {"test": right_in(range(4))} for key in (TREE, KEY, CellKey("vgg16", "frozen", 1))}
+    cells = {key: {"test": right_in(range(4))} for key in (TREE, KEY, CellKey("frozen", "vgg16", 1))}
     assert list(pages(folder, cells)) == ["pixels/tree/seed0", "vgg16/frozen/seed0", "vgg16/frozen/seed1"]
 
 

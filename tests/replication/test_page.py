@@ -57,7 +57,7 @@ TOY = tl.Experiment(
 
 def write_cell(out, protocol, method, backbone, predicted, *, seed=0, side=224, epochs=6, experiment=TOY, recipe=None):
     """A finished cell as a run leaves it: one of an experiment's (the toy one's), at `side` pixels."""
-    folder, key = RunFolder(out / protocol), CellKey(backbone, method, seed)
+    folder, key = RunFolder(out / protocol), CellKey(method, backbone, seed)
     declared = experiment.protocols[protocol]
     recipe = recipe or dataclasses.replace(declared.cells[method, backbone], image_size=(side, side))
     samples = tl.Samples(images=("a", "b", "c", "d"), labels=np.array([0, 0, 1, 1]), class_names=CLASSES)
@@ -283,7 +283,7 @@ def test_a_search_over_trees_on_a_stand_in_has_its_command_and_no_training(tmp_p
     searched = tl.Search(tl.PixelBaseline("random_forest", image_size=(16, 16)), {"n_trees": (1, 3)}, tl.KFold(2))
     protocol = tl.Protocol(split=tl.Holdout(), cells={("best", PIXELS): searched}, dataset="chest_xray")
     experiment = dataclasses.replace(FIGURES, protocols={"trees": protocol}, reported={})
-    folder, key = RunFolder(tmp_path / "trees"), CellKey(PIXELS, "best", 0)
+    folder, key = RunFolder(tmp_path / "trees"), CellKey("best", PIXELS, 0)
     write_cell(tmp_path, "trees", "best", PIXELS, ALL_RIGHT, experiment=experiment, recipe=searched.resized((8, 8)))
     cell = read_json(folder.cell(key) / "cell.json")
     found = {"best": {"n_trees": 1}, "refit": describe(searched.recipe), "seconds": 2.0}

@@ -11,7 +11,7 @@ from tlkeras.replication.provenance import data_parts, data_source, seeded
 from tlkeras.replication.provenance import provenance as origin
 from tlkeras.replication.run_folder import CellKey
 
-TREE, SMALL = CellKey("pixels", "tree", 0), CellKey("mobilenetv2_035", "frozen", 0)
+TREE, SMALL = CellKey("tree", "pixels", 0), CellKey("frozen", "mobilenetv2_035", 0)
 XRAY, LESIONS = tl.DATASETS["chest_xray"], tl.DATASETS["ham10000"]
 
 

@@ -16,8 +16,8 @@ from tlkeras.replication.run_folder import CellKey, RunFolder, publish
 from tlkeras.replication.run_list import COMPARED, compare_runs, runs_table
 from tlkeras.replication.scoring import score_cells
 
-FINE_TUNED = CellKey("vgg16", "fine_tuned", 0)
-TREE = CellKey(PIXELS, "tree", 0)
+FINE_TUNED = CellKey("fine_tuned", "vgg16", 0)
+TREE = CellKey("tree", PIXELS, 0)
 
 
 def reported(root, cells, **facts):
@@ -28,7 +28,7 @@ def reported(root, cells, **facts):
 
 
 def of_seed(key, seed):
-    return CellKey(key.backbone, key.method, seed)
+    return CellKey(key.method, key.backbone, seed)
 
 
 # ---- The list
@@ -248,7 +248,7 @@ def test_published_folders_are_compared_as_well(pair, tmp_path):
 
 
 def test_runs_without_a_cell_in_common_are_refused_with_what_each_holds(tmp_path):
-    for run, keys in (("first", (KEY, TREE)), ("second", (FINE_TUNED, CellKey("resnet50", "frozen", 0)))):
+    for run, keys in (("first", (KEY, TREE)), ("second", (FINE_TUNED, CellKey("frozen", "resnet50", 0)))):
         for key in keys:
             recipe = TOY.protocols["corrected"].cells["frozen", "vgg16"]
             write_cell(tmp_path / run, key, {"test": right_in(range(8))}, recipe=recipe)

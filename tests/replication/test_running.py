@@ -371,8 +371,8 @@ def mixed(whole_set, tmp_path_factory):
     return RunFolder(out / "corrected")
 
 
-def cell_json(folder, backbone, method):
-    return json.loads((folder.cell(CellKey(backbone, method, 0)) / "cell.json").read_text())
+def cell_json(folder, method, backbone):
+    return json.loads((folder.cell(CellKey(method, backbone, 0)) / "cell.json").read_text())
 
 
 def test_a_method_on_pixels_needs_no_recipe_per_backbone_and_comes_first_and_once():
@@ -409,15 +409,15 @@ def test_a_cell_of_trees_holds_predictions_of_the_test_part_and_no_network(mixed
         "sheet_test.png",
     }
     of_tree, of_network = (
-        mixed.read_predictions(CellKey(*key, 0)) for key in ((PIXELS, "tree"), ("tiny", "own_frozen"))
+        mixed.read_predictions(CellKey(*key, 0)) for key in (("tree", PIXELS), ("own_frozen", "tiny"))
     )
     assert list(of_tree) == ["test"]  # val was learnt from
     assert list(of_network) == ["test", "val"]
     assert of_tree["test"].samples.sample_ids.tolist() == of_network["test"].samples.sample_ids.tolist()
     assert len(of_tree["test"]) == 16
     assert of_tree["test"].correct.all()  # dark and bright: a pixel tells them apart
-    assert cell_json(mixed, PIXELS, "tree")["facts"]["learnt_from"] == ["train", "val"]
-    assert cell_json(mixed, "tiny", "own_frozen")["facts"]["learnt_from"] == ["train"]
+    assert cell_json(mixed, "tree", PIXELS)["facts"]["learnt_from"] == ["train", "val"]
+    assert cell_json(mixed, "own_frozen", "tiny")["facts"]["learnt_from"] == ["train"]
 
 
 def test_scores_of_trees_are_those_of_the_test_part_and_their_cost(mixed):
@@ -498,7 +498,7 @@ def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, 
     folder = RunFolder(tmp_path / "out" / "corrected")
     sizes = {key.method: folder.settings_of(key)["recipe"]["image_size"] for key in folder.finished()}
     assert sizes == {"tree": [24, 24], "forest": [12, 12], "own_frozen": [24, 24]}
-    assert tl.load(folder.cell(CellKey("tiny", "own_frozen", 0))).image_size == (24, 24)
+    assert tl.load(folder.cell(CellKey("own_frozen", "tiny", 0))).image_size == (24, 24)
     page = (folder.root / "table.md").read_text()
     start = "python experiments/toy.py --data DATA --weights WEIGHTS --protocol corrected"
     commands = [line.strip() for line in page.splitlines() if line.startswith("python ")]
@@ -527,7 +527,7 @@ def test_a_network_is_carried_on_from_another_experiments_run(mixed, whole_set):
     main(carrying_on(), ["--data", str(whole_set), "--out", str(out), "--methods", "carried"])
     later = RunFolder(out / "corrected")
     earlier, carried = (
-        tl.load(folder.cell(CellKey("tiny", method, 0))).model
+        tl.load(folder.cell(CellKey(method, "tiny", 0))).model
         for folder, method in ((mixed, "own_frozen"), (later, "carried"))
     )
     names = [layer.name for layer in backbone_layers(carried) if layer.weights]
@@ -540,8 +540,8 @@ def test_a_network_is_carried_on_from_another_experiments_run(mixed, whole_set):
     for name in dense:
         assert not np.array_equal(carried.get_layer(name).kernel, earlier.get_layer(name).kernel)
 
-    cell = cell_json(later, "tiny", "carried")
-    sha256 = json.loads((mixed.cell(CellKey("tiny", "own_frozen", 0)) / "classifier.json").read_text())["sha256"]
+    cell = cell_json(later, "carried", "tiny")
+    sha256 = json.loads((mixed.cell(CellKey("own_frozen", "tiny", 0)) / "classifier.json").read_text())["sha256"]
     assert cell["settings"]["weights_sha256"] == sha256
     weights = cell["facts"]["weights"]
     assert (weights["sha256"], weights["source"], weights["path"]) == (sha256, "run", "model.keras")
@@ -630,7 +630,7 @@ def test_a_published_run_has_no_network_to_carry_on(mixed, whole_set, tmp_path):
 @pytest.mark.slow
 def test_a_smoke_run_carries_nothing_on(toy_chest_xray, tmp_path):
     folder = run_experiment(carrying_on(), options(toy_chest_xray, tmp_path / "later", methods=("carried",)))
-    assert cell_json(folder, "tiny", "carried")["facts"]["weights"] is None
+    assert cell_json(folder, "carried", "tiny")["facts"]["weights"] is None
 
 
 def test_earlier_is_asked_for_only_where_a_network_is_carried_on(tmp_path, capsys):

@@ -9,7 +9,7 @@ from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.search_report import rankings, write_rankings
 from tlkeras.training.recipe import describe
 
-KEY = CellKey("vgg16", "best", 0)
+KEY = CellKey("best", "vgg16", 0)
 RATES = {"learning_rate": (1e-3, 1e-2), "epochs": (3, 5)}
 # Four images in two folds. Settings 0 and 3 are right in all, 1 in fold 0 alone, 2 in none (it has no answer).
 LABELS = ["no", "yes", "no", "yes"]

@@ -15,7 +15,7 @@ from tlkeras.replication.verifying import DAMAGED, EXTRA, MISSING, verify_run
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
-TREE = CellKey(PIXELS, "tree", 0)
+TREE = CellKey("tree", PIXELS, 0)
 NAMES = ["classifier.json", "embedding_test.csv", "hardest_test.png", "history.csv", "layers.csv", "predictions.csv"]
 
 

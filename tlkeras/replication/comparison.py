@@ -60,7 +60,7 @@ def _reported_scores(folder: RunFolder) -> pd.DataFrame:
 
 
 def _keys_of(scores: pd.DataFrame) -> list[CellKey]:
-    return [CellKey(*row) for row in scores[["backbone", "method", "seed"]].itertuples(index=False)]
+    return [CellKey(*row) for row in scores[["method", "backbone", "seed"]].itertuples(index=False)]
 
 
 def _in_common(scores: pd.DataFrame, folders: dict[str, RunFolder]) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:

@@ -44,12 +44,12 @@ _OF_MODELS = ("classifier.json", "model_card")
 NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class CellKey:
     """Which cell of an experiment: one method on one backbone with one seed."""
 
-    backbone: str
     method: str
+    backbone: str
     seed: int
 
     def __str__(self) -> str:
@@ -71,13 +71,13 @@ class RunFolder:
         return self.read_cell(key)["settings"] if (self.cell(key) / MANIFEST).is_file() else None
 
     def finished(self) -> list[CellKey]:
-        """The finished cells, sorted."""
+        """The finished cells, sorted as they lie in the folder."""
         keys = []
         for file in self.root.glob("*/*/seed*/cell.json"):
             backbone, method, seed = file.parent.relative_to(self.root).parts
             if re.fullmatch(r"seed-?\d+", seed):  # a copy beside it, say seed0.bak, is not a cell
-                keys.append(CellKey(backbone, method, int(seed.removeprefix("seed"))))
-        return sorted(keys)
+                keys.append(CellKey(method, backbone, int(seed.removeprefix("seed"))))
+        return sorted(keys, key=lambda key: (key.backbone, key.method, key.seed))
 
     def is_finished(self, key: CellKey, settings: dict) -> bool:
         """Whether the cell is there, made with these settings.
@@ -104,7 +104,7 @@ class RunFolder:
     def require_same_recipe(self, key: CellKey, recipe: dict) -> None:
         """Refuses another recipe than that of the cell's other seeds: a mean over seeds must not mix recipes."""
         for other in self.finished():
-            if (other.backbone, other.method) == (key.backbone, key.method) and other.seed != key.seed:
+            if (other.method, other.backbone) == (key.method, key.backbone) and other.seed != key.seed:
                 _refuse_other(self.cell(other), {"recipe": self.settings_of(other)["recipe"]}, {"recipe": recipe})
 
     def write_cell(self, key: CellKey, settings: dict, facts: dict) -> None:

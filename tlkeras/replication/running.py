@@ -145,7 +145,7 @@ def _cells(plan: Plan, options: RunOptions, shared: dict, folder: RunFolder) -> 
     cells, protocol = [], plan.protocol
     for seed in options.seeds:
         for method, backbone in protocol.chosen(options.methods, options.backbones):
-            key = CellKey(backbone, method, seed)
+            key = CellKey(method, backbone, seed)
             recipe = _adapted(protocol.cells[method, backbone], options)
             settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
             weights = None

@@ -298,7 +298,7 @@ def _compared(plan: Plan, given: argparse.Namespace, backbones: tuple[str, ...])
     if not set(compared) <= set(plan.protocol.methods):
         raise InputError(f"--activations: protocol {plan.name} has no networks of {' and '.join(compared)}.")
     return [
-        [CellKey(backbone, method, seed) for method in compared]
+        [CellKey(method, backbone, seed) for method in compared]
         for backbone in backbones
         for seed in dict.fromkeys(given.seeds)
     ]
