@@ -16,8 +16,9 @@ import pytest
 from scripts import EXPERIMENTS, load_script
 
 from tlkeras.machine import environment
+from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.running import run_experiment
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.usefixtures("quick_figures")]
 

@@ -10,7 +10,8 @@ import tlkeras as tl
 from tlkeras.evaluation.blocks import Figure, Folded, Heading, Table, Text
 from tlkeras.files import write_json, write_text
 from tlkeras.replication.cell_pages import N_LOSSES, N_PAIRS, every_cell, write_model_cards
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.schema import EpochLog
 
 TREE = CellKey("tree", "pixels", 0)

@@ -4,14 +4,15 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from cells import KEY, finished, right_in
 from scripts import load_script
 
 import tlkeras as tl
-from tlkeras.evaluation.blocks import Text
-from tlkeras.files import read_json, write_csv
+from tlkeras.evaluation.blocks import Figure, Text
+from tlkeras.files import read_json, write_csv, write_text
 from tlkeras.replication.comparison import compare_protocols
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.page import PAGE, every_figure, every_metric, probabilities
+from tlkeras.replication.page import PAGE, activation_figures, every_figure, every_metric, probabilities
 from tlkeras.replication.results import report_experiment
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.training.recipe import describe
@@ -324,3 +325,13 @@ def test_a_section_of_ones_own_stands_where_it_was_put_in_table_and_report(tmp_p
 def test_a_place_that_the_page_has_not_is_refused():
     with pytest.raises(tl.InputError, match="received a_section, which is none of its sections: title, question, data"):
         PAGE.without(a_section)
+
+
+def test_activations_are_shown_of_networks_that_are_still_there(tmp_path):
+    for name in ("activations_resnet50_seed0_conv1.png", "activations_vgg16_seed0_conv1.png", "embedding_test.png"):
+        write_text(tmp_path / name, "a figure")
+    run = finished({}, folder=RunFolder(tmp_path), predicted={KEY: {"test": right_in(range(4))}})
+    (shown,) = activation_figures(run)
+    assert isinstance(shown, Figure)
+    assert shown.path == tmp_path / "activations_vgg16_seed0_conv1.png"
+    assert "vgg16" in shown.alt

@@ -13,8 +13,8 @@ import tlkeras as tl
 from tlkeras.explaining.lime import read_explanation, write_explanation
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.machine import environment
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
 from tlkeras.training.recipe import describe
 
 KEY = CellKey("frozen", "mobilenetv2_035", 3)

@@ -12,7 +12,8 @@ import tlkeras as tl
 from tlkeras.errors import MissingInputError
 from tlkeras.files import read_json, write_csv, write_json
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.run_list import COMPARED, compare_runs, runs_table
 from tlkeras.replication.scoring import score_cells
 

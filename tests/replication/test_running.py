@@ -14,10 +14,11 @@ import tlkeras as tl
 from tlkeras.errors import MissingInputError
 from tlkeras.files import write_text
 from tlkeras.models.backbones import backbone_layers
-from tlkeras.replication import running
+from tlkeras.replication import planning
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.running import run_experiment
 from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -138,7 +139,7 @@ def test_finished_cells_are_kept_and_the_rest_is_run(finished, toy_chest_xray, m
 
 
 def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished, toy_chest_xray, monkeypatch):
-    monkeypatch.setattr(running, "SMOKE_SIDE", 40)
+    monkeypatch.setattr(planning, "SMOKE_SIDE", 40)
     with pytest.raises(
         tl.InputError, match=r"was made with recipe\.image_size\.0 = 32, now it is 40\. Name another folder with --out"
     ):
@@ -255,7 +256,7 @@ def test_a_missing_weights_file_is_known_before_anything_is_trained(toy_chest_xr
     cells = {("sound", "tiny"): tiny_tuner(), ("carried", "tiny"): tiny_tuner(weights="nowhere.h5")}
     protocol = dataclasses.replace(EXPERIMENT.protocols["corrected"], cells=cells, grid=None)
     two = dataclasses.replace(EXPERIMENT, protocols={"corrected": protocol})
-    monkeypatch.setattr(running, "_adapted", lambda recipe, options: recipe)  # a smoke run takes random weights
+    monkeypatch.setattr(planning, "_adapted", lambda recipe, options: recipe)  # a smoke run takes random weights
     with pytest.raises(tl.InputError, match=r"there is no file nowhere\.h5"):
         run_experiment(two, options(toy_chest_xray, tmp_path, methods=("sound", "carried")))
     assert RunFolder(tmp_path / "corrected").finished() == []
@@ -617,7 +618,7 @@ def test_seeds_of_one_cell_are_of_one_recipe(toy_chest_xray, tmp_path):
 
 
 def test_a_published_run_has_no_network_to_carry_on(mixed, whole_set, tmp_path):
-    from tlkeras.replication.run_folder import publish
+    from tlkeras.replication.publishing import publish
 
     publish(mixed.root, tmp_path / "published" / "corrected")
     later = options(whole_set, tmp_path, smoke=False, methods=("carried",), earlier=tmp_path / "published")

@@ -10,9 +10,9 @@ from tiny import tiny_tuner
 import tlkeras as tl
 from tlkeras.errors import DivergedError, UnwritableError
 from tlkeras.files import read_json
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import LAST_GOOD, RunOptions, run_experiment
+from tlkeras.replication.planning import RunOptions
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
+from tlkeras.replication.running import LAST_GOOD, run_experiment
 from tlkeras.replication.script import main
 from tlkeras.training import checkpoint
 

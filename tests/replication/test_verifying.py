@@ -9,8 +9,9 @@ import tlkeras as tl
 from tlkeras.command.main import main
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.publishing import publish
 from tlkeras.replication.results import report_experiment
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.verifying import DAMAGED, EXTRA, MISSING, verify_run
 
 pytestmark = pytest.mark.usefixtures("quick_figures")

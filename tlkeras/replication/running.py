@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,58 +13,23 @@ from tlkeras.errors import DivergedError, InputError, UnwritableError
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import environment, peak_memory_mb, reset_peak_memory
 from tlkeras.replication.auditing import audit_splits, audited_seeds
-from tlkeras.replication.carried import carried_weights
-from tlkeras.replication.experiment import EarlierRun, Experiment
+from tlkeras.replication.experiment import Experiment
 from tlkeras.replication.known_data import KnownData, note_on_contents
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.replication.planning import Cell, RunOptions, cells_of
+from tlkeras.replication.run_folder import CHECKPOINT, RunFolder
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import generator
 from tlkeras.training.recipe import describe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
-    from tlkeras.replication.experiment import Plan, Recipe
+    from tlkeras.replication.experiment import Plan
     from tlkeras.schema import Predictions
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.tuner import Tuner
 
-SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
 SMOKE_PER_CLASS = 6  # images of each class in each part
 SHEET = (3, 4)  # rows and columns of the sheet of test images
 SEARCH = "search"  # the folder of a cell that keeps the finished cells of its grid
 LAST_GOOD = "last_good"  # the folder of a cell whose training diverged: the classifier before that
 _OF_UNFINISHED = (SEARCH, CHECKPOINT)  # what a cell that was killed goes on from
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line chose; see `tlkeras.replication.script`."""
-
-    data: Path
-    out: Path
-    protocol: str
-    backbones: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...] = (0,)
-    weights: str | None = None
-    smoke: bool = False
-    skip_unreadable: bool = False
-    image_size: tuple[int, int] | None = None  # in place of the recipes' own, as is
-    precision: str | None = None
-    earlier: Path | None = None  # the run folder of the experiment whose networks are carried on; None: beside `out`
-    store: Path | bool = True  # see Tuner.fit
-    memory_budget: str | None = None
-    script: str | None = None  # the file that was run, as a page names it
-    verify: bool = False  # hash every image again, whatever is remembered of it
-
-
-@dataclass(frozen=True)
-class _Cell:
-    key: CellKey
-    recipe: Recipe
-    weights: WeightsFile | None  # what the recipe's network starts from, where it is not random
-    settings: dict = field(repr=False)
 
 
 def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
@@ -90,7 +54,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         folder.require_same(shared)
         if note := note_on_contents(folder):
             print(note)
-        cells = _cells(plan, options, shared, folder)
+        cells = cells_of(plan, options, shared, folder)
         for cell in cells:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
         todo = [cell for cell in cells if not folder.is_finished(cell.key, cell.settings)]
@@ -115,7 +79,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
 def _run_cells(
     plan: Plan,
     folder: RunFolder,
-    todo: list[_Cell],
+    todo: list[Cell],
     splits: dict[int, Splits],
     options: RunOptions,
     data: KnownData,
@@ -140,59 +104,10 @@ def _run_cells(
         )
 
 
-def _cells(plan: Plan, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
-    """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
-    cells, protocol = [], plan.protocol
-    for seed in options.seeds:
-        for method, backbone in protocol.chosen(options.methods, options.backbones):
-            key = CellKey(method, backbone, seed)
-            recipe = _adapted(protocol.cells[method, backbone], options)
-            settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
-            weights = None
-            if recipe.network is not None:
-                weights = _find_weights(
-                    recipe.network, key, settings, options, folder.settings_of(key), plan.experiment.script
-                )
-                settings["weights_sha256"] = None if weights is None else weights.sha256
-            cells.append(_Cell(key, recipe, weights, settings))
-    return cells
-
-
-def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
-    """The declared recipe with what the command line put in its place."""
-    if options.smoke:
-        recipe = recipe.for_smoke(SMOKE_SIDE)
-    elif options.image_size is not None:
-        recipe = recipe.resized(options.image_size)
-    if options.precision is not None and recipe.network is not None:
-        recipe = recipe.in_precision(options.precision)
-    return recipe
-
-
-def _find_weights(
-    recipe: Tuner | Extractor,
-    key: CellKey,
-    settings: dict,
-    options: RunOptions,
-    finished: dict | None,
-    script: str | None,
-) -> WeightsFile | None:
-    from tlkeras.models.weights import find_weights
-    from tlkeras.training.tuner import require_trainable_batch_norm
-
-    if isinstance(recipe.weights, EarlierRun):
-        earlier = options.earlier or options.out.parent / recipe.weights.experiment
-        weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
-    else:
-        weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
-    require_trainable_batch_norm(weights, getattr(recipe, "phases", ()))
-    return weights
-
-
 def _run_cell(
     plan: Plan,
     folder: RunFolder,
-    cell: _Cell,
+    cell: Cell,
     splits: Splits,
     options: RunOptions,
     data: KnownData,
@@ -269,7 +184,7 @@ def _clear(target: Path) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: Path) -> None:
+def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Path) -> None:
     from tlkeras.data.images import read_pixels
     from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
 

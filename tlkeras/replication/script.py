@@ -15,8 +15,10 @@ from tlkeras.errors import InputError
 from tlkeras.machine import parse_size
 from tlkeras.models.precision import PRECISIONS
 from tlkeras.replication.experiment import Experiment, Plan, choose
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.planning import RunOptions
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.replication.running import run_experiment
 from tlkeras.terminal import run_guarded, start_keras
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name

@@ -5,7 +5,7 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.errors import MissingInputError
-from tlkeras.replication.carried import carried_weights
+from tlkeras.replication.planning import carried_weights
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.training.recipe import describe
 
