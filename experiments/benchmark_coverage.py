@@ -238,8 +238,8 @@ def studentised(predictions: tl.Predictions, group: np.ndarray, figure: str, rng
 
 def simulate_seeds(seeds: np.ndarray, n_groups: int, n_seeds: int, true: dict[str, float]) -> list[dict]:
     """As `simulate_one`, for the mean over trainings whose sharpness differs by chance, on the same images."""
+    from tlkeras.evaluation.intervals import ends
     from tlkeras.evaluation.resampling import leave_out
-    from tlkeras.evaluation.statistics import ends
 
     rows = []
     for seed in seeds:
@@ -363,7 +363,7 @@ def claimed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def write_page(out: Path, tables: dict[str, pd.DataFrame], how: str) -> None:
     """coverage.md and coverage.json."""
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
 
     found = environment()
     titles = {

@@ -168,7 +168,7 @@ def compare(options):
     import pandas as pd
 
     import tlkeras as tl
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_text
     from tlkeras.machine import environment
 

@@ -157,7 +157,7 @@ def compare(options):
     """Every side in turn; writes grid.md."""
     import pandas as pd
 
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_text
 
     rows = []

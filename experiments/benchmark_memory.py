@@ -91,7 +91,7 @@ def compare(options):
     """One process for each budget; writes memory.md."""
     import pandas as pd
 
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_text
     from tlkeras.machine import format_size
     from tlkeras.models.weights import find_weights

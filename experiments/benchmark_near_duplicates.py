@@ -239,7 +239,7 @@ def compare(options):
     import tlkeras as tl
     from tlkeras.data.perceptual_hash import IMAGE_SIZE, NEAR, near_pairs, perceptual_hashes
     from tlkeras.data.pipeline import decode_all
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_csv, write_text
     from tlkeras.machine import environment
 

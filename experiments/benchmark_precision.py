@@ -89,7 +89,7 @@ def compare(options):
     """Measures and writes precision.md."""
     import pandas as pd
 
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_text
 
     table = pd.DataFrame(measure(options)).set_index("backbone")

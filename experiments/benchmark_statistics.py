@@ -40,8 +40,9 @@ def main():
 
     import pandas as pd
 
-    from tlkeras.evaluation.statistics import intervals, paired
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
+    from tlkeras.evaluation.intervals import intervals
+    from tlkeras.evaluation.paired import paired
     from tlkeras.files import write_json, write_text
     from tlkeras.machine import environment
 

@@ -299,8 +299,8 @@ def report(folder):
     """Writes training.md and training.png from runs.csv."""
     import pandas as pd
 
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.plots import save_figure
-    from tlkeras.evaluation.tables import to_markdown
     from tlkeras.files import write_text
 
     if not (folder / "runs.csv").is_file():

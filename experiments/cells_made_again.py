@@ -55,9 +55,9 @@ def main():
     import numpy as np
     import pandas as pd
 
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.comparison_tables import format_paired_table
-    from tlkeras.evaluation.statistics import holm
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.paired import holm
     from tlkeras.files import write_text
 
     pages, moved = [], []

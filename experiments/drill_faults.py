@@ -630,7 +630,7 @@ def report(rows: list[dict], unbroken: dict[str, Place], given: argparse.Namespa
     """Writes faults.md, faults.csv and kills.csv; returns the page."""
     import pandas as pd
 
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.files import write_csv, write_text
     from tlkeras.machine import environment, n_cores, processor
 

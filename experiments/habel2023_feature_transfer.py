@@ -159,7 +159,7 @@ def embed_features(key, classifier, splits, folder):
 def embeddings(run):
     """Figures 6 and 7: what `embed_features` wrote, one figure for each seed and part, one panel for each network."""
     from tlkeras.evaluation.blocks import Figure
-    from tlkeras.evaluation.embedding_plots import embedding_figure
+    from tlkeras.evaluation.embedding import embedding_figure
     from tlkeras.evaluation.plots import save_figure
 
     panels, blocks = {}, []
@@ -185,7 +185,7 @@ def embeddings(run):
 def every_class(run):
     """Precision, recall and F1 of every class, as the document tabulates them."""
     from tlkeras.evaluation.blocks import Heading, Table
-    from tlkeras.evaluation.class_reports import class_reports_table
+    from tlkeras.evaluation.score_tables import class_reports_table
 
     tables = {part: class_reports_table(run.scores, part=part) for part in run.parts}
     return [block for part, table in tables.items() for block in (Heading(f"Every class, on {part}"), Table(table))]

@@ -145,7 +145,7 @@ PARTS = {"train": "Train data", "test1": "Test data 1", "test2": "Test data 2"}
 def every_part(run):
     """Tables 1 to 3: of each network a row for the training images and both test parts."""
     from tlkeras.evaluation.blocks import Heading, Table
-    from tlkeras.evaluation.reported_tables import parts_table
+    from tlkeras.evaluation.printed_figures import parts_table
 
     blocks = []
     for method, backbone in dict.fromkeys(zip(run.scores["method"], run.scores["backbone"], strict=True)):
@@ -155,7 +155,7 @@ def every_part(run):
             backbone=backbone,
             parts=PARTS,
             positive_class=run.plan.positive_class,
-            reported=run.plan.reported,
+            printed=run.plan.reported,
         )
         blocks += [Heading(f"{method}, {backbone}, on every part"), Table(table)]
     return blocks

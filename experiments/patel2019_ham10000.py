@@ -200,7 +200,7 @@ def f1_of_classes(titles):
 
     def section(run, part):
         from tlkeras.evaluation.blocks import Heading, Table, Text
-        from tlkeras.evaluation.f1 import averages_table, f1_table, format_f1_table
+        from tlkeras.evaluation.printed_tables import averages_table, f1_table, format_f1_table
         from tlkeras.replication.part_sections import counted, results_figure
 
         table = f1_table(

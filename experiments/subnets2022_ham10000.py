@@ -167,10 +167,10 @@ def page(plan, common):
 
 def explore(samples, folder):
     """The document's exploratory analysis: figures 1, 2 and 4 to 7, and the numbers behind them."""
-    from tlkeras.evaluation.eda_page import write_eda
+    from ham10000_exploration.page import write_exploration
 
     row = tl.DATASETS["ham10000"]
-    write_eda(samples, folder, read_image=tl.read_pixels, citation=row.citation, licence=row.licence)
+    write_exploration(samples, folder, read_image=tl.read_pixels, citation=row.citation, licence=row.licence)
 
 
 EXPERIMENT = tl.Experiment(

@@ -63,7 +63,7 @@ GENERATED = {
     "protocols.md": "tlkeras/replication/comparison.py",
     "cells_made_again.md": "experiments/cells_made_again.py",
     "coverage.md": "experiments/benchmark_coverage.py",
-    "eda.md": "tlkeras/evaluation/eda_page.py",
+    "eda.md": "experiments/ham10000_exploration/page.py",
     "explain.md": "experiments/benchmark_explain.py",
     "faults.md": "experiments/drill_faults.py",
     "grid.md": "experiments/benchmark_grid.py",

@@ -9,7 +9,7 @@ import tlkeras as tl
 from tlkeras.data.images import check_images
 from tlkeras.evaluation.calibration import reliability_table
 from tlkeras.evaluation.embedding import embed
-from tlkeras.evaluation.explanation_plots import draw_activations, draw_explanation
+from tlkeras.evaluation.image_plots import draw_activations, draw_explanation
 from tlkeras.explaining.lime import perturbed_copies
 from tlkeras.explaining.segmentation import segment
 from tlkeras.schema import Activations, Explanation, Predictions

@@ -9,7 +9,8 @@ from sklearn.dummy import DummyClassifier
 
 import tlkeras as tl
 from tlkeras.evaluation.blocks import Table, page_as_markdown
-from tlkeras.evaluation.comparison_tables import calibration_table, comes_from
+from tlkeras.evaluation.comparison_tables import comes_from
+from tlkeras.evaluation.score_tables import calibration_table
 from tlkeras.evaluation.tables import BASELINE, SCORES
 from tlkeras.files import write_json
 from tlkeras.replication.experiment import PIXELS

@@ -106,7 +106,7 @@ def _new(given: argparse.Namespace) -> None:
 
 
 def _runs(given: argparse.Namespace) -> None:
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.replication.run_list import runs_table
 
     print(to_markdown(runs_table(given.folder)), end="")
@@ -122,8 +122,8 @@ def _verify(given: argparse.Namespace) -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.comparison_tables import format_paired_table
-    from tlkeras.evaluation.tables import to_markdown
     from tlkeras.replication.run_list import COMPARED, compare_runs
 
     table = compare_runs(given.first, given.second, given.metrics or COMPARED)

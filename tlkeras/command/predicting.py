@@ -162,7 +162,7 @@ def _explain(classifier, files, labels, folder: Path, seed: int, n_samples: int,
     import pandas as pd
 
     from tlkeras.data.images import read_pixels
-    from tlkeras.evaluation.explanation_plots import draw_explanation
+    from tlkeras.evaluation.image_plots import draw_explanation
     from tlkeras.evaluation.plots import save_figure
     from tlkeras.explaining.lime import explain, write_explanation
 

@@ -5,17 +5,16 @@ Sections after Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text, bullets
+from tlkeras.evaluation.intervals import intervals
 from tlkeras.evaluation.metrics import check_scorable
-from tlkeras.evaluation.statistics import intervals
 from tlkeras.evaluation.tables import OURS, format_figures
-from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.schema import EpochLog, Predictions
 
 MODEL_CARD = "model_card.md"
@@ -76,6 +75,22 @@ def model_card(
         *_figures_blocks(tested or {}),
         *bullets("Limits", [*limits, *LIMITS]),
     ]
+
+
+def kept_in_words(epochs: Sequence[EpochLog]) -> str:
+    """Which epoch's weights a training ended with, e.g. "phase 1, epoch 3 of 10; no epoch of phase 2 was better".
+
+    Args:
+        epochs: in their order; earlier versions marked none as kept, which gives "".
+    """
+    kept = next((log for log in epochs if log.kept), None)
+    if kept is None:
+        return ""
+    last = {log.phase: log.epoch for log in epochs}
+    # Only what was no better leaves weights of an earlier phase.
+    later = [str(phase) for phase in last if phase > kept.phase]
+    words = f"phase {kept.phase}, epoch {kept.epoch} of {last[kept.phase]}"
+    return words + (f"; no epoch of phase{'s' * (len(later) > 1)} {' and '.join(later)} was better" if later else "")
 
 
 def check_tested(tested: object, class_names: tuple[str, ...]) -> None:

@@ -19,8 +19,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.evaluation.blocks import Block, Bullets, Code, Figure, Folded, Heading, Table, Text
-from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN, format_cell
+from tlkeras.evaluation.blocks import Block, Bullets, Code, Figure, Folded, Heading, Table, Text, format_cell
+from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN
 
 # A number that a word, a version ("2.5.1") or a date ("2026-01-31") does not go on from.
 _LEADING_NUMBER = re.compile(r"(?:<\s*)?[+\-−]?(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?(?![\w.-])")

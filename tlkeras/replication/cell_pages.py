@@ -10,11 +10,11 @@ import numpy as np
 
 from tlkeras.evaluation.blocks import Block, Bullets, Figure, Folded, Heading, Table, Text, page_as_markdown
 from tlkeras.evaluation.calibration import at_temperature, fit_temperature
-from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc
-from tlkeras.evaluation.errors import confused_pairs, largest_losses
-from tlkeras.evaluation.metrics import classification_report_table, confusion_table
+from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc, draw_training_curves
+from tlkeras.evaluation.metrics import classification_report_table, confused_pairs, confusion_table, largest_losses
 from tlkeras.evaluation.model_card import MODEL_CARD, model_card
-from tlkeras.evaluation.plots import draw_confusion, draw_training_curves, new_grid, save_figure
+from tlkeras.evaluation.plots import new_grid, save_figure
+from tlkeras.evaluation.table_plots import draw_confusion
 from tlkeras.files import write_csv, write_text
 from tlkeras.replication.settings import image_size_of
 from tlkeras.schema import NOT_TESTS

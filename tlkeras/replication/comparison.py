@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
-from tlkeras.evaluation.tables import KEYS, difference_table, metrics_table, test_parts, to_markdown
+from tlkeras.evaluation.blocks import to_markdown
+from tlkeras.evaluation.comparison_tables import difference_table
+from tlkeras.evaluation.score_tables import metrics_table
+from tlkeras.evaluation.tables import KEYS, test_parts
 from tlkeras.files import read_csv, write_text
 from tlkeras.replication.part_sections import MACRO_AUC
 from tlkeras.replication.run_folder import CellKey, RunFolder

@@ -111,7 +111,7 @@ class Experiment:
         question: what is asked, for the head of a report; of a document, what it asks and claims.
         paper: the document; None where there is none.
         reported: {((method, backbone), part, metric): value} as printed in the document, accuracy in per cent; "train"
-            and "model" are parts too, see `evaluation.training_tables.results_table`. F1 is in 0..1: "micro_f1",
+            and "model" are parts too, see `evaluation.printed_tables.results_table`. F1 is in 0..1: "micro_f1",
             "macro_f1" and "f1_<class>".
         default_backbones: what runs when none is named; empty takes all.
         smoke_backbones: what a smoke run takes when none is named: small ones; empty takes `default_backbones`.

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tlkeras.data.images import read_pixels
 from tlkeras.errors import InputError
-from tlkeras.evaluation.explanation_plots import draw_activations, draw_evidence
+from tlkeras.evaluation.image_plots import draw_activations, draw_evidence
 from tlkeras.evaluation.plots import new_grid, save_figure
 from tlkeras.explaining.activations import activations
 from tlkeras.explaining.heatmap import grad_cam

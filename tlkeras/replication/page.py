@@ -18,9 +18,11 @@ import pandas as pd
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import Block, Figure, Heading, Table, Text
-from tlkeras.evaluation.plots import draw_accuracy_lines, draw_class_counts, new_figure, save_figure
-from tlkeras.evaluation.reported_tables import format_reported_table, reported_table
-from tlkeras.evaluation.training_tables import epochs_table
+from tlkeras.evaluation.curve_plots import draw_accuracy_lines
+from tlkeras.evaluation.plots import new_figure, save_figure
+from tlkeras.evaluation.printed_figures import format_printed_figures_table, printed_figures_table
+from tlkeras.evaluation.score_tables import epochs_table
+from tlkeras.evaluation.table_plots import draw_class_counts
 from tlkeras.replication.cell_pages import SMOKE, every_cell
 from tlkeras.replication.part_sections import (
     accuracy,
@@ -149,8 +151,8 @@ def every_figure(run: FinishedRun) -> list[Block]:
     reported = run.plan.reported
     if all(metric == "accuracy" for _, _, metric in reported):
         return []
-    table = reported_table(run.scores, reported)
-    return [Heading("Every figure of the document"), Table(format_reported_table(table))]
+    table = printed_figures_table(run.scores, reported)
+    return [Heading("Every figure of the document"), Table(format_printed_figures_table(table))]
 
 
 def early_stops(run: FinishedRun) -> list[Block]:

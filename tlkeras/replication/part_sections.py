@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.evaluation.blocks import Block, Figure, Heading, Table, Text
-from tlkeras.evaluation.comparison_tables import (
+from tlkeras.evaluation.comparison_tables import paired_figures_table
+from tlkeras.evaluation.intervals import FEW_GROUPS
+from tlkeras.evaluation.plots import new_figure, new_grid, save_figure
+from tlkeras.evaluation.printed_tables import accuracy_table, format_accuracy_table, results_table, two_way_bars
+from tlkeras.evaluation.score_tables import (
     calibration_table,
-    paired_figures_table,
-    threshold_figures,
-    threshold_table,
-)
-from tlkeras.evaluation.curve_plots import draw_thresholds
-from tlkeras.evaluation.plots import draw_accuracy_bars, new_figure, new_grid, save_figure
-from tlkeras.evaluation.statistics import FEW_GROUPS
-from tlkeras.evaluation.tables import (
-    BASELINE,
-    PROBABILITIES,
-    accuracy_table,
-    by_cell,
-    counts_in_words,
-    format_accuracy_table,
-    measured,
+    format_threshold_table,
     metrics_table,
+    threshold_table,
+    two_way_table,
 )
-from tlkeras.evaluation.training_tables import results_table
-from tlkeras.evaluation.two_way_tables import grid_bars_table, grid_table
+from tlkeras.evaluation.table_plots import draw_accuracy_bars, draw_thresholds
+from tlkeras.evaluation.tables import BASELINE, PROBABILITIES, by_cell, counts_in_words, measured
 from tlkeras.files import write_csv
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.scoring import pair_cells
@@ -94,7 +86,7 @@ def accuracy(run: FinishedRun, part: str) -> list[Block]:
         shown[method] = shown[method].where(has_recipe, "–")
     bars, partly = table, "not run"
     if protocol.grid and len(table) == 1:
-        bars = grid_bars_table(table, protocol.grid)
+        bars = two_way_bars(table, protocol.grid)
     elif any((method, backbone) not in protocol.cells for backbone in table.index for method in protocol.methods):
         partly = ""  # a method without a recipe for this network
     return [
@@ -149,19 +141,19 @@ def two_way(run: FinishedRun, part: str) -> list[Block]:
     """A table of rows and columns for every network, where the methods are the cells of one."""
     grid, blocks = run.plan.protocol.grid, []
     for backbone in dict.fromkeys(key.backbone for key in run.cells) if grid else ():
-        table = grid_table(run.scores, grid, backbone=backbone, part=part)
+        table = two_way_table(run.scores, grid, backbone=backbone, part=part)
         blocks += [Heading("Trees on pixels" if backbone == PIXELS else backbone, level=3), Table(table)]
     return blocks
 
 
 def ranking_and_threshold(run: FinishedRun, part: str) -> list[Block]:
     """Accuracy as it is and with validation's line, and ROC AUC: thresholds.png, and as a table."""
-    figures = threshold_figures(run.scores, part=part)
-    if figures is None:  # no cell had validation images
+    table = threshold_table(run.scores, part=part)
+    if table is None:  # no cell had validation images
         return []
     figure, axes = new_grid(1, 2, side=4.4)
-    figure.set_size_inches(9.5, 0.42 * len(figures) + 1.5)
-    draw_thresholds(figures, axes[0])
+    figure.set_size_inches(9.5, 0.42 * len(table) + 1.5)
+    draw_thresholds(table, axes[0])
     file = save_figure(figure, run.file("thresholds.png", part))
     positive, names = run.plan.positive_class, run.class_names
     two = len(names) == 2
@@ -169,7 +161,7 @@ def ranking_and_threshold(run: FinishedRun, part: str) -> list[Block]:
     return [
         Heading("Ranking and threshold", level=3),
         Figure(file, f"accuracy at both thresholds and ROC AUC on {part}"),
-        Table(threshold_table(run.scores, part=part)),
+        Table(format_threshold_table(table)),
         Text(_THRESHOLD.format(how=how) + ("" if two else f" {MACRO_AUC}")),
     ]
 

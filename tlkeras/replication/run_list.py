@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.evaluation.statistics import holm
+from tlkeras.evaluation.paired import holm
 from tlkeras.evaluation.tables import by_cell, counts_in_words, measured, test_parts
 from tlkeras.files import read_csv
 from tlkeras.replication.run_folder import CellKey, RunFolder
@@ -69,7 +69,7 @@ def runs_table(folder: str | os.PathLike) -> pd.DataFrame:
 def compare_runs(
     first: str | os.PathLike, second: str | os.PathLike, metrics: Sequence[str] = COMPARED
 ) -> pd.DataFrame:
-    """Two runs on the same test images, paired; see `statistics.paired`.
+    """Two runs on the same test images, paired; see `paired.paired`.
 
     Args:
         first: the folder of a cell (…/seed0), of a method with its seeds, or of a protocol's run.

@@ -114,7 +114,7 @@ def _run_cell(
 ) -> None:
     import pandas as pd
 
-    from tlkeras.evaluation.errors import largest_losses
+    from tlkeras.evaluation.metrics import largest_losses
     from tlkeras.training.checkpoint import time_spent
 
     for note in splits.notes:
@@ -186,7 +186,8 @@ def _clear(target: Path) -> None:
 
 def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Path) -> None:
     from tlkeras.data.images import read_pixels
-    from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
+    from tlkeras.evaluation.image_plots import draw_predictions_sheet
+    from tlkeras.evaluation.plots import new_grid, save_figure
 
     samples, names = predictions.samples, predictions.samples.class_names
     images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]

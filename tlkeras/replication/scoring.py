@@ -11,10 +11,18 @@ import pandas as pd
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.calibration import at_adjustment, at_temperature, fit_adjustment, fit_temperature
-from tlkeras.evaluation.comparison_tables import RANKING_AND_THRESHOLD
-from tlkeras.evaluation.metrics import confusion_table
-from tlkeras.evaluation.statistics import baseline, holm, paired, seed_intervals
-from tlkeras.evaluation.tables import ADJUSTED, AFTER_SCALING, BASELINE, MEASURED, SCALED, SCORES
+from tlkeras.evaluation.intervals import seed_intervals
+from tlkeras.evaluation.metrics import baseline, confusion_table
+from tlkeras.evaluation.paired import holm, paired
+from tlkeras.evaluation.tables import (
+    ADJUSTED,
+    AFTER_SCALING,
+    BASELINE,
+    RANKING_AND_THRESHOLD,
+    SCALED,
+    SCORES,
+    Measurement,
+)
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.settings import training_of
 from tlkeras.schema import NOT_TESTS
@@ -123,7 +131,7 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
 def pair_up(
     first: tuple[str, Mapping[int, Predictions]], second: tuple[str, Mapping[int, Predictions]], metrics: Sequence[str]
 ) -> pd.DataFrame | None:
-    """`statistics.paired` of two methods over the seeds they have in common; None where there are none.
+    """`paired.paired` of two methods over the seeds they have in common; None where there are none.
 
     Args:
         first: a method's name, and {seed: its predictions of one part}.
@@ -143,9 +151,11 @@ def pair_up(
     return table[[*names, *table.columns.drop([*names])]]
 
 
-def _rows(protocol: str, cell: tuple[str, str], seed: int, figures: Mapping[str, Mapping[str, tuple]]) -> list[tuple]:
+def _rows(
+    protocol: str, cell: tuple[str, str], seed: int, figures: Mapping[str, Mapping[str, Measurement]]
+) -> list[tuple]:
     return [
-        (protocol, *cell, part, seed, metric, *(*found, *[None] * len(MEASURED))[: len(MEASURED)])
+        (protocol, *cell, part, seed, metric, *found)
         for part, of_part in figures.items()
         for metric, found in of_part.items()
     ]
@@ -156,43 +166,43 @@ def _measured(
     positive_class: str | None,
     metrics: Sequence[str] | None = None,
     behind: str = "",
-) -> dict[int, dict[str, tuple]]:
-    """{seed: {metric: what the columns `tables.MEASURED` hold}}, with `behind` behind the metrics' names."""
+) -> dict[int, dict[str, Measurement]]:
+    """{seed: {metric: ...}}, with `behind` behind the metrics' names."""
     names = next(iter(of_seeds.values())).samples.class_names
     # The data set may be one of the user's own, with other classes.
     positive = positive_class if positive_class in names and len(names) == 2 else None
     *each, together = seed_intervals(list(of_seeds.values()), positive_class=positive, metrics=metrics)
     n_seeds = len(of_seeds)
-    found: dict[int, dict[str, tuple]] = {}
+    found: dict[int, dict[str, Measurement]] = {}
     for (seed, predictions), table in zip(of_seeds.items(), each, strict=True):
-        found[seed] = {"n": (float(len(predictions)),)} if metrics is None else {}
+        found[seed] = {"n": Measurement(float(len(predictions)))} if metrics is None else {}
         for metric, *figures in table.itertuples(name=None):
             of_mean = (n_seeds, *together.loc[metric, ["low", "high"]]) if n_seeds > 1 else ()
-            found[seed][f"{metric}{behind}"] = (*figures, *of_mean)
+            found[seed][f"{metric}{behind}"] = Measurement(*figures, *of_mean)
     return found
 
 
 def _after_validation(
     of_seeds: Mapping[int, Mapping[str, Predictions]], positive_class: str | None
-) -> dict[int, dict[str, dict[str, tuple]]]:
+) -> dict[int, dict[str, dict[str, Measurement]]]:
     """{seed: {part: {metric: ...}}}: what a temperature, and another line between the classes, both fitted to the
     validation images, make of the test parts; nothing for seeds without such images."""
-    figures: dict[int, dict[str, dict[str, tuple]]] = {}
+    figures: dict[int, dict[str, dict[str, Measurement]]] = {}
     scaled: dict[str, dict[int, Predictions]] = {}
     for seed, parts in of_seeds.items():
         if "val" not in parts:
             continue
         temperature, adjustment = fit_temperature(parts["val"]), fit_adjustment(parts["val"])
-        on_val = {"temperature": (temperature,)}
+        on_val = {"temperature": Measurement(temperature)}
         names = parts["val"].samples.class_names
         if len(names) == 2:
             label = names.index(positive_class) if positive_class in names else 1
-            on_val["threshold"] = (np.nan if adjustment is None else adjustment.threshold(label),)
+            on_val["threshold"] = Measurement(np.nan if adjustment is None else adjustment.threshold(label))
         figures[seed] = {"val": on_val}
         for part in _tests(parts):
-            undefined = dict.fromkeys([f"{metric}{AFTER_SCALING}" for metric in SCALED], (np.nan,))
-            undefined |= dict.fromkeys([f"{metric}{ADJUSTED}" for metric in AT_THRESHOLD], (np.nan,))
-            figures[seed][part] = undefined
+            undefined = [f"{metric}{AFTER_SCALING}" for metric in SCALED]
+            undefined += [f"{metric}{ADJUSTED}" for metric in AT_THRESHOLD]
+            figures[seed][part] = dict.fromkeys(undefined, Measurement(np.nan))
             if np.isfinite(temperature):
                 scaled.setdefault(part, {})[seed] = at_temperature(parts[part], temperature)
     for part, of_part in scaled.items():
@@ -232,7 +242,7 @@ def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, in
     return {name: count for name, count in counts.items() if name in reported}
 
 
-def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, dict[str, tuple]]:
+def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, dict[str, Measurement]]:
     """Of parts "model" and "train": what the cell took, and how its training ended."""
     facts, training = cell["facts"], training_of(cell)
     model = {"seconds": facts["seconds"]["fit"], "peak_mb": facts["peak_mb"]}  # None: not measured
@@ -253,5 +263,5 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     return {"model": _values(model), "train": _values(train)}
 
 
-def _values(figures: Mapping[str, float | None]) -> dict[str, tuple]:
-    return {metric: (value,) for metric, value in figures.items()}
+def _values(figures: Mapping[str, float | None]) -> dict[str, Measurement]:
+    return {metric: Measurement(value) for metric, value in figures.items()}

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text
-from tlkeras.evaluation.grid_search import fold_results
-from tlkeras.evaluation.grid_search_plots import draw_grid
-from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_in_words, ranking_table
+from tlkeras.evaluation.grid_search import fold_results, format_ranking_table, metric_in_words, ranking_table
 from tlkeras.evaluation.plots import new_figure, save_figure
+from tlkeras.evaluation.table_plots import draw_grid
 from tlkeras.files import write_csv
 from tlkeras.replication.settings import ranked_by
 from tlkeras.training.recipe import describe_in_words

@@ -22,10 +22,11 @@ from tlkeras.evaluation.grid_search import (
     OF_CLASSES,
     SETTING_PREFIX,
     fold_results,
+    metric_in_words,
     probability_column,
+    ranking_table,
     with_wrong_answers,
 )
-from tlkeras.evaluation.grid_search_tables import metric_in_words, ranking_table
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
 from tlkeras.schema import Samples, Splits

@@ -15,7 +15,7 @@ from tlkeras.data.balance import sample_weights
 from tlkeras.data.digests import source_digests
 from tlkeras.data.warp import build_warp
 from tlkeras.errors import DivergedError, MissingInputError
-from tlkeras.evaluation.training_tables import kept_in_words
+from tlkeras.evaluation.model_card import kept_in_words
 from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone, get_backbone
 from tlkeras.models.classifier import build_classifier

@@ -32,7 +32,7 @@ class SearchedClassifier:
         classifier: as the recipe's own `fit` returns it.
         best: {name: value} of the setting it was fitted with.
         recipe: the recipe with that setting.
-        ranking: DataFrame, one row per setting, the best first; see `evaluation.grid_search_tables.ranking_table`.
+        ranking: DataFrame, one row per setting, the best first; see `evaluation.grid_search.ranking_table`.
         out_of_fold: DataFrame, one row per training image: what each setting predicted for it where its fold was held
             out; see `evaluation.grid_search.fold_results`.
         seconds: what the grid took in this call, the last fit not among it.

@@ -16,8 +16,7 @@ from tlkeras.checks import check_image_size
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import page_as_markdown
-from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
-from tlkeras.evaluation.training_tables import kept_in_words
+from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, kept_in_words, model_card
 from tlkeras.files import atomic_write, sha256_of, write_csv, write_json, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut

@@ -9,29 +9,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tlkeras.errors import InputError
-from tlkeras.evaluation.eda import (
-    CELL_TYPES,
-    document_table,
-    eda_table,
-    images_per_lesion_table,
-    lesion_table,
-    numerical_summary_table,
-    sheet_table,
-)
-from tlkeras.evaluation.eda_plots import (
+from ham10000_exploration.plots import (
     NAMES,
     draw_ages,
-    draw_count_grid,
     draw_counts,
     draw_counts_by,
     draw_diagnosis_methods,
     draw_images_per_lesion,
     draw_sheet,
+    draw_two_way_counts,
     wrap,
 )
+from ham10000_exploration.tables import (
+    CELL_TYPES,
+    document_table,
+    exploration_table,
+    images_per_lesion_table,
+    lesion_table,
+    numerical_summary_table,
+    sheet_table,
+)
+from tlkeras.errors import InputError
+from tlkeras.evaluation.blocks import to_markdown
 from tlkeras.evaluation.plots import new_figure, new_grid, save_figure
-from tlkeras.evaluation.tables import to_markdown
 from tlkeras.files import write_csv, write_text
 from tlkeras.schema import Samples
 
@@ -49,7 +49,7 @@ CAPTIONS = {
 }
 
 
-def write_eda(
+def write_exploration(
     samples: Samples,
     folder: str | os.PathLike,
     *,
@@ -61,7 +61,7 @@ def write_eda(
     """Writes the exploratory analysis: eda.csv, summary.csv, nine figures and the page eda.md that shows them.
 
     Args:
-        samples: of `load_dataset("ham10000", root)`; see `eda.lesion_table`.
+        samples: of `load_dataset("ham10000", root)`; see `tables.lesion_table`.
         folder: where to write; made if it is not there.
         read_image: `read_image(path, image_size=(height, width))` gives (H, W, 3), RGB, 0..255: `tl.read_pixels`.
         citation: whom the data are by, for the page.
@@ -72,12 +72,13 @@ def write_eda(
         The path of eda.md.
 
     Raises:
-        InputError: samples hold arrays, or what `eda.lesion_table` and `read_image` refuse.
+        InputError: samples hold arrays, or what `tables.lesion_table` and `read_image` refuse.
     """
     if isinstance(samples.images, np.ndarray):
         raise InputError('samples: received arrays; accepted are image files, as load_dataset("ham10000", root) gives.')
     folder, lesions = Path(folder), lesion_table(samples)
-    table, summary, shown = eda_table(lesions), numerical_summary_table(lesions), sheet_table(lesions, seed=seed)
+    table, summary = exploration_table(lesions), numerical_summary_table(lesions)
+    shown = sheet_table(lesions, seed=seed)
     thumbnails = {
         code: [read_image(samples.images[row], image_size=THUMBNAIL_SIZE) for row in rows.index]
         for code, rows in shown.groupby("dx", sort=False)
@@ -115,7 +116,7 @@ def _write_figures(tables: dict[str, pd.DataFrame], thumbnails: dict[str, list[n
     by_class = tables["localization_by_cell_type"]
     figure, (axes,) = new_grid(1, 2, side=5.4)
     draw_counts_by(by_class, axes[0], stacked=True)
-    draw_count_grid(by_class, axes[1]).set_yticks([])
+    draw_two_way_counts(by_class, axes[1]).set_yticks([])
     save_figure(figure, folder / "localization_by_cell_type.png")
 
 

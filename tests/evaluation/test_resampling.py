@@ -6,31 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from predicted import predictions_of, two_methods
 from scipy.stats import permutation_test, rankdata
-from statsmodels.stats.contingency_tables import mcnemar
 
-from tlkeras.errors import InputError
-from tlkeras.evaluation import pairs as pairs_module
-from tlkeras.evaluation.pairs import aligned_pairs, exchange_p, mcnemar_p
-from tlkeras.evaluation.resampling import figures_under
+from tlkeras.evaluation import resampling
+from tlkeras.evaluation.resampling import exchange_p, figures_under
 from tlkeras.evaluation.weighted_scores import weighted_scores
-from tlkeras.schema import Predictions, Samples
-
-
-def predictions_of(labels, probs, groups=None, ids=None, class_names=None):
-    probs = np.asarray(probs, dtype=np.float32)
-    class_names = class_names or tuple("abc"[: probs.shape[1]])
-    images = tuple(f"{i}.png" for i in range(len(probs)))
-    return Predictions(Samples(images, np.asarray(labels), class_names, groups=groups, sample_ids=ids), probs)
-
-
-def two_methods(n=40, n_groups=8, seed=0, k=3, strengths=(1, 3)):
-    rng = np.random.default_rng(seed)
-    labels, groups = rng.integers(0, k, n), rng.integers(0, n_groups, n).astype(str)
-    return [
-        predictions_of(labels, [rng.dirichlet(1 + strength * row) for row in np.eye(k)[labels]], groups)
-        for strength in strengths
-    ]
+from tlkeras.schema import Predictions
 
 
 def p_of(pairs, metric="accuracy", permutations=9999, seed=0, positive_class=None):
@@ -118,8 +100,8 @@ def test_the_fast_way_gives_what_the_engine_gives_for_ranks(metric, positive_cla
     pair = tuple(predictions_of(one.samples.labels, one.probs.round(1), one.samples.groups) for one in pair)  # ties
     changed = np.random.default_rng(1).integers(0, 2, (50, 30)).astype(bool)
     unit = pair[0].samples.groups.astype(int)
-    found = pairs_module._difference_of([pair], [unit], 30, metric, positive_class)(changed)
-    stacked = pairs_module._stacked(pair, metric)
+    found = resampling._difference_of([pair], [unit], 30, metric, positive_class)(changed)
+    stacked = resampling._stacked(pair, metric)
     as_first = np.concatenate([~changed[:, unit], changed[:, unit]], axis=1)
     first, second = (figures_under(stacked, rows, positive_class, (metric,))[0] for rows in (as_first, ~as_first))
     np.testing.assert_allclose(found, second - first, atol=1e-12)
@@ -197,54 +179,3 @@ def test_what_most_permutations_leave_undefined_has_no_p():
     second = predictions_of(labels, [[0.9, 0.1]] * 4, groups)
     assert np.isnan(p_of([(first, second)], "precision_b"))
     assert not np.isnan(p_of([(first, second)], "recall_b"))
-
-
-def test_mcnemar_agrees_with_statsmodels():
-    rng = np.random.default_rng(2)
-    labels = rng.integers(0, 2, 80)
-    first, second = (predictions_of(labels, rng.dirichlet([1, 1], 80)) for _ in range(2))
-    table = [[(a & b).sum() for b in (second.correct, ~second.correct)] for a in (first.correct, ~first.correct)]
-    assert mcnemar_p([(first, second)]) == pytest.approx(mcnemar(table, exact=True).pvalue)
-    assert mcnemar_p([(first, first)]) == 1
-
-
-def test_mcnemar_is_for_one_seed_and_one_image_per_group():
-    first, second = two_methods()
-    assert np.isnan(mcnemar_p([(first, second)]))
-    alone = [predictions_of(one.samples.labels, one.probs) for one in (first, second)]
-    assert not np.isnan(mcnemar_p([tuple(alone)]))
-    assert np.isnan(mcnemar_p([tuple(alone), tuple(alone)]))
-
-
-def test_rows_of_the_second_come_in_the_order_of_the_first():
-    first, second = two_methods()
-    order = np.random.default_rng(1).permutation(40)
-    shuffled = Predictions(second.samples.take(order), second.probs[order])
-    ((same, aligned),) = aligned_pairs(first, shuffled)
-    assert same is first
-    np.testing.assert_array_equal(aligned.probs, second.probs)
-    np.testing.assert_array_equal(aligned.samples.sample_ids, first.samples.sample_ids)
-
-
-def changed(**fields):
-    given = {"labels": [0, 1], "probs": [[0.5, 0.5]] * 2, "groups": np.array(["p", ""], object), "ids": ["x", "y"]}
-    return predictions_of(**given | fields)
-
-
-@pytest.mark.parametrize(
-    ("second", "words"),
-    [
-        (changed(ids=["x", "z"]), "2 samples are in one of them alone, e.g. 'y' in first"),
-        (changed(ids=["x", "x"]), "second: received 'x' twice"),
-        (changed(labels=[0, 0]), "sample 'y' has the label 'b' in one and 'a' in the other"),
-        (changed(groups=np.array(["q", None], object)), "sample 'x' has the group 'p' in one and 'q'"),
-        (changed(class_names=("a", "c")), r"classes differ, \['a', 'b'\] and \['a', 'c'\]"),
-        ([changed(), changed()], "predictions of 1 and 2 seeds"),
-        ([], "predictions of 1 and 0 seeds"),
-        (changed(probs=[[2.0, 3.0]] * 2), "not probabilities"),
-    ],
-)
-def test_other_samples_are_refused_and_the_first_difference_named(second, words):
-    with pytest.raises(InputError, match=words):
-        aligned_pairs(changed(), second)
-    assert len(aligned_pairs(changed(), changed(groups=np.array(["p", None], object)))) == 1

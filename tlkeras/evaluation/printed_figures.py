@@ -1,4 +1,4 @@
-"""Every figure a document prints, beside ours."""
+"""Every figure a document prints, beside ours. The columns that hold the document's are called "published"."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError
+from tlkeras.evaluation.printed_tables import Cell, Printed
 from tlkeras.evaluation.tables import (
     COUNTED,
     METRICS,
@@ -18,12 +19,10 @@ from tlkeras.evaluation.tables import (
     as_printed,
     by_cell,
     check_scores,
+    counts_in_words,
     format_figures,
     over_seeds,
 )
-
-Cell = tuple[str, str]
-Reported = Mapping[tuple[Cell, str, str], float]
 
 # One figure under several names: the document's, `metrics.score`'s and the training log's.
 SAME = (
@@ -37,19 +36,19 @@ CONFUSED = re.compile(r"confused_(?P<actual>.+)_as_(?P<predicted>.+)")
 COLUMNS = ("published", "ours", "sd", "low", "high", "difference", "seeds")
 
 
-def reported_table(
+def printed_figures_table(
     scores: pd.DataFrame,
-    reported: Reported,
+    printed: Printed,
     *,
     protocol: str | None = None,
     names: Mapping[Cell, str] | None = None,
     only_ours: bool = False,
 ) -> pd.DataFrame:
-    """Each published figure and ours, one row per figure, in the order of `reported`.
+    """Each printed figure and ours, one row per figure, in the order of `printed`.
 
     Args:
         scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value; shares 0..1.
-        reported: {((method, backbone), part, metric): as printed}: accuracy (and balanced accuracy) in per cent, every
+        printed: {((method, backbone), part, metric): as printed}: accuracy (and balanced accuracy) in per cent, every
             other share in 0..1, `confused_<actual>_as_<predicted>` in images. Where scores lack the name, the other one
             of recall and sensitivity, of loss and log_loss is taken; micro_f1 is accuracy, macro_recall balanced
             accuracy.
@@ -60,7 +59,7 @@ def reported_table(
     Returns:
         Index (document, method, backbone, part, figure), figure being the metric; columns published, ours (mean over
         seeds), sd (n - 1; NaN with one seed), low, high (means over seeds of the interval's ends), difference (ours -
-        published), float64 in the units of `reported`, and seeds, int64: how many the cell was run with. What was not
+        published), float64 in the units of `printed`, and seeds, int64: how many the cell was run with. What was not
         run has no seeds; what was run and lacks the figure (another data set's classes, a class never predicted) has
         NaN beside its seeds.
 
@@ -71,7 +70,7 @@ def reported_table(
     groups, seeds = _grouped(scores, protocol)
     names = names or {}
     rows, index = [], []
-    for (cell, part, metric), published in reported.items():
+    for (cell, part, metric), theirs in printed.items():
         factor = _factor(metric)
         name = next((name for name in _names(metric) if (*cell, part, name) in groups), metric)
         ours, spread, low, high = over_seeds(groups.get((*cell, part, name)), factor)
@@ -79,33 +78,33 @@ def reported_table(
             spread = np.nan
         if not (only_ours and np.isnan(ours)):
             n_seeds = seeds.get((*cell, part), 0)
-            rows.append([published, ours, spread, low, high, ours - published, n_seeds])
+            rows.append([theirs, ours, spread, low, high, ours - theirs, n_seeds])
             index.append((names.get(cell, ""), *cell, part, metric))
     levels = ["document", "method", "backbone", "part", "figure"]
     places = pd.MultiIndex.from_tuples(index, names=levels)
     return pd.DataFrame(rows, index=places, columns=COLUMNS, dtype=np.float64).astype({"seeds": np.int64})
 
 
-def format_reported_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`reported_table` for the eye: figures in words, columns published, ours ("0.951 ± 0.004"), difference ("-0.012").
+def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`printed_figures_table` for the eye: figures in words; published, ours ("0.951 ± 0.004"), difference ("-0.012").
 
-    A cell without a run is "not run"; one that was run and lacks the figure is "not defined". Published shares have the
+    A cell without a run is "not run"; one that was run and lacks the figure is "not defined". Printed shares have the
     decimals that the longest of their cell and part needs, two at least: 0.9 beside 0.88 was printed 0.90.
     """
     decimals: dict[tuple, int] = {}
-    for (*cell_and_part, metric), published in table["published"].items():
+    for (*cell_and_part, metric), theirs in table["published"].items():
         if _is_share(metric):
             key = tuple(cell_and_part)
-            decimals[key] = max(2, _decimals(published), decimals.get(key, 0))
+            decimals[key] = max(2, _decimals(theirs), decimals.get(key, 0))
     rows, index = [], []
     for (*cell_and_part, metric), row in table.iterrows():
         digits = decimals.get(tuple(cell_and_part), 0)
-        published = _printed(row["published"], metric, digits)
+        theirs = _as_printed(row["published"], metric, digits)
         if np.isnan(row["ours"]):
-            rows.append([published, NOT_DEFINED if row["seeds"] else NOT_RUN, ""])
+            rows.append([theirs, NOT_DEFINED if row["seeds"] else NOT_RUN, ""])
         else:
             form = _form(metric, digits, row)
-            rows.append([published, format_figures(row, form), f"{row['difference']:+z{form}}"])
+            rows.append([theirs, format_figures(row, form), f"{row['difference']:+z{form}}"])
         index.append((*cell_and_part, figure_in_words(metric)))
     places = pd.MultiIndex.from_tuples(index, names=table.index.names)
     formatted = pd.DataFrame(rows, index=places, columns=["published", "ours", "difference"], dtype=object)
@@ -120,7 +119,7 @@ def parts_table(
     backbone: str,
     parts: Mapping[str, str],
     positive_class: str,
-    reported: Reported,
+    printed: Printed,
 ) -> pd.DataFrame:
     """Accuracy, precision, recall and F1 of one network on several parts, for the eye, as liang2024 tabulates them.
 
@@ -131,12 +130,12 @@ def parts_table(
         backbone: the cell's.
         parts: {part: title}, the rows in this order.
         positive_class: the class that precision, recall and F1 speak of.
-        reported: {((method, backbone), part, metric): as printed}, accuracy in per cent, the others 0..1, under the
+        printed: {((method, backbone), part, metric): as printed}, accuracy in per cent, the others 0..1, under the
             same names.
 
     Returns:
         str, index "Dataset" (the titles); columns images and, as shares "0.914 ± 0.010 [0.893, 0.933] (0.920)", the
-        four figures with their intervals and, where there is one, the published value in round brackets.
+        four figures with their intervals and, where there is one, the printed value in round brackets.
     """
     groups, seeds = _grouped(scores, None)
     figures = {
@@ -145,22 +144,22 @@ def parts_table(
         "Recall": [f"{name}{end}" for name in ("sensitivity", "recall") for end in ("", f"_{positive_class}")],
         "F1 Score": ["f1", f"f1_{positive_class}"],
     }
-    rows, published_too = [], {}
+    rows, with_theirs = [], {}
     for part in parts:
         counts = groups.get((method, backbone, part, "n"), {"value": ()})["value"]
-        row = {"images": " or ".join(f"{count:,.0f}" for count in sorted(set(counts)))}
+        row = {"images": counts_in_words(counts)}
         for title, metrics in figures.items():
             found = _first(groups, ((method, backbone, part, metric) for metric in metrics))
-            published = _first(reported, (((method, backbone), part, metric) for metric in metrics))
+            theirs = _first(printed, (((method, backbone), part, metric) for metric in metrics))
             ours = pd.Series(over_seeds(found), OURS)
             row[title] = format_figures(ours, ".3f") if (method, backbone, part) in seeds else NOT_RUN
-            if published is not None:
-                share = published / _factor(metrics[0])
+            if theirs is not None:
+                share = theirs / _factor(metrics[0])
                 row[title] += f" ({share:.{max(3, _decimals(share))}f})"
-                published_too[title] = f"{title} (published)"
+                with_theirs[title] = f"{title} (published)"
         rows.append(row)
     table = pd.DataFrame(rows, index=pd.Index(parts.values(), name="Dataset"), dtype=object)
-    return table.rename(columns=published_too)
+    return table.rename(columns=with_theirs)
 
 
 def figure_in_words(metric: str) -> str:
@@ -203,10 +202,10 @@ def _is_share(metric: str) -> bool:
     return metric == "macro_f1" or (metric not in METRICS and not CONFUSED.fullmatch(metric))
 
 
-def _printed(published: float, metric: str, digits: int) -> str:
+def _as_printed(theirs: float, metric: str, digits: int) -> str:
     if _is_share(metric):
-        return f"{published:.{digits}f}"
-    return as_printed(published, metric) if metric in METRICS and metric not in COUNTED else f"{published:,.0f}"
+        return f"{theirs:.{digits}f}"
+    return as_printed(theirs, metric) if metric in METRICS and metric not in COUNTED else f"{theirs:,.0f}"
 
 
 def _form(metric: str, digits: int, row: pd.Series) -> str:

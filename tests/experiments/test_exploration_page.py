@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from ham10000_exploration.page import write_exploration
 from PIL import Image
 
 from tlkeras.errors import InputError
-from tlkeras.evaluation.eda_page import write_eda
 from tlkeras.schema import Samples
 
 CITATION, LICENCE = "A. Author, A set of images, 2018.", "CC BY-NC 4.0"
@@ -20,7 +20,7 @@ def read_flat(path, image_size):
 @pytest.fixture(scope="module")
 def folder(toy_lesions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("eda") / "new"
-    page = write_eda(toy_lesions, folder, read_image=read_flat, citation=CITATION, licence=LICENCE)
+    page = write_exploration(toy_lesions, folder, read_image=read_flat, citation=CITATION, licence=LICENCE)
     assert page == folder / "eda.md"
     return folder
 
@@ -67,5 +67,5 @@ def test_thumbnails_are_125_by_100_pixels_of_the_file(folder):
 def test_arrays_are_refused(tmp_path):
     arrays = Samples(images=np.zeros((1, 4, 4, 3), np.uint8), labels=np.array([0]), class_names=("nv",))
     with pytest.raises(InputError, match="received arrays"):
-        write_eda(arrays, tmp_path / "eda", read_image=read_flat, citation=CITATION, licence=LICENCE)
+        write_exploration(arrays, tmp_path / "eda", read_image=read_flat, citation=CITATION, licence=LICENCE)
     assert not (tmp_path / "eda").exists()

@@ -1,4 +1,4 @@
-"""Figures of the exploratory analysis of HAM10000: drawn from `eda.eda_table`, the numbers written on them."""
+"""Figures of the exploratory analysis of HAM10000: drawn from `exploration_table`, the numbers written on them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ham10000_exploration.tables import CELL_TYPES, DIAGNOSIS_METHODS, UNKNOWN
 from tlkeras.errors import InputError
-from tlkeras.evaluation.eda import (
-    CELL_TYPES,
-    DIAGNOSIS_METHODS,
-    UNKNOWN,
-)
 from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, ORANGE
 from tlkeras.user_text import in_figure
 
@@ -32,7 +28,7 @@ def draw_counts(table: pd.DataFrame, ax: Axes) -> Axes:
     """A horizontal bar per value, in the order of the table, its images and their share written beside it.
 
     Args:
-        table: of `eda.counts_table` without `by`: value, images, share (0..1).
+        table: of `tables.counts_table` without `by`: value, images, share (0..1).
         ax: where to draw.
     """
     rows = np.arange(len(table))
@@ -47,7 +43,7 @@ def draw_ages(table: pd.DataFrame, ax: Axes) -> Axes:
     """A column per age bin, the filled ages on top of the recorded ones, the number of images above both.
 
     Args:
-        table: the rows "age" of `eda.eda_table`: group, value (the bin's lower edge in years), images.
+        table: the rows "age" of `tables.exploration_table`: group, value (the bin's lower edge in years), images.
         ax: where to draw.
     """
     images = _by_group(table)
@@ -67,7 +63,7 @@ def draw_diagnosis_methods(table: pd.DataFrame, ax: Axes) -> Axes:
     """A pie of the ways of diagnosis (figure 5), clockwise from the left, a wedge named with its images and share.
 
     Args:
-        table: of `eda.counts_table` of dx_type: value, images, share (0..1).
+        table: of `tables.counts_table` of dx_type: value, images, share (0..1).
         ax: where to draw.
     """
     names = [DIAGNOSIS_METHODS.get(value, value) for value in table["value"]]
@@ -91,7 +87,7 @@ def draw_counts_by(table: pd.DataFrame, ax: Axes, *, stacked: bool = False) -> A
     """Horizontal bars per value: a bar per group with its images beside it, or one bar cut into groups with the sum.
 
     Args:
-        table: of `eda.counts_table` with `by`: group, value, images.
+        table: of `tables.counts_table` with `by`: group, value, images.
         ax: where to draw.
         stacked: one bar, for groups too many to compare bar by bar.
     """
@@ -115,11 +111,11 @@ def draw_counts_by(table: pd.DataFrame, ax: Axes, *, stacked: bool = False) -> A
     return _finish_rows(ax, 1.12 * ends.max(), images.to_numpy().sum())
 
 
-def draw_count_grid(table: pd.DataFrame, ax: Axes) -> Axes:
+def draw_two_way_counts(table: pd.DataFrame, ax: Axes) -> Axes:
     """A cell per value (row) and group (column): its images, shaded by their share of the group.
 
     Args:
-        table: of `eda.counts_table` with `by`: group, value, images, share (0..1).
+        table: of `tables.counts_table` with `by`: group, value, images, share (0..1).
         ax: where to draw.
     """
     images, shares = _by_group(table), _by_group(table, "share").to_numpy()
@@ -139,7 +135,7 @@ def draw_images_per_lesion(table: pd.DataFrame, ax: Axes) -> Axes:
     """One column per number of images, as high as there are lesions with it; lesions and images written above.
 
     Args:
-        table: the rows "images_per_lesion" of `eda.eda_table`: value (images of a lesion), lesions, images.
+        table: the rows "images_per_lesion" of `tables.exploration_table`: value (images of a lesion), lesions, images.
         ax: where to draw.
     """
     columns = np.arange(len(table))

@@ -144,8 +144,8 @@ def images_per_lesion_table(lesions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"lesions": n_lesions, "images": images, "share": images / len(lesions)}, index=n_images)
 
 
-def eda_table(lesions: pd.DataFrame) -> pd.DataFrame:
-    """Every number that the figures of `eda_page.write_eda` show.
+def exploration_table(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Every number that the figures of `page.write_exploration` show.
 
     Returns:
         Columns figure (the file's name without ".png"), group, value, images, share (of the group's images), lesions;

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from ham10000_exploration import tables as exploration
 
 import tlkeras as tl
 from tlkeras.errors import InputError
-from tlkeras.evaluation import eda
 from tlkeras.schema import Samples
 
 COLUMNS = ["lesion_id", "dx", "dx_type", "age", "sex", "localization"]
@@ -40,7 +40,7 @@ def samples_of(rows=ROWS, class_names=CLASS_NAMES, **columns):
 
 @pytest.fixture
 def lesions():
-    return eda.lesion_table(samples_of())
+    return exploration.lesion_table(samples_of())
 
 
 def test_the_three_columns_are_added_and_unknown_ages_take_the_mean_of_the_known_ones(lesions):
@@ -55,7 +55,7 @@ def test_the_three_columns_are_added_and_unknown_ages_take_the_mean_of_the_known
 
 def test_the_rows_of_a_part_belong_to_its_samples():
     part = samples_of().take([4, 0])
-    assert eda.lesion_table(part)["image_id"].tolist() == ["ISIC_4", "ISIC_0"]
+    assert exploration.lesion_table(part)["image_id"].tolist() == ["ISIC_4", "ISIC_0"]
 
 
 @pytest.mark.parametrize(
@@ -69,29 +69,29 @@ def test_the_rows_of_a_part_belong_to_its_samples():
 )
 def test_values_that_cannot_be_used_are_told(change, message):
     with pytest.raises(InputError, match=message):
-        eda.lesion_table(samples_of(**change))
+        exploration.lesion_table(samples_of(**change))
 
 
 def test_what_is_not_ham10000_is_refused():
     whole = samples_of()
     bare = {"images": whole.images, "class_names": whole.class_names}
     with pytest.raises(InputError, match="none of the labels"):
-        eda.lesion_table(Samples(labels=None, groups=whole.groups, metadata=whole.metadata, **bare))
+        exploration.lesion_table(Samples(labels=None, groups=whole.groups, metadata=whole.metadata, **bare))
     with pytest.raises(InputError, match=r"none of the groups \(lesion_id\)"):
-        eda.lesion_table(Samples(labels=whole.labels, metadata=whole.metadata, **bare))
+        exploration.lesion_table(Samples(labels=whole.labels, metadata=whole.metadata, **bare))
     with pytest.raises(InputError, match="image_id, dx_type, sex, localization, age are missing; it has none"):
-        eda.lesion_table(Samples(labels=whole.labels, groups=whole.groups, **bare))
+        exploration.lesion_table(Samples(labels=whole.labels, groups=whole.groups, **bare))
     metadata = whole.metadata.drop(columns=["dx_type", "age"])
     with pytest.raises(InputError, match="dx_type, age are missing; it has image_id, sex"):
-        eda.lesion_table(Samples(labels=whole.labels, groups=whole.groups, metadata=metadata, **bare))
+        exploration.lesion_table(Samples(labels=whole.labels, groups=whole.groups, metadata=metadata, **bare))
     with pytest.raises(InputError, match="received scar; accepted are akiec"):
-        eda.lesion_table(samples_of(class_names=("bkl", "mel", "nv", "scar")))
+        exploration.lesion_table(samples_of(class_names=("bkl", "mel", "nv", "scar")))
     with pytest.raises(InputError, match="received no image"):
-        eda.lesion_table(whole.take([]))
+        exploration.lesion_table(whole.take([]))
 
 
 def test_summary_before_and_after_filling(lesions):
-    table = eda.numerical_summary_table(lesions)
+    table = exploration.numerical_summary_table(lesions)
     recorded, filled = table.loc["age as recorded, years"], table.loc["age after filling, years"]
     assert recorded[["count", "unknown", "filled"]].tolist() == [7, 1, 0]
     assert filled[["count", "unknown", "filled"]].tolist() == [8, 0, 1]
@@ -108,7 +108,7 @@ def test_summary_before_and_after_filling(lesions):
 
 
 def test_counts_fall_and_unknown_comes_last(lesions):
-    table = eda.counts_table(lesions, "localization")
+    table = exploration.counts_table(lesions, "localization")
     assert table.to_numpy().tolist() == [
         ["all", "back", 5, 5 / 8, 2],
         ["all", "face", 1, 1 / 8, 1],
@@ -117,11 +117,11 @@ def test_counts_fall_and_unknown_comes_last(lesions):
     ]
     assert table.columns.tolist() == ["group", "value", "images", "share", "lesions"]
     many_unknown = lesions.assign(sex=["unknown"] * 6 + ["male", "female"])
-    assert eda.counts_table(many_unknown, "sex")["value"].tolist() == ["female", "male", "unknown"]
+    assert exploration.counts_table(many_unknown, "sex")["value"].tolist() == ["female", "male", "unknown"]
 
 
 def test_two_way_counts_hold_every_combination_and_shares_of_the_group(lesions):
-    table = eda.counts_table(lesions, "localization", by="dx").set_index(["group", "value"])
+    table = exploration.counts_table(lesions, "localization", by="dx").set_index(["group", "value"])
     assert table.index.tolist() == [
         (dx, site) for dx in ("mel", "nv", "bkl") for site in ("back", "face", "lower extremity", "unknown")
     ]
@@ -131,7 +131,7 @@ def test_two_way_counts_hold_every_combination_and_shares_of_the_group(lesions):
 
 
 def test_ages_are_counted_in_bins_of_five_years_without_a_gap(lesions):
-    table = eda.counts_table(lesions, "age").set_index("value")["images"]
+    table = exploration.counts_table(lesions, "age").set_index("value")["images"]
     assert table.index.tolist() == ["40", "45", "50", "55", "60", "65", "70", "75", "80"]
     # 61 is in the bin from 60, the filled 59.4 in the bin from 55.
     assert table.tolist() == [2, 1, 0, 1, 1, 0, 1, 0, 2]
@@ -139,16 +139,16 @@ def test_ages_are_counted_in_bins_of_five_years_without_a_gap(lesions):
 
 def test_a_column_that_is_not_there_and_an_empty_table_are_refused(lesions):
     with pytest.raises(InputError, match="column: received 'site'; accepted are lesion_id"):
-        eda.counts_table(lesions, "site")
+        exploration.counts_table(lesions, "site")
     with pytest.raises(InputError, match="by: received 'site'"):
-        eda.counts_table(lesions, "sex", by="site")
+        exploration.counts_table(lesions, "sex", by="site")
     with pytest.raises(InputError, match="received no row"):
-        eda.counts_table(lesions[:0], "sex")
+        exploration.counts_table(lesions[:0], "sex")
 
 
 def test_lesions_by_their_number_of_images():
     rows = [(lesion, "nv", "histo", 50, "male", "back") for lesion in "ABCC" + "DDDD"]
-    table = eda.images_per_lesion_table(eda.lesion_table(samples_of(rows)))
+    table = exploration.images_per_lesion_table(exploration.lesion_table(samples_of(rows)))
     assert table.reset_index().to_numpy().tolist() == [
         [1, 2, 2, 2 / 8],
         [2, 1, 2, 2 / 8],
@@ -158,7 +158,7 @@ def test_lesions_by_their_number_of_images():
 
 
 def test_the_tidy_table_holds_each_image_once_per_figure(lesions):
-    table = eda.eda_table(lesions)
+    table = exploration.exploration_table(lesions)
     assert table.columns.tolist() == ["figure", "group", "value", "images", "share", "lesions"]
     assert set(table.groupby("figure")["images"].sum()) == {8}
     assert set(table["figure"]) == {
@@ -170,7 +170,7 @@ def test_the_tidy_table_holds_each_image_once_per_figure(lesions):
 
 
 def test_what_the_document_says_is_counted_here(lesions):
-    here = eda.document_table(lesions)["here"]
+    here = exploration.document_table(lesions)["here"]
     assert here["Most frequent around age 45"] == "age 40: 2 of 7 images (28.6 %)"
     assert here["Least frequent at age 10 and below"] == (
         "age 70: 1 of 7 images (14.3 %); 10 and below: 0 of 7 images (0.0 %)"
@@ -189,32 +189,32 @@ def test_what_the_document_says_is_counted_here(lesions):
 
 def test_the_document_table_of_images_without_a_known_place():
     rows = [("A", "nv", "histo", 50, "unknown", "unknown"), ("B", "mel", "histo", 50, "unknown", "unknown")]
-    here = eda.document_table(eda.lesion_table(samples_of(rows)))["here"]
+    here = exploration.document_table(exploration.lesion_table(samples_of(rows)))["here"]
     assert here["Least on acral surfaces"] == "none known"
     assert here["The back more affected in men"] == "male: no images, female: no images"
 
 
 def test_the_sheet_shows_distinct_lesions_of_each_class_by_seed():
     rows = [(f"{dx}{i // 2}", dx, "histo", 50, "male", "back") for dx in ("nv", "mel") for i in range(20)]
-    lesions = eda.lesion_table(samples_of([*rows, ("only", "bkl", "histo", 50, "male", "back")]))
-    shown = eda.sheet_table(lesions, seed=0)
+    lesions = exploration.lesion_table(samples_of([*rows, ("only", "bkl", "histo", 50, "male", "back")]))
+    shown = exploration.sheet_table(lesions, seed=0)
     assert shown["dx"].tolist() == ["bkl"] + ["mel"] * 5 + ["nv"] * 5
     assert shown["lesion_id"].is_unique
     assert shown.equals(lesions.loc[shown.index])
     one_each = lesions.assign(lesion_id=lesions["lesion_id"].str.replace(r"\d", "", regex=True))
-    assert eda.sheet_table(one_each, seed=0)["lesion_id"].tolist() == ["only", "mel", "nv"]
+    assert exploration.sheet_table(one_each, seed=0)["lesion_id"].tolist() == ["only", "mel", "nv"]
     shuffled = lesions.sample(frac=1, random_state=3)
-    assert eda.sheet_table(shuffled, seed=0).equals(shown)
-    assert not eda.sheet_table(lesions, seed=1).index.equals(shown.index)
+    assert exploration.sheet_table(shuffled, seed=0).equals(shown)
+    assert not exploration.sheet_table(lesions, seed=1).index.equals(shown.index)
 
 
 @pytest.mark.real
 def test_ham10000_as_the_document_describes_it(real_data):
-    lesions = eda.lesion_table(tl.load_dataset("ham10000", real_data, check_counts=False))
+    lesions = exploration.lesion_table(tl.load_dataset("ham10000", real_data, check_counts=False))
     assert lesions["age_filled"].sum() == 57
-    assert eda.counts_table(lesions, "dx").set_index("value")["images"].to_dict() == {
+    assert exploration.counts_table(lesions, "dx").set_index("value")["images"].to_dict() == {
         "nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115,
     }  # fmt: skip
-    assert eda.images_per_lesion_table(lesions)["lesions"].tolist() == [5514, 1423, 490, 34, 5, 4]
-    here = eda.document_table(lesions)["here"]
+    assert exploration.images_per_lesion_table(lesions)["lesions"].tolist() == [5514, 1423, 490, 34, 5, 4]
+    here = exploration.document_table(lesions)["here"]
     assert here["90 % identified by histopathology or follow-up"] == "9,044 of 10,015 images (90.3 %)"

@@ -6,11 +6,16 @@ import pytest
 from tidy import COLUMNS, tidy
 
 from tlkeras.errors import InputError
-from tlkeras.evaluation.reported_tables import figure_in_words, format_reported_table, parts_table, reported_table
-from tlkeras.evaluation.tables import to_markdown
+from tlkeras.evaluation.blocks import to_markdown
+from tlkeras.evaluation.printed_figures import (
+    figure_in_words,
+    format_printed_figures_table,
+    parts_table,
+    printed_figures_table,
+)
 
 KNN, SVM = ("knn", "resnet18"), ("svm", "resnet18")
-REPORTED = {
+PRINTED = {
     (KNN, "test", "accuracy"): 95.0,
     (KNN, "test", "precision_Gland"): 0.88,
     (KNN, "test", "f1_Gland"): 0.9,
@@ -38,9 +43,9 @@ def row(table, metric, cell=KNN, part="test"):
     return table.loc[("", *cell, part, metric)]
 
 
-def test_every_published_figure_has_ours_and_the_difference_in_its_units(scores):
-    table = reported_table(scores, REPORTED)
-    assert [key[1:] for key in table.index] == [(*cell, part, metric) for cell, part, metric in REPORTED]
+def test_every_printed_figure_has_ours_and_the_difference_in_its_units(scores):
+    table = printed_figures_table(scores, PRINTED)
+    assert [key[1:] for key in table.index] == [(*cell, part, metric) for cell, part, metric in PRINTED]
     assert row(table, "accuracy").to_dict() == pytest.approx(
         {
             "published": 95,
@@ -60,17 +65,17 @@ def test_every_published_figure_has_ours_and_the_difference_in_its_units(scores)
 
 
 def test_not_run_and_not_defined_are_two_things(scores):
-    table = reported_table(scores, REPORTED)
+    table = printed_figures_table(scores, PRINTED)
     assert np.isnan(row(table, "f1_Gland")["ours"])  # one of two seeds has no value: the mean is not the other's
-    formatted = format_reported_table(table)["ours"]
+    formatted = format_printed_figures_table(table)["ours"]
     assert formatted[*KNN, "test", "F1, Gland"] == "not defined"
     assert formatted[*SVM, "test", "accuracy, %"] == "not run"
-    other_classes = format_reported_table(reported_table(tidy(SVM, "test", accuracy=[(0, 0.5)]), REPORTED))["ours"]
-    assert other_classes[*SVM, "test", "precision, Tumor"] == "not defined"
+    other_classes = printed_figures_table(tidy(SVM, "test", accuracy=[(0, 0.5)]), PRINTED)
+    assert format_printed_figures_table(other_classes)["ours"][*SVM, "test", "precision, Tumor"] == "not defined"
 
 
 def test_formatted_for_the_page(scores):
-    formatted = format_reported_table(reported_table(scores, REPORTED))
+    formatted = format_printed_figures_table(printed_figures_table(scores, PRINTED))
     assert formatted.index.names == ["method", "backbone", "part", "figure"]
     assert {key[3]: tuple(values) for key, values in zip(formatted.index, formatted.to_numpy(), strict=True)} == {
         "accuracy, %": ("98.0", "not run", ""),  # the SVM's, which comes last
@@ -80,12 +85,12 @@ def test_formatted_for_the_page(scores):
         "precision, Tumor": ("1.00", "not run", ""),
     }
     assert formatted.loc[(*KNN, "test", "accuracy, %")].tolist() == ["95.0", "96.0 ± 2.8 [94.0, 97.0]", "+1.0"]
-    assert to_markdown(formatted).count("\n") == 2 + len(REPORTED)
+    assert to_markdown(formatted).count("\n") == 2 + len(PRINTED)
 
 
 def test_digits_that_were_printed_are_kept_and_shown_of_ours_too():
     net = ("scratch", "resnet18")
-    reported = {
+    printed = {
         (net, "test", "macro_precision"): 0.9834,
         (net, "test", "macro_f1"): 0.98,
         (net, "test", "loss"): 0.0532,
@@ -98,7 +103,7 @@ def test_digits_that_were_printed_are_kept_and_shown_of_ours_too():
             tidy(net, "model", parameters=[(0, 11_178_051)]),
         ]
     )
-    formatted = format_reported_table(reported_table(scores, reported)).droplevel(["method", "backbone"])
+    formatted = format_printed_figures_table(printed_figures_table(scores, printed)).droplevel(["method", "backbone"])
     assert formatted.loc["test", "published"].to_dict() == {
         "macro precision": "0.9834",
         "macro F1": "0.9800",
@@ -111,7 +116,7 @@ def test_digits_that_were_printed_are_kept_and_shown_of_ours_too():
 
 
 @pytest.mark.parametrize(
-    ("printed", "published", "scored", "value", "ours"),
+    ("metric", "printed", "scored", "value", "ours"),
     [
         ("recall", 0.9, "sensitivity", 0.8, 0.8),
         ("sensitivity", 0.9, "recall", 0.8, 0.8),
@@ -121,38 +126,38 @@ def test_digits_that_were_printed_are_kept_and_shown_of_ours_too():
         ("balanced_accuracy", 90, "balanced_accuracy", 0.8, 80),
     ],
 )
-def test_one_figure_under_two_names(printed, published, scored, value, ours):
-    table = reported_table(tidy(KNN, "test", **{scored: [(0, value)]}), {(KNN, "test", printed): published})
-    assert row(table, printed)["ours"] == pytest.approx(ours)
+def test_one_figure_under_two_names(metric, printed, scored, value, ours):
+    table = printed_figures_table(tidy(KNN, "test", **{scored: [(0, value)]}), {(KNN, "test", metric): printed})
+    assert row(table, metric)["ours"] == pytest.approx(ours)
 
 
 def test_its_own_name_comes_first():
     scores = tidy(KNN, "train", log_loss=[(0, 0.2)], loss=[(0, 0.7)])
-    assert row(reported_table(scores, {(KNN, "train", "loss"): 1.0}), "loss", part="train")["ours"] == 0.7
+    assert row(printed_figures_table(scores, {(KNN, "train", "loss"): 1.0}), "loss", part="train")["ours"] == 0.7
 
 
 def test_what_we_have_nothing_beside_can_be_left_out(scores):
-    table = reported_table(scores, REPORTED, only_ours=True)
+    table = printed_figures_table(scores, PRINTED, only_ours=True)
     assert table.index.get_level_values("figure").tolist() == ["accuracy", "precision_Gland", "confused_Tumor_as_Gland"]
 
 
 def test_the_documents_names_stand_in_front_where_there_are_any(scores):
-    formatted = format_reported_table(reported_table(scores, REPORTED, names={KNN: "KNN, K = 3"}))
+    formatted = format_printed_figures_table(printed_figures_table(scores, PRINTED, names={KNN: "KNN, K = 3"}))
     assert formatted.index.get_level_values("document").unique().tolist() == ["KNN, K = 3", ""]
 
 
-def test_nothing_run_and_nothing_published_are_tables_too(scores):
-    nothing_run = reported_table(pd.DataFrame([], columns=COLUMNS), REPORTED)
-    assert (format_reported_table(nothing_run)["ours"] == "not run").all()
-    assert len(format_reported_table(reported_table(scores, {}))) == 0
+def test_nothing_run_and_nothing_printed_are_tables_too(scores):
+    nothing_run = printed_figures_table(pd.DataFrame([], columns=COLUMNS), PRINTED)
+    assert (format_printed_figures_table(nothing_run)["ours"] == "not run").all()
+    assert len(format_printed_figures_table(printed_figures_table(scores, {}))) == 0
 
 
 def test_scores_of_several_protocols_need_a_choice(scores):
     both = pd.concat([scores, scores.assign(protocol="paper", value=0.5)])
     with pytest.raises(InputError, match=r"scores: received the protocols \['corrected', 'paper'\]"):
-        reported_table(both, REPORTED)
-    assert row(reported_table(both, REPORTED, protocol="paper"), "accuracy")["ours"] == 50
-    assert row(reported_table(both, REPORTED, protocol="corrected"), "accuracy")["ours"] == 96
+        printed_figures_table(both, PRINTED)
+    assert row(printed_figures_table(both, PRINTED, protocol="paper"), "accuracy")["ours"] == 50
+    assert row(printed_figures_table(both, PRINTED, protocol="corrected"), "accuracy")["ours"] == 96
 
 
 @pytest.mark.parametrize(
@@ -173,7 +178,7 @@ def test_figures_in_words(metric, words):
 
 BASELINE = ("baseline", "resnet18")
 PARTS = {"test1": "Test data 1", "test2": "Test data 2"}
-PRINTED = {
+PARTS_PRINTED = {
     (BASELINE, "test1", "accuracy"): 91.4,
     (BASELINE, "test1", "precision"): 0.938,
     (BASELINE, "test1", "recall"): 0.909,
@@ -186,12 +191,12 @@ def figures(**metrics):
     return tidy(BASELINE, "test1", **{name: list(enumerate(values)) for name, values in metrics.items()})
 
 
-def parts(scores, reported=PRINTED):
+def parts(scores, printed=PARTS_PRINTED):
     method, backbone = BASELINE
-    return parts_table(scores, method=method, backbone=backbone, parts=PARTS, positive_class="tumor", reported=reported)
+    return parts_table(scores, method=method, backbone=backbone, parts=PARTS, positive_class="tumor", printed=printed)
 
 
-def test_a_row_per_part_with_the_published_figure_in_brackets():
+def test_a_row_per_part_with_the_printed_figure_in_brackets():
     scores = figures(
         n=[58, 58],
         accuracy=[0.90, 0.92],
@@ -216,7 +221,7 @@ def test_a_row_per_part_with_the_published_figure_in_brackets():
 
 def test_figures_of_the_positive_class_by_its_name_and_parts_of_several_sizes():
     scores = figures(n=[58, 60], accuracy=[1.0, 1.0], precision_tumor=[1.0, np.nan], recall_tumor=[0.5, 0.5])
-    table = parts(scores, reported={})
+    table = parts(scores, printed={})
     assert table.loc["Test data 1"].to_dict() == {
         "images": "58 or 60",
         "Accuracy": "1.000 ± 0.000",
