@@ -28,6 +28,7 @@ from tlkeras.replication.settings import training_of
 from tlkeras.schema import NOT_TESTS
 
 if TYPE_CHECKING:
+    from tlkeras.evaluation.calibration import Adjustment
     from tlkeras.replication.experiment import Plan
     from tlkeras.replication.run_folder import CellKey, RunFolder
     from tlkeras.schema import Predictions
@@ -106,9 +107,9 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
     """
     cells = {cell: of_seeds for cell, of_seeds in _by_cell(predicted).items() if part in _by_part(of_seeds)}
     as_they_are = {cell: _by_part(of_seeds)[part] for cell, of_seeds in cells.items()}
-    adjusted = {cell: _adjusted(of_seeds, part) for cell, of_seeds in cells.items()}
+    adjusted = {cell: _adjusted(of_seeds, part, _adjustments(of_seeds)) for cell, of_seeds in cells.items()}
     few = len(cells) <= FEW_CELLS
-    rows = []
+    rows, kept = [], {}
     for pair in combinations(cells, 2):
         (first_method, first), (second_method, second) = pair
         if not (few or first == second or first_method == second_method or PIXELS in (first, second)):
@@ -119,7 +120,7 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
             chosen = adjusted if base != metric else as_they_are
             if any(set(chosen[cell]) != set(as_they_are[cell]) for cell in pair):
                 continue  # figures over other seeds are of other trainings
-            table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,))
+            table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,), kept)
             if table is not None:
                 rows.append(table.assign(metric=metric))
     if not rows:
@@ -129,7 +130,10 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
 
 
 def pair_up(
-    first: tuple[str, Mapping[int, Predictions]], second: tuple[str, Mapping[int, Predictions]], metrics: Sequence[str]
+    first: tuple[str, Mapping[int, Predictions]],
+    second: tuple[str, Mapping[int, Predictions]],
+    metrics: Sequence[str],
+    kept: dict | None = None,
 ) -> pd.DataFrame | None:
     """`paired.paired` of two methods over the seeds they have in common; None where there are none.
 
@@ -137,6 +141,7 @@ def pair_up(
         first: a method's name, and {seed: its predictions of one part}.
         second: the other's.
         metrics: figures of `metrics.score`.
+        kept: what calls share, see `paired.paired`.
 
     Returns:
         One row per metric: columns first_method, second_method, seeds ("0, 1"), metric and those of `paired`.
@@ -145,7 +150,7 @@ def pair_up(
     seeds = sorted(set(of_first) & set(of_second))
     if not seeds:
         return None
-    table = paired([of_first[seed] for seed in seeds], [of_second[seed] for seed in seeds], metrics=metrics)
+    table = paired([of_first[seed] for seed in seeds], [of_second[seed] for seed in seeds], metrics=metrics, kept=kept)
     names = {"first_method": first_name, "second_method": second_name, "seeds": ", ".join(map(str, seeds))}
     table = table.reset_index().assign(**names)
     return table[[*names, *table.columns.drop([*names])]]
@@ -188,11 +193,12 @@ def _after_validation(
     """{seed: {part: {metric: ...}}}: what a temperature, and another line between the classes, both fitted to the
     validation images, make of the test parts; nothing for seeds without such images."""
     figures: dict[int, dict[str, dict[str, Measurement]]] = {}
+    adjustments = _adjustments(of_seeds)
     scaled: dict[str, dict[int, Predictions]] = {}
     for seed, parts in of_seeds.items():
         if "val" not in parts:
             continue
-        temperature, adjustment = fit_temperature(parts["val"]), fit_adjustment(parts["val"])
+        temperature, adjustment = fit_temperature(parts["val"]), adjustments.get(seed)
         on_val = {"temperature": Measurement(temperature)}
         names = parts["val"].samples.class_names
         if len(names) == 2:
@@ -209,7 +215,7 @@ def _after_validation(
         for seed, found in _measured(of_part, None, SCALED, AFTER_SCALING).items():
             figures[seed][part] |= found
     for part in dict.fromkeys(part for of_seed in figures.values() for part in _tests(of_seed)):
-        adjusted = _adjusted(of_seeds, part)
+        adjusted = _adjusted(of_seeds, part, adjustments)
         for seed, found in _measured(adjusted, None, AT_THRESHOLD, ADJUSTED).items() if adjusted else ():
             figures[seed][part] |= found
     return figures
@@ -219,15 +225,21 @@ def _tests(parts: Iterable[str]) -> list[str]:
     return [part for part in parts if part not in NOT_TESTS]
 
 
-def _adjusted(of_seeds: Mapping[int, Mapping[str, Predictions]], part: str) -> dict[int, Predictions]:
+def _adjustments(of_seeds: Mapping[int, Mapping[str, Predictions]]) -> dict[int, Adjustment]:
+    """{seed: the line that its validation images set}, of seeds that have one."""
+    fitted = {seed: fit_adjustment(parts["val"]) for seed, parts in of_seeds.items() if "val" in parts}
+    return {seed: adjustment for seed, adjustment in fitted.items() if adjustment is not None}
+
+
+def _adjusted(
+    of_seeds: Mapping[int, Mapping[str, Predictions]], part: str, adjustments: Mapping[int, Adjustment]
+) -> dict[int, Predictions]:
     """{seed: its predictions of a part with the line that its validation images set}, of seeds that have both."""
-    found = {}
-    for seed, parts in of_seeds.items():
-        if "val" in parts and part in parts:
-            adjustment = fit_adjustment(parts["val"])
-            if adjustment is not None:
-                found[seed] = at_adjustment(parts[part], adjustment)
-    return found
+    return {
+        seed: at_adjustment(of_seeds[seed][part], adjustment)
+        for seed, adjustment in adjustments.items()
+        if part in of_seeds[seed]
+    }
 
 
 def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, int]:
