@@ -223,7 +223,7 @@ def page_with(summary):
     """The page of results: its table about the data, every class, the features in two dimensions."""
 
     def page(plan, common):
-        from tlkeras.replication.page import accuracy_lines, data_source, every_figure
+        from tlkeras.replication.common_page import accuracy_lines, data_source, every_figure
 
         page = common.adding(about_the_data(summary), after=data_source).adding(embeddings, after=accuracy_lines)
         return page.replacing(every_figure, every_class).adding(every_figure, after=every_class)

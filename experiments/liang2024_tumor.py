@@ -166,7 +166,7 @@ def page(plan, common):
     grid."""
     from functools import partial
 
-    from tlkeras.replication.page import every_figure, rankings
+    from tlkeras.replication.common_page import every_figure, rankings
 
     published = {} if plan.stands_in else PUBLISHED_GRID
     return common.replacing(every_figure, every_part).replacing(rankings, partial(rankings, published=published))

@@ -228,7 +228,7 @@ def page_with(titles):
     """The page of results: F1 in place of accuracy, where the methods are columns of the document's table."""
 
     def page(plan, common):
-        from tlkeras.replication.page import accuracy, every_figure
+        from tlkeras.replication.common_page import accuracy, every_figure
 
         if not set(plan.protocol.methods) <= set(titles):
             return common

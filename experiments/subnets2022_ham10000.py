@@ -159,7 +159,7 @@ def page(plan, common):
     """The page of results; the table of trainings is the document's Table 2, with its names and its words."""
     from functools import partial
 
-    from tlkeras.replication.page import every_training
+    from tlkeras.replication.common_page import every_training
 
     printed = {cell: WORDS for cell, _, _ in reported()}
     return common.replacing(every_training, partial(every_training, names=NAMES, printed=printed))

@@ -23,7 +23,7 @@ def _own_store(tmp_path_factory):
         yield
 
 
-DRAWING = ("evaluation.plots", *(f"replication.{name}" for name in ("cell_pages", "page", "part_sections")))
+DRAWING = ("evaluation.plots", *(f"replication.{name}" for name in ("cell_pages", "common_page", "part_sections")))
 DRAWING += ("replication.search_report",)
 
 

@@ -5,8 +5,8 @@ import pytest
 from scripts import load_script
 
 import tlkeras as tl
+from tlkeras.replication.common_page import PAGE, accuracy
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.page import PAGE, accuracy
 from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")

@@ -8,8 +8,8 @@ from PIL import Image
 from scripts import load_script
 
 import tlkeras as tl
+from tlkeras.replication.common_page import PAGE, accuracy
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.page import PAGE, accuracy
 from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")

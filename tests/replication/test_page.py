@@ -10,9 +10,9 @@ from scripts import load_script
 import tlkeras as tl
 from tlkeras.evaluation.blocks import Figure, Text
 from tlkeras.files import read_json, write_csv, write_text
+from tlkeras.replication.common_page import PAGE, activation_figures, every_figure, every_metric, probabilities
 from tlkeras.replication.comparison import compare_protocols
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.page import PAGE, activation_figures, every_figure, every_metric, probabilities
 from tlkeras.replication.results import report_experiment
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.training.recipe import describe

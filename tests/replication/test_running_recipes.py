@@ -15,7 +15,7 @@ from tiny import TINY, tiny_tuner
 import tlkeras as tl
 from tlkeras.evaluation import embedding
 from tlkeras.files import read_json
-from tlkeras.replication.page import every_figure, rankings
+from tlkeras.replication.common_page import every_figure, rankings
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.script import main
 from tlkeras.replication.settings import training_of

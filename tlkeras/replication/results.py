@@ -12,9 +12,9 @@ from tlkeras.evaluation.report import report_html
 from tlkeras.files import write_csv, write_json, write_text
 from tlkeras.replication.auditing import read_audits
 from tlkeras.replication.cell_pages import write_curves, write_errors, write_model_cards
+from tlkeras.replication.common_page import PAGE
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.finished_run import FinishedRun
-from tlkeras.replication.page import PAGE
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.scoring import score_cells
 from tlkeras.replication.search_report import write_rankings
@@ -36,7 +36,7 @@ def report_experiment(plan: Plan, folder: RunFolder) -> None:
     write_errors(run)
     _write_environments(folder, run.cells)
     page = PAGE if plan.experiment.page is None else plan.experiment.page(plan, PAGE)
-    table, report = page.build(run)
+    table, report = page.build(run, run.parts)
     write_text(folder.root / "table.md", page_as_markdown(table, folder.root))
     write_text(folder.root / "report.html", report_html(report, title=plan.title))
     write_model_cards(run)
