@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 import tlkeras as tl
-from tlkeras.data.pixel_sizes import PixelSizes
+from tlkeras.data.measures import PixelSizes
 from tlkeras.files import read_json, write_csv
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.finished_run import FinishedRun

@@ -13,10 +13,10 @@ TENSORFLOW_ROOMS = {"data/images.py", "data/pipeline.py", "data/warp.py", "expla
 # A module may import from its own room and from those below it.
 LEVELS = {
     "errors": 0,
-    "locks": 0,
     "user_text": 0,
     "checks": 1,
     "machine": 1,
+    "progress": 1,
     "schema": 2,
     "seeds": 2,
     "files": 2,
@@ -100,7 +100,10 @@ def test_declarations_tables_and_the_command_line_load_no_tensorflow(statement):
     assert not {"tensorflow", "keras"} & modules_after(statement)
 
 
-@pytest.mark.parametrize("script", sorted((REPOSITORY / "experiments").glob("*.py")), ids=lambda path: path.name)
+SCRIPTS = [path for path in (REPOSITORY / "experiments").rglob("*.py") if "__main__" in path.read_text()]
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS), ids=lambda path: path.name)
 def test_help_of_every_script_loads_nothing_heavy(script):
     code = (
         "import os, runpy, sys, atexit; sys.argv = [sys.argv[1], '--help'];"
@@ -124,5 +127,5 @@ def test_every_public_name_is_there_and_has_a_docstring():
 
 
 def test_explain_is_a_function_whatever_was_imported_first():
-    code = "import tlkeras.explaining.lime, tlkeras as tl; print(type(tl.explain).__name__, type(tl.Tuner).__name__)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["function", "type"]
+    code = "import tlkeras.explaining.lime, tlkeras as tl; print(type(tl.explain).__name__, isinstance(tl.Tuner, type))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["function", "True"]

@@ -1,11 +1,17 @@
 """Published transfer-learning experiments on images, replicated, and the two-phase Tuner behind them.
 
+`from_folders` makes `Samples` of a folder of images, `Holdout` splits them, a `Tuner` is fitted to one part and
+predicts another, `score` says how good its `Predictions` are, and `explain` what it looks at. An `Experiment` is a
+document with its recipes and figures. The rooms, each above those it imports from: `tlkeras.data`, `tlkeras.models` and
+`tlkeras.evaluation` side by side, `tlkeras.training`, `tlkeras.explaining`, `tlkeras.replication`, `tlkeras.command`.
+
 The public names, nothing else. Each is imported when it is first used, so `import tlkeras` loads no TensorFlow.
 """
 
 import importlib
 
 from tlkeras.machine import register_ray
+from tlkeras.progress import start_speaking
 
 __version__ = "0.1.0"
 
@@ -26,7 +32,7 @@ _HOME = {
     "from_dataframe": "data.sources",
     "from_arrays": "data.arrays",
     "load_dataset": "data.datasets",
-    "check_images": "data.images",
+    "check_images": "data.readable",
     "read_pixels": "data.images",
     "Holdout": "data.splits",
     "KFold": "data.splits",
@@ -41,18 +47,17 @@ _HOME = {
     "Head": "models.head",
     "build_classifier": "models.classifier",
     "build_encoder": "models.classifier",
-    "Phase": "training.tuner",
-    "StepDecay": "training.tuner",
+    "Phase": "training.phase",
+    "StepDecay": "training.phase",
     "Tuner": "training.tuner",
     "PixelBaseline": "training.pixel_baseline",
-    "BaselineClassifier": "training.pixel_baseline",
     "Extractor": "training.extractor",
     "FeatureClassifier": "training.feature_classifier",
     "Search": "training.search",
     "SearchedClassifier": "training.searched_classifier",
     "TunedClassifier": "training.tuned_classifier",
     "FeatureStore": "training.feature_store",
-    "load": "training.saved_classifier",
+    "load": "training.tuned_classifier",
     "score": "evaluation.metrics",
     "classification_report_table": "evaluation.metrics",
     "confusion_table": "evaluation.metrics",
@@ -78,13 +83,14 @@ _HOME = {
     "draw_heatmap": "evaluation.image_plots",
     "Paper": "replication.experiment",
     "Protocol": "replication.experiment",
-    "EarlierRun": "replication.experiment",
+    "EarlierRun": "training.recipe",
     "Experiment": "replication.experiment",
 }
 
 __all__ = ["__version__", *_HOME]
 
 register_ray()
+start_speaking()
 
 
 def __getattr__(name):

@@ -201,12 +201,15 @@ class EpochLog:
     kept: bool = False  # whether the classifier has the weights of this epoch's end
 
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
 @dataclass(frozen=True)
 class Precision:
     """What a network computes in, and what that was measured to gain and cost.
 
     Attributes:
-        name: "float32", "bfloat16" or "float16".
+        name: one of `PRECISIONS`; weights stay float32 in each.
         milliseconds: {precision: forward pass per image}, where they were timed to choose.
         val_accuracy: of the trained network on the validation samples, 0..1, where it is compared.
         val_accuracy_float32: the same weights computing in float32.

@@ -20,9 +20,10 @@ from PIL import Image
 from tiny import tiny_tuner
 
 import tlkeras as tl
-from tlkeras.data.digests import source_digests
-from tlkeras.data.images import encode_path, read_image, read_pixels, unreadable
+from tlkeras.data.image_index import INDEX
+from tlkeras.data.images import encode_path, read_image, read_pixels
 from tlkeras.data.pipeline import decode_all, decoded_batches, naming_files, pixel_batches
+from tlkeras.data.readable import unreadable
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 
@@ -225,7 +226,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(strange, tmp_path):
     assert found["row"].tolist() == list(range(1, len(strange) + 1))
     for said, reason in zip(strange, found["reason"], strict=True):
         assert said in reason
-    assert len(set(source_digests(samples))) == len(samples)
+    assert len(set(INDEX.digests(samples))) == len(samples)
 
 
 def test_every_reader_refuses_it_at_once(strange):

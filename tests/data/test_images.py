@@ -15,16 +15,14 @@ from PIL import Image, ImageOps
 from tlkeras.data.arrays import from_arrays
 from tlkeras.data.images import (
     MAX_PIXELS,
-    check_images,
     decode_and_resize,
     encode_path,
     read_image,
     read_pixels,
-    require_readable,
     resize_pixels,
-    unreadable,
 )
 from tlkeras.data.pipeline import decode_all, pixel_batches
+from tlkeras.data.readable import unreadable
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 
@@ -248,36 +246,6 @@ def test_the_check_passes_exactly_what_the_decoder_reads(tmp_path, kind, cut):
             decode_all(samples_of([tmp_path / "a"]), (8, 8), progress=False)
     else:
         decode_all(samples_of([tmp_path / "a"]), (8, 8), progress=False)
-
-
-def test_check_images_names_rows_in_order(folder, tmp_path):
-    (tmp_path / "empty.png").write_bytes(b"")
-    paths = [folder / "png", tmp_path / "absent", folder / "jpeg", tmp_path / "empty.png"]
-    frame = check_images(samples_of(paths), workers=2, progress=False)
-    assert frame.to_dict("list") == {
-        "row": [0, 1, 3],
-        "path": [os.fspath(path) for path in (paths[0], paths[1], paths[3])],
-        "reason": ["4 of 256 levels", "missing", "empty file"],
-        "readable": [True, False, False],
-    }
-    assert unreadable(samples_of(paths), progress=False)["row"].tolist() == [1, 3]
-
-
-def test_pixels_in_an_array_are_readable():
-    samples = Samples(images=np.zeros((3, 4, 4, 3), np.uint8), labels=None, class_names=("a",))
-    assert unreadable(samples).empty
-    require_readable(samples)
-
-
-def test_require_readable_lists_twenty_files_and_the_remedy(tmp_path):
-    paths = [tmp_path / f"absent {i:02d}.jpg" for i in range(23)]
-    with pytest.raises(InputError, match="23 of 23") as caught:
-        require_readable(samples_of(paths))
-    message = str(caught.value)
-    assert "absent 19" in message
-    assert "absent 20" not in message
-    assert "and 3 more" in message
-    assert "--skip-unreadable" in message
 
 
 @pytest.mark.parametrize("image_size", [224, (224,), (0, 5), (2.5, 3), (1, 2, 3), "ab"])

@@ -7,16 +7,17 @@ import pytest
 from PIL import Image, PngImagePlugin
 from test_perceptual_hash import scene
 
-from tlkeras.data import digests
+from tlkeras.data import image_index
 from tlkeras.data.datasets import load_dataset
-from tlkeras.data.file_bytes import Unreadable, read_bytes
+from tlkeras.data.file_contents import Unreadable, read_bytes
 from tlkeras.data.fingerprints import fingerprint
 from tlkeras.data.grouping import Grouping
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.images import read_pixels
 from tlkeras.data.leakage import audit
 from tlkeras.data.leakage_findings import Audit
 from tlkeras.data.perceptual_hash import near_pairs
-from tlkeras.data.python_decoder import upright_size
+from tlkeras.data.python_decoder import decode_slowly
 from tlkeras.data.sources import from_folders
 from tlkeras.data.splits import Holdout, Predefined
 from tlkeras.errors import InputError
@@ -304,22 +305,23 @@ def test_a_part_without_images_has_no_sizes():
     assert found.findings((41, 8))[-1].startswith("2 of 2 images (100.0%)")
 
 
-def test_a_header_that_only_tensorflow_forgives_is_measured_by_decoding(tmp_path):
+def test_a_file_that_only_tensorflow_forgives_is_measured_as_it_is_decoded(tmp_path):
     path = save(scene(0, 40, 48), tmp_path / "0.png", pnginfo=comment("taken on Monday"))
     contents = (tmp_path / "0.png").read_bytes()
     (tmp_path / "0.png").write_bytes(contents.replace(b"Monday", b"Sunday"))  # the comment's checksum is wrong
     with pytest.raises(Unreadable):
-        upright_size((tmp_path / "0.png").read_bytes())
+        decode_slowly((tmp_path / "0.png").read_bytes())
     assert fingerprint(files(path), progress=False).sizes.tolist() == [[40, 48]]
 
 
-def test_sizes_and_digests_come_of_one_reading_of_the_files(tmp_path, monkeypatch):
-    samples, read = files(*(save(scene(seed), tmp_path / f"{seed}.jpeg") for seed in range(3))), []
-    monkeypatch.setattr(digests, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
+def test_fingerprints_come_of_one_reading_of_the_files(tmp_path, monkeypatch):
+    samples, read = files(*(save(scene(n % 3), tmp_path / f"{n}.jpeg") for n in range(4))), []
+    monkeypatch.setattr(image_index, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
     prints = fingerprint(samples, progress=False)
     assert sorted(read) == sorted(samples.images)
-    monkeypatch.undo()
-    assert list(prints.digests) == digests.source_digests(samples)
+    assert list(prints.digests) == INDEX.digests(samples)
+    assert prints.pictures[0] == prints.pictures[3]
+    assert len(set(prints.pictures)) == 3
     assert prints.sizes.tolist() == [[*read_pixels(path, None).shape[:2]] for path in samples.images]
 
 

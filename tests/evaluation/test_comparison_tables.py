@@ -96,12 +96,6 @@ def test_a_difference_to_what_is_not_defined_is_not_defined(paper):
     assert row["accuracy, points, corrected minus paper"] == "-5.0"
 
 
-def test_an_accuracy_without_an_interval_stands_alone():
-    without = {"accuracy_low": ((np.nan, np.nan), (0.75,)), "accuracy_high": ((np.nan, np.nan), (0.85,))}
-    row = differences(both_protocols(**WORSE_AND_BETTER | without))
-    assert (row["accuracy, %, paper"], row["accuracy, %, corrected"]) == ("85.0 ± 7.1", "80.0 [75.0, 85.0]")
-
-
 def test_figures_are_written_in_their_own_units_and_what_is_not_defined_says_so():
     shown = format_paired_table(ROWS)
     assert shown.index.names == ["first method", "second method", "figure"]

@@ -71,7 +71,7 @@ def test_a_table_read_back_from_its_file_gives_the_same(tmp_path):
 
 
 def test_a_setting_without_a_column_is_refused():
-    with pytest.raises(InputError, match="there is no column setting_2; run the search again"):
+    with pytest.raises(InputError, match="setting_2"):
         fold_results(out_of_fold(), [*SETTINGS, {"epochs": 7}])
 
 
@@ -142,7 +142,7 @@ def test_a_fold_without_a_class_leaves_a_mean_over_the_classes_undefined():
 
 
 def test_a_metric_of_probabilities_is_refused_where_none_were_kept():
-    with pytest.raises(InputError, match="there is no column setting_0_prob_cat; run the search again"):
+    with pytest.raises(InputError, match="setting_0_prob_cat"):
         fold_results(out_of_fold(), SETTINGS, "roc_auc")
 
 
@@ -239,7 +239,7 @@ def test_formatted_beside_what_was_published():
         ["2", "0.0001", "3", "0.850 ± 0.071 [0.700, 0.950]", "0.798"],
         ["", "0.1", "9", "not run", "0.976"],
     ]
-    with pytest.raises(InputError, match=r"received the key 0.1; accepted are tuples \(learning_rate, epochs\)"):
+    with pytest.raises(InputError, match=r"printed: received the key 0\.1"):
         format_ranking_table(ranking_table(rows, FIELDS), {0.1: 0.5})
 
 
@@ -268,8 +268,8 @@ def test_epochs_and_rates_of_a_phase_break_ties_as_bare_ones_do():
         (lambda rows: rows, [], r"fields: received \[\]"),
         (lambda rows: rows, ["fold"], r"fields: received \['fold'\]"),
         (lambda rows: pd.concat([rows, rows[:1]]), FIELDS, "1 folds are there twice"),
-        (lambda rows: rows[:-1], FIELDS, "has 1 of 2 folds; accepted are the same folds for every setting"),
-        (lambda rows: rows.assign(accuracy=90.0), FIELDS, "accuracy holds 90..90; accepted are shares, 0..1"),
+        (lambda rows: rows[:-1], FIELDS, "has 1 of 2 folds"),
+        (lambda rows: rows.assign(accuracy=90.0), FIELDS, r"accuracy holds 90\.\.90"),
     ],
 )
 def test_results_that_cannot_be_ranked_are_refused(change, fields, words):
@@ -286,7 +286,7 @@ def test_the_least_loss_is_the_best_and_equals_share_its_rank():
     assert table["rank"].tolist() == [1, 1, 3, 4]
     assert table["best"].tolist() == [True, False, False, False]
     assert "mean log loss over folds" in format_ranking_table(table, metric="log_loss")
-    with pytest.raises(InputError, match=r"results: log_loss holds -1\.\..* losses from 0 on"):
+    with pytest.raises(InputError, match=r"results: log_loss holds -1\.\."):
         ranking_table(rows.assign(log_loss=-1.0), FIELDS, "log_loss")
 
 

@@ -207,7 +207,7 @@ def test_a_layer_that_says_nothing_is_drawn_too():
 
 def test_without_a_map_to_draw_it_is_refused():
     for n_maps in (0, -1):
-        with pytest.raises(InputError, match=rf"n_maps: received {n_maps}; accepted is an integer of at least 1"):
+        with pytest.raises(InputError, match=f"n_maps: received {n_maps}"):
             plots.draw_activations(maps_of(5), n_maps=n_maps)
 
 
@@ -227,9 +227,9 @@ def test_evidence_rows_make_a_sheet_with_column_titles_once(explanation, heatmap
 def test_evidence_of_different_images_or_labels_is_refused(explanation, heatmap):
     axes = new_grid(1, 5)[1][0]
     for other in (replace(heatmap, label=0), replace(heatmap, image=colored(7))):
-        with pytest.raises(InputError, match="one image and one label"):
+        with pytest.raises(InputError, match="explanation and heatmap: received labels"):
             plots.draw_evidence(explanation, other, [colored()], axes)
-    with pytest.raises(InputError, match="axes: received 5 for 2 copies; accepted are 6"):
+    with pytest.raises(InputError, match="axes: received 5 for 2 copies"):
         plots.draw_evidence(explanation, heatmap, [colored()] * 2, axes)
 
 

@@ -79,6 +79,15 @@ def test_a_few_groups_that_matter_more_than_the_others_count_as_few(of_one, free
     assert (low, high) == pytest.approx(expit(np.array([-1, 1]) * stats.t.ppf(0.975, expected) * error / 0.25))
 
 
+def test_few_groups_have_one_degree_of_freedom_less_than_there_are_of_them():
+    # The kurtosis of these five alone would make 2 * 5 / (4.9 - 1) = 2.6 degrees of freedom of them; there are 4.
+    steps = np.array([0.2, 0.01, -0.01, 0.01, -0.01])
+    assert (steps**4).mean() / (steps**2).mean() ** 2 == pytest.approx(4.9, abs=0.01)
+    ((low, high),) = ends(LeftOut(np.array([[0.5]]), 0.5 - steps[None, None], np.ones((1, 5), bool)), ["accuracy"])
+    error = np.sqrt(4 / 5 * (steps**2).sum())
+    assert (low, high) == pytest.approx(expit(np.array([-1, 1]) * stats.t.ppf(0.975, 4) * error / 0.25))
+
+
 def test_a_single_error_is_as_uncertain_as_an_exact_interval_says():
     low, high = accuracy_ends(right_or_wrong(np.arange(390) != 7))
     exact = stats.binomtest(389, 390).proportion_ci()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from predicted import predictions_of, random_predictions, right_or_wrong, two_methods, without_each_group
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy.stats import binomtest
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation import paired as module
@@ -171,9 +171,45 @@ def test_pairs_without_a_p_are_no_part_of_the_correction():
         paired_table({"x": first})
 
 
-def test_holm_agrees_with_multipletests_and_leaves_out_what_has_no_p():
-    table = pd.DataFrame({"p": [0.01, np.nan, 0.04, 0.03, 0.5]})
-    assert holm(table)["p_holm"].tolist() == pytest.approx([0.04, np.nan, 0.09, 0.09, 0.5], nan_ok=True)
+@pytest.mark.parametrize(
+    ("p", "published"),
+    [
+        # R's multtest::mt.rawp2adjp, as the tests of statsmodels print it (stats/tests/test_multi.py, "Holm").
+        (
+            (
+                0.838541367553,
+                0.642193923795,
+                0.680845947633,
+                0.967833824309,
+                0.71626938238,
+                0.177096952723,
+                5.23656777208e-5,
+                0.0202732688798,
+                0.00028140506198,
+                0.0149877310796,
+            ),
+            (1, 1, 1, 1, 1, 1, 5.2365677720800005e-4, 0.14191288215860001, 2.5326455578199999e-3, 0.11990184863680001),
+        ),
+        # The same, "res_multtest3": what is raised to the one before.
+        (
+            [0.001, 0.002, 0.003, 0.004, 0.005, 0.05, 0.06, 0.07, 0.08, 0.09],
+            [0.01, 0.018, 0.024, 0.028, 0.03, 0.25, 0.25, 0.25, 0.25, 0.25],
+        ),
+        # @stdlib/stats/padjust, whose page gives three digits.
+        ([0.319, 0.201, 0.4, 0.374, 0.113], [0.957, 0.804, 0.957, 0.957, 0.565]),
+        ([0.3], [0.3]),
+    ],
+)
+def test_holm_gives_published_values(p, published):
+    assert holm(pd.DataFrame({"p": p}))["p_holm"].tolist() == pytest.approx(published, rel=1e-12)
+
+
+def test_holm_leaves_out_what_has_no_p():
+    table = pd.DataFrame({"p": [0.01, np.nan, 0.04, 0.03, 0.5]}, index=list("vwxyz"))
+    assert holm(table)["p_holm"].to_dict() == pytest.approx(
+        {"v": 0.04, "w": np.nan, "x": 0.09, "y": 0.09, "z": 0.5}, nan_ok=True
+    )
+    assert holm(table[table["p"].isna()])["p_holm"].isna().all()
 
 
 def test_the_pairs_asked_for_and_no_others():
@@ -183,12 +219,13 @@ def test_the_pairs_asked_for_and_no_others():
     assert table.loc[0, "p_holm"] == table.loc[0, "p"]
 
 
-def test_mcnemar_agrees_with_statsmodels():
-    rng = np.random.default_rng(2)
-    labels = rng.integers(0, 2, 80)
-    first, second = (predictions_of(labels, rng.dirichlet([1, 1], 80)) for _ in range(2))
-    table = [[(a & b).sum() for b in (second.correct, ~second.correct)] for a in (first.correct, ~first.correct)]
-    assert mcnemar_p([(first, second)]) == pytest.approx(mcnemar(table, exact=True).pvalue)
+def test_mcnemar_is_the_binomial_test_of_what_one_method_alone_has_right():
+    # 25 images that the first method alone has right, 13 that the second alone has, and 40 of both or neither.
+    right = np.repeat([[True, False], [False, True], [True, True], [False, False]], [25, 13, 20, 20], axis=0)
+    first, second = (
+        predictions_of(np.zeros(78, int), np.where(says[:, None], [0.9, 0.1], [0.1, 0.9])) for says in right.T
+    )
+    assert mcnemar_p([(first, second)]) == pytest.approx(binomtest(13, 38, 0.5).pvalue, rel=1e-12)
     assert mcnemar_p([(first, first)]) == 1
 
 

@@ -68,14 +68,6 @@ def test_what_was_not_run_or_not_printed_is_nan(scores):
     assert table.loc["vgg16", "tuned"].dropna().to_dict() == {"ours": 50}
 
 
-def test_the_interval_of_a_mean_is_shown_only_of_the_seeds_it_is_over(scores):
-    one_left_out = scores[(scores["seed"] == 0) | (scores["metric"] != "accuracy")]
-    assert accuracy_of(one_left_out).loc["vgg16", ("frozen", "low")] == 88  # a single seed has its own
-    of_three = scores.assign(seeds=3)
-    assert np.isnan(accuracy_of(of_three).loc["vgg16", ("frozen", "low")])
-    assert accuracy_of(of_three).loc["vgg16", ("tuned", "ours")] == 50
-
-
 def test_nothing_run_yet_still_gives_the_printed_column():
     table = accuracy_of(pd.DataFrame([], columns=COLUMNS))
     assert table["frozen"]["published"].tolist() == [84.75, 76.118]
@@ -195,12 +187,6 @@ def test_for_the_eye_ours_stands_below_what_was_printed(f1_scores):
 def test_a_row_that_is_nowhere_printed_has_no_line_for_it(f1_scores):
     table = f1_table(f1_scores, {}, columns=F1_COLUMNS, class_names=["nv"])
     assert format_f1_table(table).index.tolist() == [(name, "ours") for name in table.index]
-
-
-def test_a_seed_without_a_value_leaves_the_mean_undefined():
-    scores = of_seeds(TREE, accuracy=(0.5, 0.5), macro_f1=(0.5, np.nan), f1_nv=(0.5, np.nan))
-    formatted = format_f1_table(f1_table(scores, {}, columns={"tree": (TREE, TREE)}, class_names=["nv"]))
-    assert formatted["tree"].tolist() == ["not defined", "0.500 ± 0.000", "not defined"]
 
 
 def test_nothing_run_yet_still_gives_what_was_printed(f1_scores):

@@ -83,11 +83,6 @@ def test_only_the_part_that_is_asked_for_is_shown():
     assert class_reports_table(scores, part="test2")["recall"].tolist() == ["0.250", "0.125"]
 
 
-def test_a_figure_that_one_seed_leaves_undefined_is_not_a_mean_over_the_others():
-    table = class_reports_table(scores_of(CELL, seeds=((np.nan, 0.0, 0.0), (1.0, 1.0, 1.0))), part="test")
-    assert table.loc[(*CELL, "Gland")].tolist() == ["", "not defined", "0.500 ± 0.707", "0.500 ± 0.707"]
-
-
 def test_it_says_what_the_report_of_the_predictions_says():
     # Gland 2 of 3 right, Tumor 1 of 1, Nongland never predicted: no precision.
     samples = tl.Samples(
@@ -141,19 +136,6 @@ def test_before_and_after_stand_side_by_side_with_the_temperature():
         "ECE before": "0.100",
         "ECE after": "0.050",
     }
-
-
-def test_a_temperature_and_what_it_changes_are_averaged_over_seeds():
-    scores = pd.concat(
-        [
-            tidy(VGG16, "val", temperature=[(0, 1.0), (1, 2.0)]),
-            tidy(VGG16, "test", log_loss=[(0, 0.5), (1, 0.7)], log_loss_after=[(0, 0.4), (1, 0.6)]),
-        ]
-    )
-    row = calibration_table(scores, part="test").loc[VGG16]
-    # The standard deviation of two numbers is their distance over the root of 2.
-    assert row["temperature"] == "1.50 ± 0.71"
-    assert (row["log loss before"], row["log loss after"]) == ("0.600 ± 0.141", "0.500 ± 0.141")
 
 
 def test_a_temperature_that_is_not_defined_leaves_what_is_after_it_undefined():

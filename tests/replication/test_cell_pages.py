@@ -24,6 +24,7 @@ CLASSIFIER = {
     "weights": None,
     "precision": {"name": "float32"},
     "versions": {"tlkeras": "0.7", "keras": "3.15.1"},
+    "fingerprint": [0.25, 0.75],
     "epochs": [asdict(EpochLog(1, 1, 1.0, 0.5, 0.5, None, None))],
 }
 # NORMAL: 3 of 4 found; PNEUMONIA: 2 of 4, and one NORMAL called so.
@@ -148,7 +149,7 @@ def test_the_card_of_a_model_says_what_it_is_and_what_it_learnt_from(reported):
     assert f"{row.title}, {row.licence}. {row.citation}" in card
     assert "It learnt from 4,000 images: 3,000 NORMAL, 1,000 PNEUMONIA." in card
     assert "one probability for each of NORMAL, PNEUMONIA" in card
-    assert f"The audit of its split:\n\n- {NOTE}\n- resized to ([150, 150],)\n" in card
+    assert f"The audit of its split:\n\n- {NOTE}\n- resized to ((150, 150),)\n" in card
     assert "- It answers with one of its classes for every image" in card
 
 

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 import tlkeras as tl
-from tlkeras.data import remembered_digests
+from tlkeras.data import image_index
 from tlkeras.files import read_json, write_json
 from tlkeras.replication import running
 from tlkeras.replication.known_data import KnownData
@@ -96,8 +96,8 @@ def test_a_cell_of_an_earlier_version_is_kept_if_names_and_sizes_are_the_same_wh
 
 
 def test_images_are_hashed_again_when_it_is_asked_for(data, run, monkeypatch):
-    monkeypatch.setattr(remembered_digests, "_SETTLED", -(10**12))
-    monkeypatch.setattr(remembered_digests, "_status", lambda path: [9000, 1000, 1000, 1])
+    monkeypatch.setattr(image_index, "_SETTLED", -(10**12))
+    monkeypatch.setattr(image_index, "_status", lambda path: (9000, 1000, 1000, 1))
     assert run()[1] == 0
     overwrite_a_test_image(data)
     assert run()[1] == 0

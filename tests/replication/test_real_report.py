@@ -17,7 +17,7 @@ from tlkeras.files import read_json
 from tlkeras.replication.auditing import read_audits
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.script import main
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_the_page_holds_the_audit_of_its_splits(reported):
     run, words = RunFolder(reported[1]), words_of(reported[1])
     audits = read_audits(run)
     assert set(audits) == {key.seed for key in run.finished()}
-    used = {tuple(image_size_of(run.settings_of(key)["recipe"])) for key in run.finished()}
+    used = {recipe_of(run.read_cell(key)).image_size for key in run.finished()}
     for audit in audits.values():
         assert all(" ".join(finding.split()) in words for finding in audit.findings(*used))
 

@@ -1,5 +1,7 @@
-"""Runs that are killed, find no room, diverge or need more memory than there is. `experiments/drill_faults.py` does the
-same to whole processes."""
+"""Runs that are killed, find no room, diverge or need more memory than there is.
+
+`experiments/benchmarks/drill_faults.py` does the same to whole processes.
+"""
 
 import dataclasses
 

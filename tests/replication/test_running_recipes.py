@@ -20,7 +20,6 @@ from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.script import main
 from tlkeras.replication.settings import training_of
 from tlkeras.training import grid
-from tlkeras.training.recipe import describe
 
 pytestmark = [pytest.mark.usefixtures("quick_figures"), pytest.mark.slow]  # three experiments, 20 seconds
 
@@ -257,11 +256,10 @@ def test_a_searched_cell_tells_what_was_chosen_and_how_it_was_trained(folders):
     ranking = pd.read_csv(folder.cell(CellKey("best_of_grid", "tiny", 0)) / "ranking.csv")
     best = cell["facts"]["search"]["best"]
     assert ranking.loc[ranking["best"], ["learning_rate", "epochs"]].to_dict("records") == [best]
-    (phase,) = training_of(cell)["phases"]
-    assert (phase["learning_rate"], phase["epochs"]) == (best["learning_rate"], best["epochs"])
-    assert training_of(cell) == describe(
-        dataclasses.replace(ONE_PHASE, phases=tl.Phase(best["epochs"], best["learning_rate"], keep="last"))
-    )
+    (phase,) = training_of(cell).phases
+    assert (phase.learning_rate, phase.epochs) == (best["learning_rate"], best["epochs"])
+    phases = tl.Phase(best["epochs"], best["learning_rate"], keep="last")
+    assert training_of(cell).describe() == dataclasses.replace(ONE_PHASE, phases=phases).describe()
     history = pd.read_csv(folder.cell(CellKey("best_of_grid", "tiny", 0)) / "history.csv")
     assert len(history) == best["epochs"]
     rows = rows_of(section(page_of(folder), "The grid of tiny/best_of_grid/seed0"))

@@ -10,6 +10,7 @@ from faults import Killed, killed_before
 from tiny import TINY, build_tiny, tiny_tuner
 
 import tlkeras as tl
+from tlkeras.data.image_index import INDEX
 from tlkeras.training import checkpoint as checkpoints
 from tlkeras.training import loop
 
@@ -235,11 +236,8 @@ def test_the_weights_of_a_network_that_was_changed_are_refused(parts, tmp_path):
 
 
 def test_images_are_hashed_once(parts, tmp_path, monkeypatch):
-    from tlkeras.training import feed, loop
-
-    hashed, real = [], loop.source_digests
-    for module in (feed, loop):
-        monkeypatch.setattr(module, "source_digests", lambda samples: (hashed.append(len(samples)), real(samples))[1])
+    hashed, real = [], INDEX.digests
+    monkeypatch.setattr(INDEX, "digests", lambda samples: (hashed.append(len(samples)), real(samples))[1])
     train, val = parts
     tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(train, val, seed=0, progress=False, checkpoint=tmp_path / "c.npz")
     assert hashed == [len(train[1]), len(val[1])]

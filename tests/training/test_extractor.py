@@ -128,20 +128,23 @@ def test_files_are_read_as_read_pixels_sees_them(toy_chest_xray):
     samples = tl.from_folders(toy_chest_xray / "chest_xray" / "train").take(range(0, 32, 3))
     classifier = extractor("decision_tree").fit(samples, seed=0, progress=False)
     read = np.stack([tl.read_pixels(path, SIZE) for path in samples.images])
-    expected = classifier.network(read.astype(np.float32), training=False)
+    expected = classifier.source.network(read.astype(np.float32), training=False)
     np.testing.assert_allclose(classifier.features(samples), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"classifier": "SVM"}, "Extractor.classifier: received 'SVM'; accepted: knn, svm, logistic_regression, "),
+        (
+            {"classifier": "SVM"},
+            "Extractor.classifier: received 'SVM'; accepted: 'knn', 'svm', 'logistic_regression', ",
+        ),
         ({"pooling": "mean"}, "Extractor.pooling: received 'mean'"),
-        ({"scaling": None}, "Extractor.scaling: received None; accepted: standard, none"),
-        ({"preprocessing": "tf"}, "Extractor.preprocessing: received 'tf'; accepted: backbone, unit"),
-        ({"precision": "auto"}, "Extractor.precision: received 'auto'; accepted: float32, bfloat16, float16"),
-        ({"feature_dtype": "int8"}, "Extractor.feature_dtype: received 'int8'; accepted: float32, float16"),
-        ({"layer": 3}, "Extractor.layer: received 3; accepted: None, or the name of a layer"),
+        ({"scaling": None}, "Extractor.scaling: received None; accepted: 'standard', 'none'"),
+        ({"preprocessing": "tf"}, "Extractor.preprocessing: received 'tf'; accepted: 'backbone', 'unit'"),
+        ({"precision": "auto"}, "Extractor.precision: received 'auto'; accepted: 'float32', 'bfloat16', 'float16'"),
+        ({"feature_dtype": "int8"}, "Extractor.feature_dtype: received 'int8'; accepted: 'float32', 'float16'"),
+        ({"layer": 3}, "Extractor.layer: received 3; accepted is the name of a layer, or None"),
         ({"arguments": [3]}, r"Extractor.arguments: received \[3\]; accepted is a dict"),
         ({"image_size": (4, 40)}, r"image_size: received \(4, 40\).*each at least 8 for tiny"),
     ],

@@ -324,6 +324,6 @@ def test_a_copy_predicts_as_the_original_and_by_its_own_network(fit, copied):
     expected = classifier.predict(TEST).probs
     twin = copied(classifier)
     np.testing.assert_array_equal(twin.predict(TEST).probs, expected)
-    twin.network.set_weights([0 * weight for weight in twin.network.get_weights()])
+    twin.source.network.set_weights([0 * weight for weight in twin.source.network.get_weights()])
     assert np.ptp(twin.predict(TEST).probs, axis=0).max() < 1e-6  # every image gives the same features
     np.testing.assert_array_equal(classifier.predict(TEST).probs, expected)

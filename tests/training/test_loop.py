@@ -13,6 +13,7 @@ import tlkeras as tl
 from tlkeras.models.freezing import set_trainable
 from tlkeras.seeds import generator
 from tlkeras.training.epoch import _showing, batch_norm_learns, seed_dropout
+from tlkeras.training.feed import Feed
 
 
 def parts(toy_pixels):
@@ -271,6 +272,25 @@ def test_a_dropout_inside_a_layer_is_seeded_too():
 
 def test_a_showing_counts_the_entries_before_it():
     assert list(_showing(np.array([5, 2, 5, 5, 2, 7]))) == [0, 0, 1, 2, 1, 0]
+
+
+def test_an_oversampled_image_looks_different_each_time_it_comes(toy_pixels, monkeypatch):
+    images, labels = toy_pixels
+    few = np.r_[np.flatnonzero(labels == 0)[:4], np.flatnonzero(labels == 1)[:12]]  # so each of the 4 comes three times
+    seen, batches = [], Feed.batches
+
+    def noting(feed, *given, **options):
+        seen.append(batches(feed, *given, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(Feed, "batches", noting)
+    tuner = tiny_tuner(
+        phases=(tl.Phase(1, 1e-3),), imbalance="oversample", augmentation=tl.Augmentation(rotation_range=40)
+    )
+    tuner.fit((images[few], labels[few]), seed=0, progress=False)
+    shown, of = (np.concatenate(column) for column in zip(*seen[0].as_numpy_iterator(), strict=True))
+    assert np.bincount(of).tolist() == [12, 12]
+    assert len(np.unique(shown.round(2).reshape(24, -1), axis=0)) == 24
 
 
 def test_an_earlier_run_is_a_source_of_weights(toy_pixels, tmp_path):

@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import tlkeras as tl
 from tlkeras.seeds import derive_seed
-from tlkeras.training import pixel_baseline
+from tlkeras.training import pixel_trees
 from tlkeras.training.pixel_baseline import PixelBaseline
 
 NAMES = ("nv", "akiec", "mel")  # not in the order of the alphabet
@@ -53,7 +53,7 @@ BY_HAND = {
 @pytest.mark.parametrize("pixels", BY_HAND)
 @pytest.mark.parametrize(("name", "n_trees"), [("decision_tree", None), ("random_forest", 25)])
 def test_the_trees_are_scikit_learns_own_on_flattened_pixels(name, n_trees, pixels, monkeypatch):
-    monkeypatch.setattr(pixel_baseline, "n_cores", lambda: 1)  # 25 trees are then grown in steps of 10, 10 and 5
+    monkeypatch.setattr(pixel_trees, "n_cores", lambda: 1)  # 25 trees are then grown in steps of 10, 10 and 5
     recipe = PixelBaseline(name, image_size=(8, 8), pixels=pixels, n_trees=n_trees)
     samples = noise(300)  # fewer make trees so shallow that a limit on depth would not show
     classifier = recipe.fit(samples, seed=3, progress=False)
@@ -80,7 +80,7 @@ def test_the_same_seed_grows_the_same_trees_and_another_seed_others(recipe):
 def test_the_number_of_cores_changes_nothing(monkeypatch):
     grown = []
     for cores in (1, 2, 3):
-        monkeypatch.setattr(pixel_baseline, "n_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(pixel_trees, "n_cores", lambda cores=cores: cores)
         grown.append(FOREST.fit(TRAIN, seed=0, progress=False))
     assert nodes(grown[0]) == nodes(grown[1]) == nodes(grown[2])
     for classifier in grown[1:]:
@@ -107,16 +107,18 @@ def test_pairs_of_images_and_labels_are_taken_too():
 )
 def test_features_of_an_image_of_two_pixels(pixels, expected):
     image = np.array([[[[0, 255, 0], [255, 255, 0]]]], np.uint8)  # mean and deviation are both 127.5
-    features = pixel_baseline._features(image, pixels)
+    features = pixel_trees.PixelFeatures((1, 2), pixels).of_pixels(image)
     assert features.dtype == np.float32
     np.testing.assert_array_equal(features, [expected])
-    np.testing.assert_array_equal(pixel_baseline._features(image.astype(np.float64), pixels), [expected])
+    np.testing.assert_array_equal(
+        pixel_trees.PixelFeatures((1, 2), pixels).of_pixels(image.astype(np.float64)), [expected]
+    )
 
 
 @pytest.mark.parametrize("level", [0, 7, 255])
 def test_an_image_of_one_grey_level_has_nothing_to_normalise(level):
     images = np.full((2, 31, 33, 3), level, np.uint8)
-    assert not pixel_baseline._features(images, "normalised").any()
+    assert not pixel_trees.PixelFeatures((31, 33), "normalised").of_pixels(images).any()
 
 
 def test_normalised_pixels_do_not_know_brightness_and_raw_ones_do():
@@ -144,7 +146,7 @@ def test_files_are_learnt_and_predicted_as_read_pixels_sees_them(tmp_path):
 
 
 def test_predictions_keep_every_sample_in_order_over_several_batches(monkeypatch):
-    monkeypatch.setattr(pixel_baseline, "_BATCH", 16)
+    monkeypatch.setattr(pixel_trees, "_BATCH", 16)
     samples = TRAIN.take(np.random.default_rng(0).permutation(40))
     classifier = TREE.fit(TRAIN, seed=0, progress=False)
     predictions = classifier.predict(samples)  # a tree without limits knows what it learnt by heart
@@ -198,9 +200,9 @@ def test_a_forest_has_a_hundred_trees_where_nothing_is_said_and_a_tree_is_one():
     [
         (
             {"classifier": "forest"},
-            "PixelBaseline.classifier: received 'forest'; accepted: decision_tree, random_forest",
+            "PixelBaseline.classifier: received 'forest'; accepted: 'decision_tree', 'random_forest'",
         ),
-        ({"pixels": "unit"}, "PixelBaseline.pixels: received 'unit'; accepted: raw, normalised, rescaled"),
+        ({"pixels": "unit"}, "PixelBaseline.pixels: received 'unit'; accepted: 'raw', 'normalised', 'rescaled'"),
         ({"image_size": 64}, r"image_size: received 64; accepted is \(height, width\)"),
         ({"image_size": (0, 8)}, r"image_size: received \(0, 8\)"),
         ({"n_trees": 10}, "PixelBaseline.n_trees: received 10 for a decision_tree; accepted is None: it has one tree"),
@@ -226,7 +228,7 @@ def nowhere(n):
 
 def test_features_that_do_not_fit_into_memory_are_refused_before_anything_is_decoded(monkeypatch, capsys):
     large = PixelBaseline("random_forest", image_size=(100, 200))  # 240 KB per image
-    monkeypatch.setattr(pixel_baseline, "available_memory", lambda: 2_600_000)
+    monkeypatch.setattr(pixel_trees, "available_memory", lambda: 2_600_000)
     said = (
         r"^random_forest: 10 images \(training and validation: it learns from both\) "
         r"at 100x200, raw pixels, take 2\.4 MB of memory, and 2\.6 MB are free\. "
@@ -254,10 +256,10 @@ def test_features_that_do_not_fit_into_memory_are_refused_before_anything_is_dec
 )
 def test_memory_and_the_time_it_will_take_are_said_on_large_work(recipe, told, monkeypatch, capsys):
     ticks = itertools.count()  # a clock that every look moves on by a second
-    monkeypatch.setattr(pixel_baseline, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    monkeypatch.setattr(pixel_baseline, "_QUICK", 0)
-    monkeypatch.setattr(pixel_baseline, "n_cores", lambda: 3)
-    monkeypatch.setattr(pixel_baseline, "available_memory", lambda: 10**9)
+    monkeypatch.setattr(pixel_trees, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr(pixel_trees, "_QUICK", 0)
+    monkeypatch.setattr(pixel_trees, "n_cores", lambda: 3)
+    monkeypatch.setattr(pixel_trees, "available_memory", lambda: 10**9)
     classifier = recipe.fit(TRAIN, seed=0)
     assert capsys.readouterr().out.splitlines() == [
         f"{recipe.classifier}: 40 images (training and validation: it learns from both) "
@@ -265,14 +267,14 @@ def test_memory_and_the_time_it_will_take_are_said_on_large_work(recipe, told, m
         f"growing takes about {told}",
         f"{recipe.classifier} grown in 1.0 s",
     ]
-    monkeypatch.setattr(pixel_baseline, "_QUICK", 10**9)
+    monkeypatch.setattr(pixel_trees, "_QUICK", 10**9)
     assert nodes(classifier) == nodes(recipe.fit(TRAIN, seed=0))  # the trial leaves no trace in the trees
     assert "growing takes about" not in capsys.readouterr().out
 
 
 @MODELS
 def test_nothing_is_said_without_progress(recipe, monkeypatch, capsys):
-    monkeypatch.setattr(pixel_baseline, "_QUICK", 0)
+    monkeypatch.setattr(pixel_trees, "_QUICK", 0)
     recipe.fit(TRAIN, seed=0, progress=False)
     assert capsys.readouterr() == ("", "")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkeras.data.class_names import few
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
+from tlkeras.data.names import few
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import write_csv
 from tlkeras.schema import PROBABILITY_PREFIX, Samples
@@ -58,7 +58,7 @@ def predict_files(
 
     files = image_files(paths)
     start_keras()
-    from tlkeras.training.saved_classifier import load
+    from tlkeras.training.tuned_classifier import load
 
     classifier = load(folder)
     predictions = _predict(classifier, Samples(images=tuple(files), labels=None, class_names=()))
@@ -144,7 +144,7 @@ def _files_in(folder: str) -> list[str]:
 
 
 def _predict(classifier: TunedClassifier, samples: Samples):
-    from tlkeras.data.images import unreadable
+    from tlkeras.data.readable import unreadable
 
     try:
         return classifier.predict(samples)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkeras.data.class_names import as_groups, check_class_names, few, is_empty, label_numbers
-from tlkeras.data.identifiers import check_normalise
+from tlkeras.data.names import as_groups, check_class_names, check_normalise, few, is_empty, label_numbers
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 

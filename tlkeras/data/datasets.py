@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlkeras.data.chest_xray import count_chest_xray, load_chest_xray
 from tlkeras.data.class_folders import (
     AFHQ_ANIMALS,
     NCT_TISSUES,
     PROSTATE_ARCHIVES,
     PROSTATE_TISSUES,
+    count_chest_xray,
     count_images,
     load_afhq,
+    load_chest_xray,
     load_nct_crc_he,
     load_prostate_tiles,
     load_tumor,

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlkeras.data.class_names import few, label_numbers
-from tlkeras.data.csv_text import read_rows
+from tlkeras.data.file_contents import read_rows
 from tlkeras.data.file_names import visible
-from tlkeras.data.identifiers import normal_form, spelled_alike, told_alike
+from tlkeras.data.names import few, label_numbers, normal_form, spelled_alike, told_alike
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples
 

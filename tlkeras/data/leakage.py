@@ -13,8 +13,7 @@ import pandas as pd
 from tlkeras.data.fingerprints import Fingerprints, fingerprint_all
 from tlkeras.data.grouping import Grouping
 from tlkeras.data.leakage_findings import Audit
-from tlkeras.data.levels import Levels, of_set
-from tlkeras.data.pixel_sizes import PixelSizes
+from tlkeras.data.measures import Levels, PixelSizes, levels_of_set
 from tlkeras.errors import InputError
 from tlkeras.schema import NOT_TESTS, Samples, Splits
 
@@ -72,7 +71,7 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         pixel_sizes=dict(zip(parts, pixel_sizes, strict=True)),
         grouping=Grouping.of(images),
         n_poor=len(poor),
-        levels_of_all=of_set(levels),
+        levels_of_all=levels_of_set(levels),
         poor=poor,
         known=_known(images),
         groups=groups,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from tlkeras.data.grouping import Grouping
-from tlkeras.data.identifiers import told_alike
-from tlkeras.data.pixel_sizes import PixelSizes, size_words
+from tlkeras.data.measures import PixelSizes, size_words
+from tlkeras.data.names import told_alike
 from tlkeras.errors import InputError
 
 SHARE_DRIFT = 0.05  # a class share this far from the training part's is said

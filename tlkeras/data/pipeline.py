@@ -14,17 +14,8 @@ from tqdm import tqdm
 from tlkeras.backend import tf
 from tlkeras.checks import check_image_size
 from tlkeras.data.digests import file_digest
-from tlkeras.data.images import (
-    decode_and_resize,
-    encode_path,
-    measure,
-    read_image,
-    read_measured,
-    require_files,
-    require_readable,
-    resize_pixels,
-)
-from tlkeras.data.levels import Levels
+from tlkeras.data.images import decode_and_resize, encode_path, read_image, resize_pixels
+from tlkeras.data.readable import require_files, require_readable
 from tlkeras.errors import InputError
 from tlkeras.files import scratch_file
 from tlkeras.machine import format_size, n_cores
@@ -96,8 +87,8 @@ def decoded_batches(
         image_size: (height, width).
         batch_size: b.
         rows: int (m,), which samples; None takes all.
-        digests: n, of the files as they were found (`source_digests`): what is known of these bytes must not be taken
-            for known of others. None decodes whatever is there.
+        digests: n, of the files as they were found (`ImageIndex.digests`): what is known of these bytes must not be
+            taken for known of others. None decodes whatever is there.
 
     Yields:
         uint8 (b, H, W, 3), RGB, the last batch smaller.
@@ -124,15 +115,6 @@ def decoded_batches(
             raise InputError(f"{', '.join(map(repr, names))} changed while they were read. {_LEAVE_ALONE}")
         yield batch.numpy()
         done += len(batch)
-
-
-def measured_batches(
-    samples: Samples, image_size: tuple[int, int], batch_size: int
-) -> Iterator[tuple[np.ndarray, list[Levels]]]:
-    """`decoded_batches`, and with each the levels that its b images had before they were resized."""
-    batches = _ahead(_decoded(samples, check_image_size(image_size), measured=True).batch(batch_size))
-    for pixels, fields in _named(samples, batches):
-        yield pixels.numpy(), [Levels(*row) for row in fields.numpy().tolist()]
 
 
 def _named(samples: Samples, batches: tf.data.Dataset) -> Iterator:
@@ -270,23 +252,20 @@ def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
         ) from error
 
 
-def _decoded(
-    samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None, *, measured: bool = False
-) -> tf.data.Dataset:
+def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None) -> tf.data.Dataset:
     """uint8 (H, W, 3) per sample, in order; with the digests of files, and whether the very bytes that were decoded had
-    another one; where `measured`, with the int64 (5,) of `measure`."""
+    another one."""
     if isinstance(samples.images, np.ndarray):
         pixels = cpu_tensor(samples.images)
 
         def resized(row: tf.Tensor):
-            image = resize_pixels(pixels[row], image_size)
-            return (image, measure(pixels[row])) if measured else image
+            return resize_pixels(pixels[row], image_size)
 
         return tf.data.Dataset.range(len(samples)).map(resized, num_parallel_calls=n_cores(), deterministic=True)
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
     dataset = tf.data.Dataset.from_tensor_slices(paths)
-    read = partial(read_measured if measured else read_image, image_size=image_size)
+    read = partial(read_image, image_size=image_size)
     if digests is not None:
         dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(tf.constant(digests, tf.string)))
 
@@ -300,7 +279,7 @@ def _decoded(
 
 
 def _is_other(contents: bytes, digest: bytes) -> bool:
-    return file_digest("", contents) != digest
+    return file_digest(contents) != digest
 
 
 def _check_epoch(n, order, rows, labels, weights, warp, example_seeds) -> None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.data.class_names import few, is_empty, label_numbers, part_names
-from tlkeras.data.file_bytes import as_path
+from tlkeras.data.file_contents import as_path
 from tlkeras.data.file_names import IMAGE_SUFFIXES, Spellings, is_image
-from tlkeras.data.identifiers import JOIN, check_normalise, in_one_spelling
+from tlkeras.data.names import JOIN, check_normalise, few, in_one_spelling, is_empty, label_numbers, part_names
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples
 

@@ -5,8 +5,6 @@ the sign of a zoom factor. Nothing depends on the batch an image is in, on its p
 the callables repeat exactly in a parallel `Dataset.map`.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Callable

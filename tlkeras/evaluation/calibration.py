@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
-from tlkeras.checks import check_number, check_whole
+from tlkeras.checks import check_whole, real
 from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.weighted_scores import ECE_BINS, equal_mass_sums
@@ -62,11 +62,11 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
     Raises:
         InputError: `temperature` is not a finite number above 0.
     """
-    accepted = (
-        "a number above 0. `fit_temperature` gives NaN where the validation samples leave it undefined: then keep the "
-        "probabilities as they are"
+    undefined = (
+        ". `fit_temperature` gives NaN where the validation samples leave it undefined: then keep the probabilities as "
+        "they are"
     )
-    temperature = check_number("temperature", temperature, lambda temperature: temperature > 0, accepted)
+    temperature = real(above=0).also(undefined).check("temperature", temperature)
     return Predictions(predictions.samples, softmax(_logits(predictions) / temperature, axis=1).astype(np.float32))
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from tlkeras.errors import InputError
 from tlkeras.evaluation.calibration import reliability_table
 from tlkeras.evaluation.metrics import check_scorable, score
-from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, GREY, LINE_STYLES, ORANGE
+from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, GREY, LINE_STYLES, ORANGE, light_grid
 from tlkeras.evaluation.tables import NOT_DEFINED
 from tlkeras.schema import Predictions
 from tlkeras.user_text import in_figure
@@ -184,8 +184,7 @@ def draw_accuracy_lines(histories: Mapping[str, pd.DataFrame], ax: Axes, *, part
         named.add(phase)
     ax.set(xlabel="epoch", ylabel=f"{part} accuracy, %")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y", color="0.9", zorder=0)
-    ax.spines[["top", "right"]].set_visible(False)
+    light_grid(ax, "y")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
     return ax
 
@@ -230,8 +229,7 @@ def draw_training_curves(history: pd.DataFrame, axes: Sequence[Axes]) -> Sequenc
         ax.set(xlabel="epoch", ylabel=title)
         ax.margins(y=0.12)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(axis="y", color="0.9", zorder=0)
-        ax.spines[["top", "right"]].set_visible(False)
+        light_grid(ax, "y")
     handles = list({line.get_label(): line for ax in axes for line in ax.get_legend_handles_labels()[0]}.values())
     handles.append(Line2D([], [], marker="o", mfc="none", mec="black", mew=1.2, ms=9, linestyle="none", label="kept"))
     axes[0].legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
@@ -277,8 +275,7 @@ def _draw_classes(
 
 def _finish(ax: Axes, title: str, columns: int) -> Axes:
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    ax.grid(color="0.9", zorder=0)
-    ax.spines[["top", "right"]].set_visible(False)
+    light_grid(ax)
     legend = ax.legend(
         loc="upper left",
         bbox_to_anchor=(-0.02, -0.14),

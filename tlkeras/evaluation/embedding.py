@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 
-from tlkeras.checks import check_number, check_whole
+from tlkeras.checks import check_whole, real
 from tlkeras.errors import InputError
 from tlkeras.evaluation.plots import COLORS, GREY, new_grid
 from tlkeras.seeds import derive_seed, generator
@@ -56,8 +56,7 @@ def embed(features: np.ndarray, *, seed: int, n_components_first: int = 50, perp
     """
     values = _checked_features(features)
     n_components_first = check_whole("n_components_first", n_components_first, 2, also=", such as 50")
-    accepted = "a number of at least 1, such as 30"
-    perplexity = check_number("perplexity", perplexity, lambda perplexity: perplexity >= 1, accepted)
+    perplexity = real(least=1).also(", such as 30").check("perplexity", perplexity)
     spread = np.ptp(values, axis=0).max()
     if spread == 0:
         return np.zeros((len(values), 2), np.float32)

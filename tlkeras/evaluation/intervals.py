@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from tlkeras.checks import check_number
+from tlkeras.checks import real
 from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
@@ -183,4 +183,4 @@ def check_level(level: float) -> None:
     Raises:
         InputError: not a number between 0 and 1.
     """
-    check_number("level", level, lambda level: 0 < level < 1, "a number between 0 and 1, such as 0.95")
+    real(above=0, below=1).also(", such as 0.95").check("level", level)

@@ -16,7 +16,8 @@ import pandas as pd
 
 from tlkeras.checks import check_whole
 from tlkeras.errors import InputError
-from tlkeras.evaluation.weighted_scores import apart_from, image_losses, ratio, weighted_scores
+from tlkeras.evaluation.tables import apart_from
+from tlkeras.evaluation.weighted_scores import image_losses, ratio, weighted_scores
 from tlkeras.schema import Predictions
 
 

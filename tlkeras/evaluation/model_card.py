@@ -17,7 +17,6 @@ from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.tables import OURS, format_figures
 from tlkeras.schema import EpochLog, Predictions
 
-MODEL_CARD = "model_card.md"
 NOT_FOR_DIAGNOSIS = "**Not for diagnosis.** It is not a medical device, and no doctor has tried it."
 LIMITS = (
     "It answers with one of its classes for every image, whatever the image shows.",

@@ -45,6 +45,12 @@ def new_grid(rows: int, columns: int, side: float = 1.9) -> tuple[Figure, np.nda
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def light_grid(ax: Axes, axis: str = "both") -> None:
+    """Faint lines behind what is drawn, along "x", "y" or "both", and no frame above and at the right."""
+    ax.grid(axis=axis, color="0.9", zorder=0)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
 def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
     """Writes the figure, whole or not at all, trimmed, at 150 dots per inch, as its suffix says; then empties it.
 

@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.score_tables import measured_or_counted, rows_and_columns
 from tlkeras.evaluation.tables import (
     BASELINE,
     FIGURES,
     METRICS,
     NOT_RUN,
+    apart_from,
     as_printed,
     by_cell,
     check_scores,
     format_figures,
+    measured_or_counted,
     over_seeds,
+    rows_and_columns,
 )
-from tlkeras.evaluation.weighted_scores import apart_from
 
 # In single-label classification every error is one false positive and one false negative, so micro F1 is accuracy.
 AVERAGES = {"micro_f1": "micro average", "macro_f1": "macro average"}

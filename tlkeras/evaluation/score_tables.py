@@ -10,21 +10,22 @@ import pandas as pd
 from tlkeras.evaluation.tables import (
     ADJUSTED,
     AFTER_SCALING,
-    COUNTED,
     DECISIONS,
     METRICS,
     NOT_RUN,
     OURS,
     SCALED,
+    apart_from,
     by_cell,
     cell_rows,
     check_scores,
     counts_in_words,
     format_figures,
     measured,
+    measured_or_counted,
     over_seeds,
+    rows_and_columns,
 )
-from tlkeras.evaluation.weighted_scores import apart_from
 
 OF_CLASS_REPORT = {"precision": "precision", "recall": "recall", "f1": "F1"}
 AT_THRESHOLDS = (
@@ -201,21 +202,5 @@ def two_way_table(
     return table
 
 
-def measured_or_counted(figures: Mapping[str, pd.DataFrame], metric: str) -> str:
-    """`tables.measured`, of what is counted and the same for all seeds the count; nothing where a seed lacks it."""
-    if metric not in figures or figures[metric]["value"].isna().any():
-        return ""
-    counts = figures[metric]["value"]
-    counted = metric in COUNTED and counts.nunique() == 1
-    return f"{counts.iloc[0]:{METRICS[metric][2]}}" if counted else measured(figures, metric)
-
-
 def _only(metric: str, figures: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     return {metric: figures[metric]} if metric in figures else {}
-
-
-def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """The labels of a two-way table's rows and columns, in the order in which `places`, {method: (row, column)}, name
-    them."""
-    rows, columns = (list(dict.fromkeys(place[axis] for place in places.values())) for axis in (0, 1))
-    return rows, columns

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.grid_search import field_in_words, lower_is_better, metric_in_words, value_in_words
-from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, GREY, INK_ON, ORANGE
+from tlkeras.evaluation.plots import BLUE, COLORS, GREEN, GREY, INK_ON, ORANGE, light_grid
 from tlkeras.evaluation.tables import ADJUSTED, METRICS, NOT_DEFINED, NOT_RUN
 from tlkeras.user_text import in_figure
 
@@ -59,8 +59,7 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
                 )
     _label_columns(ax, table.index)
     ax.set(ylim=(0, 100), ylabel=ylabel, xlim=(-0.6, len(table) - 0.4))
-    ax.grid(axis="y", color="0.9", zorder=0)
-    ax.spines[["top", "right"]].set_visible(False)
+    light_grid(ax, "y")
     handles = [Patch(color=COLORS[i % len(COLORS)], label=in_figure(method)) for i, method in enumerate(methods)]
     if printed:
         handles.append(
@@ -98,8 +97,7 @@ def draw_thresholds(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]
     right.set_xlabel("ROC AUC")
     for ax in axes:
         ax.set_ylim(-0.6, len(table) - 0.4)
-        ax.grid(axis="x", color="0.9", zorder=0)
-        ax.spines[["top", "right"]].set_visible(False)
+        light_grid(ax, "x")
     left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=9)
     return axes
 

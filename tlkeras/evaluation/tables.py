@@ -70,7 +70,7 @@ PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier", "ece", "ec
 SCALED = ("log_loss", "brier", "ece")  # what a temperature changes
 AFTER_SCALING = "_after"  # behind a metric's name: with the temperature that was fitted to the validation images
 ADJUSTED = "_adjusted"  # behind a metric's name: with the line between the classes that validation images set
-RANKING_AND_THRESHOLD = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")
+RANKING_AND_THRESHOLD = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")  # what tells the two apart
 # The cell that stands for no method at all: for every image the shares that the classes have among the training images.
 BASELINE = ("majority class", "none")
 COUNTED = ("parameters", "trainable_parameters", "epochs_allowed")  # not measured: without spread
@@ -80,7 +80,7 @@ def by_cell(scores: pd.DataFrame, *keys: str) -> dict[tuple, dict[str, pd.DataFr
     """{cell: {metric: its rows, one for each seed, with the columns `MEASURED`}}, in the order of `scores`.
 
     Args:
-        scores: tidy; see `accuracy_table`. Of the measured columns but value, those that are missing are NaN.
+        scores: tidy, with the columns `KEYS` and value; of the other measured columns those that are missing are NaN.
         keys: the columns that tell one cell from another.
     """
     numbers = scores.reindex(columns=[*scores.columns.union(list(MEASURED), sort=False)])
@@ -126,6 +126,15 @@ def measured(
     return format_figures(pd.Series(ours, OURS), form or usual_form)
 
 
+def measured_or_counted(figures: Mapping[str, pd.DataFrame], metric: str) -> str:
+    """`measured`, of what is counted and the same for all seeds the count; nothing where a seed lacks it."""
+    if metric not in figures or figures[metric]["value"].isna().any():
+        return ""
+    counts = figures[metric]["value"]
+    counted = metric in COUNTED and counts.nunique() == 1
+    return f"{counts.iloc[0]:{METRICS[metric][2]}}" if counted else measured(figures, metric)
+
+
 def cell_rows(rows: Mapping[tuple, Mapping[str, object] | Sequence[object]], keys: Sequence[str]) -> pd.DataFrame:
     """A table with a row for each cell, as `by_cell` tells them apart.
 
@@ -134,6 +143,20 @@ def cell_rows(rows: Mapping[tuple, Mapping[str, object] | Sequence[object]], key
         keys: what the parts of a cell are called: the names of the index.
     """
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=keys))
+
+
+def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """The labels of a two-way table's rows and columns, in the order in which `places`, {method: (row, column)}, name
+    them."""
+    rows, columns = (list(dict.fromkeys(place[axis] for place in places.values())) for axis in (0, 1))
+    return rows, columns
+
+
+def apart_from(average: str, class_names: Iterable[str]) -> str:
+    """What a row of a table of classes is called that is no class: `average`, with more words where a class has it."""
+    while average in class_names:
+        average += " average"
+    return average
 
 
 def test_parts(scores: pd.DataFrame) -> list[str]:

@@ -52,13 +52,6 @@ def class_of(metric: str, class_names: Sequence[str], positive_class: str | None
     return None
 
 
-def apart_from(average: str, class_names: Iterable[str]) -> str:
-    """What a row of a table of classes is called that is no class: `average`, with more words where a class has it."""
-    while average in class_names:
-        average += " average"
-    return average
-
-
 def metric_names(class_names: Sequence[str], positive_class: str | None = None) -> tuple[str, ...]:
     """Every metric there is for these classes, in the order of `metrics.score`; see there."""
     of_positive = () if positive_class is None else OF_POSITIVE

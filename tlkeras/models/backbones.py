@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import check_whole, is_whole
+from tlkeras.checks import Constraint, check_fields, flag, is_whole, one_of, whole
 from tlkeras.errors import InputError
 from tlkeras.models.resnet18 import resnet18
 
@@ -78,15 +78,15 @@ class Backbone:
     weights: tuple[PublishedWeights, ...] = ()
     torch_names: bool = False
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "preprocessing": one_of(*PREPROCESSING),
+        "native_size": whole(1).also(" (pixels)"),
+        "min_size": whole(1).also(" (pixels)"),
+        "torch_names": flag(),
+    }
+
     def __post_init__(self):
-        if self.preprocessing not in PREPROCESSING:
-            raise InputError(
-                f"Backbone.preprocessing of {self.name}: received {self.preprocessing!r}; accepted: "
-                f"{', '.join(PREPROCESSING)}."
-            )
-        for name in ("native_size", "min_size"):
-            side = check_whole(f"Backbone.{name} of {self.name}", getattr(self, name), 1, also=" (pixels)")
-            object.__setattr__(self, name, side)
+        check_fields(self, self._accepts, f" of {self.name}")
         if not self.stages:
             raise InputError(f'Backbone.stages of {self.name}: there are none; a single one is {{"block1": 0}}.')
 

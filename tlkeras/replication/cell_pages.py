@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,12 @@ from tlkeras.evaluation.blocks import Block, Bullets, Figure, Folded, Heading, T
 from tlkeras.evaluation.calibration import at_temperature, fit_temperature
 from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc, draw_training_curves
 from tlkeras.evaluation.metrics import classification_report_table, confused_pairs, confusion_table, largest_losses
-from tlkeras.evaluation.model_card import MODEL_CARD, model_card
+from tlkeras.evaluation.model_card import model_card
 from tlkeras.evaluation.plots import new_grid, save_figure
 from tlkeras.evaluation.table_plots import draw_confusion
 from tlkeras.files import write_csv, write_text
-from tlkeras.replication.settings import image_size_of
+from tlkeras.models.saved import CARD, MODEL, MODEL_CARD, read_card
+from tlkeras.replication.settings import recipe_of
 from tlkeras.schema import NOT_TESTS
 from tlkeras.user_text import in_figure
 
@@ -131,14 +131,15 @@ def write_model_cards(run: FinishedRun) -> None:
     plan, folder, audits = run.plan, run.folder, run.audits
     for key, cell in run.cells.items():
         place = folder.cell(key)
-        if not ((place / "model.keras").is_file() and (place / "classifier.json").is_file()):
+        if not ((place / MODEL).is_file() and (place / CARD).is_file()):
             continue
-        used = image_size_of(cell["settings"]["recipe"])
+        folder.require_whole(key, CARD)
+        used = recipe_of(cell).image_size
         findings = audits[key.seed].findings(used) if key.seed in audits else ()
         learnt = cell["facts"]["images"]["train"]
         counts = ", ".join(f"{count:,} {name}" for name, count in learnt.items())
         card = model_card(
-            json.loads(folder.read_file(key, "classifier.json")),
+            read_card(place).describe(),
             name=f"{plan.experiment.name}, {plan.name}, {key}",
             data=[
                 Text(plan.credit),

@@ -89,7 +89,7 @@ def every_figure(run: FinishedRun) -> list[Block]:
 
 def early_stops(run: FinishedRun) -> list[Block]:
     """After how many epochs each network stopped, where one could."""
-    if not any(phase["patience"] for cell in run.trained.values() for phase in training_of(cell)["phases"]):
+    if not any(phase.patience for cell in run.trained.values() for phase in training_of(cell).phases):
         return []
     return [Heading("Epochs until early stop", level=3), Table(epochs_table(of_networks(run.scores)))]
 

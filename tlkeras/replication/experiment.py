@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
+from tlkeras.training.recipe import EarlierRun, Recipe
 
 if TYPE_CHECKING:
     from tlkeras.replication.page import Page
     from tlkeras.replication.run_folder import CellKey
     from tlkeras.schema import Splits
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.pixel_baseline import PixelBaseline
-    from tlkeras.training.search import Search
-    from tlkeras.training.tuner import Tuner
-
-    Recipe = Tuner | Extractor | PixelBaseline | Search
 
 OWN_DATA = "Images of one's own; the experiment does not say where they come from."
 PIXELS = "pixels"  # stands in a cell's key where a network's name stands: a method that looks at pixels, and has none
@@ -36,17 +31,6 @@ class Paper:
     title: str
     authors: str
     venue: str
-
-
-@dataclass(frozen=True)
-class EarlierRun:
-    """A network that another experiment trained, as the weights a recipe starts from: its backbone layers are taken.
-
-    The cell is that of `method` in the same protocol, with the same backbone and seed, in that experiment's run folder.
-    """
-
-    experiment: str
-    method: str
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from tlkeras.explaining.activations import activations
 from tlkeras.explaining.heatmap import grad_cam
 from tlkeras.explaining.lime import explain, perturbed_copies, write_explanation
 from tlkeras.files import write_csv
+from tlkeras.models.saved import CARD, MODEL
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.schema import NOT_TESTS, Predictions, Samples
 from tlkeras.seeds import derive_seed, generator
-from tlkeras.training.saved_classifier import load
+from tlkeras.training.tuned_classifier import load
 from tlkeras.user_text import in_figure, in_file_name
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def compare_activations(
 
 
 def _load(folder: RunFolder, key: CellKey) -> TunedClassifier:
-    folder.require_whole(key, "classifier.json", "model.keras")
+    folder.require_whole(key, CARD, MODEL)
     return load(folder.cell(key))
 
 

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.replication.experiment import EarlierRun
+from tlkeras.models.saved import MODEL
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.settings import image_size_of, network_of, preprocessing_of
-from tlkeras.training.recipe import describe
+from tlkeras.training.recipe import EarlierRun, NetworkRecipe, Recipe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
-    from tlkeras.replication.experiment import Plan, Recipe
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.tuner import Tuner
+    from tlkeras.models.weights_file import WeightsFile
+    from tlkeras.replication.experiment import Plan
 
 SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
 
@@ -60,7 +57,7 @@ def cells_of(plan: Plan, options: RunOptions, shared: dict, folder: RunFolder) -
         for method, backbone in protocol.chosen(options.methods, options.backbones):
             key = CellKey(method, backbone, seed)
             recipe = _adapted(protocol.cells[method, backbone], options)
-            settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
+            settings = {"recipe": recipe.describe(), "weights_sha256": None, **shared}
             weights = None
             if recipe.network is not None:
                 weights = _find_weights(
@@ -77,13 +74,13 @@ def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
         recipe = recipe.for_smoke(SMOKE_SIDE)
     elif options.image_size is not None:
         recipe = recipe.resized(options.image_size)
-    if options.precision is not None and recipe.network is not None:
+    if options.precision is not None:
         recipe = recipe.in_precision(options.precision)
     return recipe
 
 
 def _find_weights(
-    recipe: Tuner | Extractor,
+    recipe: NetworkRecipe,
     key: CellKey,
     settings: dict,
     options: RunOptions,
@@ -98,12 +95,12 @@ def _find_weights(
         weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
     else:
         weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
-    require_trainable_batch_norm(weights, getattr(recipe, "phases", ()))
+    require_trainable_batch_norm(weights, recipe.phases)
     return weights
 
 
 def carried_weights(
-    recipe: Tuner | Extractor,
+    recipe: NetworkRecipe,
     key: CellKey,
     settings: dict,
     earlier_run: Path,
@@ -124,18 +121,19 @@ def carried_weights(
         MissingInputError: there is no such cell, or one of a smoke run; the command that makes it is named.
         InputError: its network saw other inputs than it will be given, or images that it will be tested on.
     """
-    from tlkeras.models.weights import WeightsFile, find_weights
+    from tlkeras.models.weights import find_weights
+    from tlkeras.models.weights_file import WeightsFile
 
     earlier, protocol = recipe.weights, earlier_run.name
     folder, cell = RunFolder(earlier_run), replace(key, method=earlier.method)
     made_with = folder.settings_of(cell)
     if made_with is None and finished is not None:  # this cell's own run is over: it needs the other no more
         return WeightsFile(path=folder.cell(cell), sha256=finished["weights_sha256"], source="run")
-    if made_with is None or made_with["smoke"] or not (folder.cell(cell) / "model.keras").is_file():
+    if made_with is None or made_with["smoke"] or not (folder.cell(cell) / MODEL).is_file():
         where = f"--out {earlier_run.parent}"
         if script is not None:
             where = f"--only {earlier.experiment} --out {earlier_run.parent.parent}"
-        found = "no finished cell" if made_with is None else "a smoke run" if made_with["smoke"] else "no model.keras"
+        found = "no finished cell" if made_with is None else "a smoke run" if made_with["smoke"] else f"no {MODEL}"
         if not earlier_run.parent.is_dir():
             found = f"nothing: --earlier: there is no folder {earlier_run.parent}, where {earlier.experiment} ran"
         raise MissingInputError(
@@ -145,16 +143,17 @@ def carried_weights(
             f"--protocol {protocol} --backbones {key.backbone} --methods {earlier.method} --seeds {key.seed} {where} "
             f"--image-size {recipe.image_size[0]}"
         )
-    folder.require_whole(cell, "model.keras")
+    folder.require_whole(cell, MODEL)
     _require_carriable(made_with, settings, key, folder.cell(cell))
     weights = find_weights(recipe.backbone, folder.cell(cell))
-    size = "x".join(map(str, image_size_of(made_with["recipe"])))
+    size = "x".join(map(str, Recipe.from_description(made_with["recipe"]).image_size))
     note = f"backbone of {earlier.experiment}, {protocol}, {cell}, trained at {size}"
     return replace(weights, note="; ".join(filter(None, (note, weights.note))))
 
 
 def _require_carriable(made_with: dict, settings: dict, key: CellKey, folder: Path) -> None:
-    was, now = (preprocessing_of(network_of(recipe)) for recipe in (made_with["recipe"], settings["recipe"]))
+    recipes = [Recipe.from_description(of["recipe"]) for of in (made_with, settings)]
+    was, now = (recipe.network.own_preprocessing for recipe in recipes)
     if was != now:
         raise InputError(
             f"{key} gives its network images scaled as {now!r}, and the one in {folder} was trained on {was!r}. Give "

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlkeras.data.datasets import DATASETS
-from tlkeras.data.pixel_sizes import PixelSizes, size_words
+from tlkeras.data.measures import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.settings import image_size_of, network_of, settings_table, split_in_words
+from tlkeras.replication.settings import recipe_of, settings_table, split_in_words
 
 if TYPE_CHECKING:
     from tlkeras.data.datasets import DatasetRow
@@ -125,7 +125,7 @@ def _copy_words(row: DatasetRow, sizes: PixelSizes) -> str:
 
 def used_image_sizes(cells: Mapping[CellKey, dict]) -> list[tuple[int, int]]:
     """The (height, width) that cells use, each once, in their order."""
-    return list(dict.fromkeys(tuple(image_size_of(cell["settings"]["recipe"])) for cell in cells.values()))
+    return list(dict.fromkeys(recipe_of(cell).image_size for cell in cells.values()))
 
 
 def _seeds_words(seeds: list[int], all_seeds: list[int]) -> str:
@@ -135,7 +135,7 @@ def _seeds_words(seeds: list[int], all_seeds: list[int]) -> str:
 def provenance(run: FinishedRun) -> list[Block]:
     """How the cells were made, and what differs from the document."""
     experiment, declared, cells = run.plan.experiment, run.plan.protocol, run.cells
-    settings = settings_table([cell["settings"]["recipe"] for cell in cells.values()], experiment.common)
+    settings = settings_table(map(recipe_of, cells.values()), experiment.common)
     return [
         Heading("Settings"),
         Table(settings if experiment.paper is not None else settings[["ours"]]),
@@ -163,13 +163,11 @@ def _commands(plan: Plan, cells: Mapping[CellKey, dict]) -> list[str]:
     experiment, declared = plan.experiment, plan.protocol.cells
     by_options: dict[tuple[str, ...], list[CellKey]] = {}
     for key, cell in cells.items():
-        recipe, as_declared = cell["settings"]["recipe"], declared[key.method, key.backbone]
-        size, words = image_size_of(recipe), []
-        if not cell["settings"]["smoke"] and list(as_declared.image_size) != size:
-            words += ["--image-size", str(size[0])]
-        network = network_of(recipe)
-        if network is not None and network.get("precision", "float32") != as_declared.network.precision:
-            words += ["--precision", network["precision"]]
+        recipe, as_declared, words = recipe_of(cell), declared[key.method, key.backbone], []
+        if not cell["settings"]["smoke"] and as_declared.image_size != recipe.image_size:
+            words += ["--image-size", str(recipe.image_size[0])]
+        if recipe.network is not None and recipe.network.precision != as_declared.network.precision:
+            words += ["--precision", recipe.network.precision]
         by_options.setdefault(tuple(words), []).append(key)
     settings = next(iter(cells.values()))["settings"]
     commands = []

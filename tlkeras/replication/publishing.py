@@ -9,11 +9,12 @@ from pathlib import Path
 
 from tlkeras.errors import MissingInputError
 from tlkeras.files import atomic_write
+from tlkeras.models.saved import CARD, MODEL_CARD
 from tlkeras.replication.run_folder import MANIFEST, PACKED, PREDICTIONS
 
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
-_OF_MODELS = ("classifier.json", "model_card")
+_OF_MODELS = (CARD, MODEL_CARD)
 # How the names begin; --report-only makes the last again.
 NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
 

@@ -16,7 +16,7 @@ from tlkeras.replication.auditing import audit_splits, audited_seeds
 from tlkeras.replication.experiment import Experiment
 from tlkeras.replication.known_data import KnownData, note_on_contents
 from tlkeras.replication.planning import Cell, RunOptions, cells_of
-from tlkeras.replication.run_folder import CHECKPOINT, RunFolder
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import generator
 from tlkeras.training.recipe import describe
@@ -44,7 +44,10 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         samples = plan.load(options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
-        known = KnownData(samples, options.store, verify=options.verify)
+        chosen = protocol.chosen(options.methods, options.backbones)
+        keys = [CellKey(*cell, seed) for seed in options.seeds for cell in chosen]
+        is_new = any(folder.settings_of(key) is None for key in keys)
+        known = KnownData(samples, options.store, decode=is_new, verify=options.verify)
         shared = {
             **known.settings,
             "split": describe(protocol.split),
@@ -70,8 +73,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
             image_sizes = dict.fromkeys(cell.recipe.image_size for cell in cells)
-            digests = known.digests(samples)
-            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
+            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
             _run_cells(plan, folder, todo, splits, options, known)
     return folder
 
@@ -123,7 +125,7 @@ def _run_cell(
     _clear(target)
     start = time.perf_counter()
     reset_peak_memory()
-    recipe = cell.recipe if cell.recipe.network is None else cell.recipe.starting_from(cell.weights)
+    recipe = cell.recipe.starting_from(cell.weights)
     known = {
         "weights_folder": options.weights,
         "store": options.store,
@@ -198,7 +200,7 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Pa
 
 
 def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
-    from tlkeras.data.images import require_readable, unreadable
+    from tlkeras.data.readable import require_readable, unreadable
 
     if not options.skip_unreadable:
         require_readable(samples)

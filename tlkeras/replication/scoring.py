@@ -24,16 +24,16 @@ from tlkeras.evaluation.tables import (
     Measurement,
 )
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.run_folder import CellKey
 from tlkeras.replication.settings import training_of
-from tlkeras.schema import NOT_TESTS
+from tlkeras.schema import NOT_TESTS, Predictions
 
 if TYPE_CHECKING:
     from tlkeras.evaluation.calibration import Adjustment
     from tlkeras.replication.experiment import Plan
-    from tlkeras.replication.run_folder import CellKey, RunFolder
-    from tlkeras.schema import Predictions
+    from tlkeras.replication.run_folder import RunFolder
 
-Predicted = Mapping["CellKey", Mapping[str, "Predictions"]]  # {cell: {part: its predictions}}
+Predicted = Mapping[CellKey, Mapping[str, Predictions]]  # {cell: {part: its predictions}}
 AT_THRESHOLD = ("accuracy", "balanced_accuracy")
 FEW_CELLS = 6  # with more, every two would be too many: Holm's correction asks more of each
 
@@ -269,7 +269,7 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     train = {
         **history.loc[kept, ["accuracy", "loss"]].to_dict(),
         "epochs": len(history),
-        "epochs_allowed": sum(phase["epochs"] for phase in training["phases"]),
+        "epochs_allowed": sum(phase.epochs for phase in training.phases),
         "kept_epoch": kept + 1,
     }
     return {"model": _values(model), "train": _values(train)}

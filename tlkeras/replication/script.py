@@ -13,12 +13,12 @@ from pathlib import Path
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.machine import parse_size
-from tlkeras.models.precision import PRECISIONS
 from tlkeras.replication.experiment import Experiment, Plan, choose
 from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.publishing import publish
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.running import run_experiment
+from tlkeras.schema import PRECISIONS
 from tlkeras.terminal import run_guarded, start_keras
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name
@@ -315,11 +315,12 @@ def _look_into(
     pairs: list[list[CellKey]],
 ) -> None:
     """What --explain and --activations ask for, of the chosen networks; classifiers of scikit-learn are not kept."""
+    from tlkeras.models.saved import MODEL
     from tlkeras.replication.explanations import compare_activations, explain_cells
 
     source = {"samples": plan.load(given.data, check_counts=not given.smoke), "credit": plan.credit}
     if given.explain:
-        kept = [key for key in folder.finished() if (folder.cell(key) / "model.keras").is_file()]
+        kept = [key for key in folder.finished() if (folder.cell(key) / MODEL).is_file()]
         networks = [key for key in kept if key.backbone in backbones and key.seed in given.seeds]
         explain_cells(folder, [key for key in networks if key.method in methods], **source)
     for pair in pairs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,8 +12,7 @@ from tlkeras.evaluation.grid_search import fold_results, format_ranking_table, m
 from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.evaluation.table_plots import draw_grid
 from tlkeras.files import write_csv
-from tlkeras.replication.settings import ranked_by
-from tlkeras.training.recipe import describe_in_words
+from tlkeras.replication.settings import recipe_of
 from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
@@ -31,15 +29,14 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
     """
     found = {}
     for key, cell in cells.items():
-        recipe = cell["settings"]["recipe"]
-        if recipe["type"] != "Search":
+        recipe = recipe_of(cell)
+        if not recipe.searches:
             continue
-        fields = list(recipe["grid"])
-        values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
-        settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
+        fields = list(recipe.grid)
+        settings = recipe.settings_in_table
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
         predicted = folder.read_table(key, "out_of_fold.csv", dtype=text)
-        metric = ranked_by(recipe)
+        metric = recipe.ranked_by
         found[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
         write_csv(found[key], folder.cell(key) / "ranking.csv")
         if len(fields) == 2:
@@ -59,8 +56,8 @@ def rankings(run: FinishedRun, *, published: Mapping[str, Mapping[tuple, float]]
     """
     blocks = []
     for key, ranking in run.rankings.items():
-        recipe = run.cells[key]["settings"]["recipe"]
-        metric, folds = ranked_by(recipe), recipe["folds"]["n_folds"]
+        recipe = recipe_of(run.cells[key])
+        metric, folds = recipe.ranked_by, recipe.folds.n_folds
         printed = (published or {}).get(key.method) if metric == "accuracy" else None
         found = run.cells[key]["facts"]["search"]
         words = metric_in_words(metric)

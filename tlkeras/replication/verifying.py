@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import read_json
+from tlkeras.models.saved import MODEL_CARD
 from tlkeras.replication.auditing import FILE as AUDITS
 from tlkeras.replication.publishing import is_published
 from tlkeras.replication.run_folder import (
@@ -25,7 +26,7 @@ DAMAGED, MISSING, EXTRA = "damaged or edited", "missing", "extra: no run wrote i
 # What reports, explanations and exports add to a finished cell, and what a search leaves.
 _LATER = (
     *("curves.png", "grid.png", "ranking.csv", "report_*.csv", "confusion_*.png", "probabilities_*.png"),
-    *("explanations_*.png", "explained_*.csv", "explanation_*.npz", "model_card.md", "export", "search"),
+    *("explanations_*.png", "explained_*.csv", "explanation_*.npz", MODEL_CARD, "export", "search"),
     *(MANIFEST, CHECKPOINT, PACKED),
 )
 

@@ -19,17 +19,17 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 
+from tlkeras.backend import device_name
 from tlkeras.data.digests import digest
 from tlkeras.data.images import DECODER
 from tlkeras.errors import InputError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, processor
-from tlkeras.models.device import device_name
 from tlkeras.schema import EpochLog, Precision
-from tlkeras.training.recipe import describe, first_difference
+from tlkeras.training.recipe import first_difference
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.schema import Samples
     from tlkeras.training.tuner import Tuner
 
@@ -166,7 +166,7 @@ def describe_training(
     `images` are {part: (samples, a digest of each image)}.
     """
     return {
-        "recipe": describe(recipe.starting_from(None)),
+        "recipe": recipe.starting_from(None).describe(),
         "weights": None if weights is None else weights.sha256,
         "seed": seed,
         "class_names": list(class_names),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tlkeras.data.arrays import from_arrays
-from tlkeras.data.class_names import check_class_names
+from tlkeras.data.names import check_class_names
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.training.monitor import BALANCED
@@ -25,6 +25,14 @@ def as_samples(name: str, given, class_names=None) -> Samples:
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
     raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
+
+
+def samples_to_fit(train, val) -> tuple[Samples, Samples | None]:
+    """What a `fit` was given as samples that can be learnt from, `val` with the classes of `train`."""
+    train = as_samples("train", train)
+    val = None if val is None else as_samples("val", val, train.class_names)
+    check_samples(train, val)
+    return train, val
 
 
 def check_samples(train: Samples, val: Samples | None) -> None:

@@ -18,9 +18,10 @@ from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen
 from tlkeras.training.monitor import BALANCED, balanced_figure
+from tlkeras.training.phase import Phase
 from tlkeras.training.progress import BatchBar
 from tlkeras.training.tuned_classifier import PREDICT_BATCH
-from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.tuner import Tuner
 from tlkeras.training.watched import Watched
 
 SEED_STATE = "seed_generator_state"  # what Keras calls the variable that Dropout and noise layers draw from

@@ -90,7 +90,7 @@ class FeatureTable:
         """Adds images; pixels that have a row already, under whatever name, get no second one.
 
         Args:
-            sources: n digests of where the pixels came from (`source_digests`).
+            sources: n digests of where the pixels came from (`ImageIndex.digests`).
             images: n digests of the pixels.
             features: {image digest: row}, for at least those that `holds` denies.
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.augmentation import Augmentation
-from tlkeras.data.digests import digest, source_digests
+from tlkeras.data.digests import digest
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.pipeline import decode_all, decoded_batches, epoch_batches
 from tlkeras.data.warp import WARP
 from tlkeras.schema import Samples
@@ -53,7 +54,7 @@ class Part:
     @cached_property
     def sources(self) -> list[bytes]:
         """One digest per sample, of what its pixels are made from."""
-        return source_digests(self.samples) if self._sources is None else self._sources
+        return INDEX.digests(self.samples) if self._sources is None else self._sources
 
     def stream(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """The pixels of some samples, in that order, in batches: uint8 (b, H, W, 3)."""

@@ -13,7 +13,8 @@ from tlkeras.machine import format_size
 from tlkeras.models.cut import Cut, cut
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore, output_layer
-from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.phase import Phase
+from tlkeras.training.tuner import Tuner
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
 
 from tlkeras.checks import check_whole
-from tlkeras.data.digests import source_digests, unsealed
+from tlkeras.data.digests import unsealed
+from tlkeras.data.image_index import INDEX
 from tlkeras.errors import DivergedError, InputError
 from tlkeras.evaluation.grid_search import (
     OF_CLASSES,
@@ -31,16 +32,13 @@ from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed
-from tlkeras.training.checks import as_samples, check_samples
+from tlkeras.training.checks import samples_to_fit
 from tlkeras.training.feature_store import open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
 from tlkeras.training.progress import printer
-from tlkeras.training.recipe import describe, describe_in_words
+from tlkeras.training.recipe import Recipe, describe_in_words
 from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
 from tlkeras.training.searched_classifier import SearchedClassifier
-
-if TYPE_CHECKING:
-    from tlkeras.training.search import Recipe
 
 
 def fit_search(
@@ -58,15 +56,15 @@ def fit_search(
 ) -> SearchedClassifier:
     """See `Search.fit`."""
     seed = check_whole("seed", seed)
-    train = as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
+    train, _ = samples_to_fit(train, val)
     say, start = printer(progress), time.perf_counter()
     recipe, metric = search.recipe, search.ranked_by
     if recipe.network is not None:
         from tlkeras.models.weights import find_weights
 
-        recipe = recipe.starting_from(find_weights(recipe.backbone, recipe.network.weights, folder=weights_folder))
+        recipe = recipe.starting_from(
+            find_weights(recipe.network.backbone, recipe.network.weights, folder=weights_folder)
+        )
     known = {"weights_folder": weights_folder, "memory_budget": memory_budget}
     options = {name: value for name, value in known.items() if name in recipe.fit_options}
     opened = open_store(store, say)
@@ -74,7 +72,7 @@ def fit_search(
     folds = search.folds.folds(train, seed=seed)
     _check_folds(folds, metric)
     runs, n_folds = _shared_runs(recipe, search), len(folds)
-    source_of = [] if folder is None else source_digests(train)
+    source_of = [] if folder is None else INDEX.digests(train)
     shared = options
     if "memory_budget" in options and memory_budget is None:
         shared = options | {"memory_budget": available_memory() // 2 // joblib.effective_n_jobs(None)}
@@ -120,7 +118,7 @@ def fit_search(
         )
     held_out = {cell.fold: cell.held_out for cell in cells}
     out_of_fold = _out_of_fold(train, held_out, answers, len(search.settings), metric)
-    settings = [{name: describe_in_words(value) for name, value in setting.items()} for setting in search.settings]
+    settings = search.settings_in_table
     ranking = ranking_table(fold_results(out_of_fold, settings, metric), tuple(search.grid), metric)
     chosen = tuple(ranking.iloc[0][list(search.grid)])
     best = next(
@@ -151,7 +149,7 @@ def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int,
         wanted = with_setting(recipe, setting)
         epochs = last_epochs(wanted)
         alike = wanted if epochs is None else to_epochs(wanted, 1)
-        _, answers = runs.setdefault(json.dumps(describe(alike), sort_keys=True), (wanted, {}))
+        _, answers = runs.setdefault(json.dumps(alike.describe(), sort_keys=True), (wanted, {}))
         answers[number] = epochs
     return [
         (run if None in answers.values() else to_epochs(run, max(answers.values())), answers)

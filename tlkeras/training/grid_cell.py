@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +21,8 @@ from tlkeras.errors import DivergedError
 from tlkeras.files import atomic_write
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore
-from tlkeras.training.recipe import describe
-from tlkeras.training.tuner import Tuner
+from tlkeras.training.recipe import Recipe
 from tlkeras.training.watched import Watched
-
-if TYPE_CHECKING:
-    from tlkeras.training.search import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +77,7 @@ class GridCell:
         decisive = {
             "versions": {name: version(name) for name in ("tlkeras", "tensorflow", "keras", "scikit-learn")},
             "decoder": DECODER,
-            "recipe": describe(recipe),
+            "recipe": recipe.describe(),
             "weights": getattr(weights, "sha256", None),
             "epochs": sorted(epochs for epochs in self.answers.values() if epochs is not None),
             "seed": self.seed,
@@ -101,7 +97,7 @@ def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
     options = dict(cell.options)
     if "store" in cell.recipe.fit_options:
         options["store"] = False if cell.store is None else FeatureStore(cell.store[0], limit=cell.store[1])
-    if isinstance(cell.recipe, Tuner):
+    if cell.recipe.phases:
         probs = _watch(cell, options)
     else:
         classifier = cell.recipe.fit(cell.train, seed=cell.seed, progress=False, **options)

@@ -10,7 +10,7 @@ from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.schema import EpochLog
 
 if TYPE_CHECKING:
-    from tlkeras.training.tuner import Phase
+    from tlkeras.training.phase import Phase
 
 # Each is a field of EpochLog; these are figures of `tl.score` that count every class alike.
 BALANCED = {

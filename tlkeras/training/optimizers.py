@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlkeras.backend import keras
-from tlkeras.training.tuner import Phase
+from tlkeras.training.phase import Phase
 
 
 class _OneReplica:

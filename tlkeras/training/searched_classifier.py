@@ -13,14 +13,12 @@ import pandas as pd
 from tlkeras.errors import InputError
 from tlkeras.files import write_csv
 from tlkeras.schema import Predictions, Samples
-from tlkeras.training.recipe import describe
+from tlkeras.training.recipe import Recipe, describe
 
 if TYPE_CHECKING:
     import keras
 
     from tlkeras.training.feature_classifier import FeatureClassifier
-    from tlkeras.training.pixel_baseline import BaselineClassifier
-    from tlkeras.training.search import Recipe
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
@@ -40,7 +38,7 @@ class SearchedClassifier:
         n_kept: how many of them an earlier call had finished.
     """
 
-    classifier: TunedClassifier | FeatureClassifier | BaselineClassifier
+    classifier: TunedClassifier | FeatureClassifier
     best: dict[str, Any]
     recipe: Recipe
     ranking: pd.DataFrame = field(repr=False)
@@ -96,7 +94,7 @@ class SearchedClassifier:
         write_csv(self.out_of_fold, Path(folder) / "out_of_fold.csv")
         found = {
             "best": describe(self.best),
-            "refit": describe(self.recipe),
+            "refit": self.recipe.describe(),
             "seconds": round(self.seconds, 1),
             "trainings": self.n_trainings,
             "kept": self.n_kept,

@@ -13,7 +13,7 @@ from tlkeras.errors import InputError
 from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
 from tlkeras.training.monitor import value_of
-from tlkeras.training.tuner import Phase
+from tlkeras.training.phase import Phase
 
 
 class TrainingState:
@@ -40,7 +40,7 @@ class TrainingState:
         file: CheckpointFile | None = None,
         started: Checkpoint | None = None,
     ):
-        self._learning, self._precision, self._file = learning, precision, file
+        self._learning, self.precision, self._file = learning, precision, file
         self.history: list[EpochLog] = []
         self.begins_in = 1  # phase
         self._optimizer: tuple[np.ndarray, ...] = ()
@@ -99,7 +99,7 @@ class TrainingState:
         weights = self._taken(model, phase)
         return Checkpoint(
             history=tuple(self.history),
-            precision=self._precision,
+            precision=self.precision,
             weights=weights,
             optimizer=tuple(keras.ops.convert_to_numpy(variable) for variable in optimizer.variables),
             best=None if self._best is None else {place: self._best[place] for place in weights},
