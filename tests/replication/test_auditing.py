@@ -7,10 +7,11 @@ from PIL import Image
 
 import tlkeras as tl
 from tlkeras.files import read_json, write_json
-from tlkeras.replication import running
+from tlkeras.replication import planning, running
 from tlkeras.replication.auditing import FILE, audit_splits, audited_seeds, read_audits
+from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.run_folder import RunFolder
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.running import run_experiment
 
 GROUPS = np.array([f"patient{row // 2}" for row in range(12)], dtype=object)  # two images each
 
@@ -181,7 +182,7 @@ def doubled(toy_chest_xray, tmp_path_factory):
 def start(split, data, out, monkeypatch):
     """Runs one tree under a split; returns the cells that got as far as being run."""
     reached = []
-    monkeypatch.setattr(running, "_run_cells", lambda folder, todo, *given: reached.extend(str(c.key) for c in todo))
+    monkeypatch.setattr(running, "_run_cells", lambda *given: reached.extend(str(c.key) for c in given[2]))
     cells = {("tree", "pixels"): tl.PixelBaseline("decision_tree", image_size=(8, 8))}
     experiment = tl.Experiment(
         name="toy",
@@ -281,7 +282,7 @@ def test_a_run_is_told_how_many_images_its_resize_enlarges(samples, clean, folde
 
 
 def test_the_image_sizes_of_the_chosen_cells_are_those_that_are_asked_about(doubled, tmp_path, monkeypatch, heard):
-    monkeypatch.setattr(running, "SMOKE_SIDE", 42)  # the images are 44x40
+    monkeypatch.setattr(planning, "SMOKE_SIDE", 42)  # the images are 44x40
     start(tl.Predefined(val=0.25, respect_groups=False), doubled, tmp_path, monkeypatch)
     (found,) = read_audits(RunFolder(tmp_path / "corrected")).values()
     n = sum(found.sizes.values())

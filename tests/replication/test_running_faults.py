@@ -12,9 +12,9 @@ from tiny import tiny_tuner
 import tlkeras as tl
 from tlkeras.errors import DivergedError, UnwritableError
 from tlkeras.files import read_json
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import LAST_GOOD, RunOptions, run_experiment
+from tlkeras.replication.planning import RunOptions
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
+from tlkeras.replication.running import LAST_GOOD, run_experiment
 from tlkeras.replication.script import main
 from tlkeras.training import checkpoint
 
@@ -46,7 +46,7 @@ def options(toy_chest_xray, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_cell_goes_on_and_ends_with_the_same_predictions(options, monkeypatch):
-    toy, key = experiment(tuned=tiny_tuner()), CellKey("tiny", "tuned", 0)
+    toy, key = experiment(tuned=tiny_tuner()), CellKey("tuned", "tiny", 0)
     monkeypatch.setattr(checkpoint, "_SHARE", float("inf"))
     unbroken = run_experiment(toy, options("unbroken", "tuned")).cell(key)
     with monkeypatch.context() as patch:
@@ -81,7 +81,7 @@ def test_the_last_good_weights_of_a_training_that_diverged_are_kept(options, hea
     ):
         run_experiment(toy, options("out", "hopeless"))
     folder = RunFolder(options("out").out / "corrected")
-    place = folder.cell(CellKey("tiny", "hopeless", 0)) / LAST_GOOD
+    place = folder.cell(CellKey("hopeless", "tiny", 0)) / LAST_GOOD
     assert f"The weights of phase 1, epoch 1 are kept. They are in {place}." in heard.text()
     history = tl.load(place).history
     assert history[["phase", "epoch", "kept"]].values.tolist() == [[1, 1, True]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tlkeras.errors import InputError
 from tlkeras.files import read_json, write_json
 from tlkeras.progress import say
-from tlkeras.replication.manifest import with_hash, without_hash
+from tlkeras.replication.run_folder import with_hash, without_hash
 
 if TYPE_CHECKING:
     from tlkeras.data.leakage_findings import Audit
