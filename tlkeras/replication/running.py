@@ -91,7 +91,8 @@ def _run_cells(
 
     failed = []
     for number, cell in enumerate(todo, start=1):
-        say(f"\n[{number}/{len(todo)}] {plan.name}: {cell.key}")
+        say("")
+        say(f"[{number}/{len(todo)}] {plan.name}: {cell.key}")
         try:
             _run_cell(plan, folder, cell, splits[cell.key.seed], options, data)
         except UnwritableError:  # nor could the others be kept
