@@ -63,7 +63,7 @@ AUGMENTATION = tl.Augmentation(
 )
 
 
-def tuner(backbone, method, *, preprocessing, batch_norm, augment_val, keep):
+def tuner(method, backbone, *, preprocessing, batch_norm, augment_val, keep):
     """The recipe of one cell; what the protocols differ in is an argument, what they share is written here."""
     head_only = tl.Phase(epochs=5, learning_rate=1e-4, keep=keep)
     fine_tuning = tl.Phase(epochs=5, learning_rate=1e-5, unfreeze_from="block4", batch_norm=batch_norm, keep=keep)
@@ -83,7 +83,7 @@ def tuner(backbone, method, *, preprocessing, batch_norm, augment_val, keep):
 def cells(**settings):
     """Every method on every backbone, with these settings."""
     methods = ("frozen", "augmented", "fine_tuned")
-    return {(method, backbone): tuner(backbone, method, **settings) for method in methods for backbone in BACKBONES}
+    return {(method, backbone): tuner(method, backbone, **settings) for method in methods for backbone in BACKBONES}
 
 
 CAUSES = {
@@ -98,8 +98,8 @@ def cause_cells():
     """Fine-tuning under all four combinations of scaling and BatchNorm policy."""
     return {
         (name, backbone): tuner(
-            backbone,
             "fine_tuned",
+            backbone,
             preprocessing="unit" if scaling == "scaled 0..1" else "backbone",
             batch_norm="train" if batch_norm == "BatchNorm trained" else "frozen",
             augment_val=False,

@@ -147,6 +147,44 @@ GRID = {
     1e-1: (0.998, 0.996, 0.971, 0.976),
 }
 
+PUBLISHED_GRID = {
+    "best_of_grid": {
+        (rate, epochs): score for rate, row in GRID.items() for epochs, score in zip(EPOCHS, row, strict=True)
+    }
+}
+PARTS = {"train": "Train data", "test1": "Test data 1", "test2": "Test data 2"}
+
+
+def every_part(run):
+    """Tables 1 to 3: of each network a row for the training images and both test parts."""
+    from tlkeras.evaluation.blocks import Heading, Table
+    from tlkeras.evaluation.printed_figures import parts_table
+
+    blocks = []
+    for method, backbone in dict.fromkeys(zip(run.scores["method"], run.scores["backbone"], strict=True)):
+        table = parts_table(
+            run.scores,
+            method=method,
+            backbone=backbone,
+            parts=PARTS,
+            positive_class=run.plan.positive_class,
+            printed=run.plan.reported,
+        )
+        blocks += [Heading(f"{method}, {backbone}, on every part"), Table(table)]
+    return blocks
+
+
+def page(plan, common):
+    """The page of results, with the document's tables in place of one of its figures, and its Table 4 beside the
+    grid."""
+    from functools import partial
+
+    from tlkeras.replication.common_page import every_figure, rankings
+
+    published = {} if plan.stands_in else PUBLISHED_GRID
+    return common.replacing(every_figure, every_part).replacing(rankings, partial(rankings, published=published))
+
+
 EXPERIMENT = tl.Experiment(
     name="liang2024_tumor",
     paper=tl.Paper(
@@ -188,13 +226,8 @@ EXPERIMENT = tl.Experiment(
         ),
     },
     reported=reported(),
-    part_titles={"train": "Train data", "test1": "Test data 1", "test2": "Test data 2"},
     scores_training=True,
-    published_grid={
-        "best_of_grid": {
-            (rate, epochs): score for rate, row in GRID.items() for epochs, score in zip(EPOCHS, row, strict=True)
-        }
-    },
+    page=page,
     common={"epochs per phase": "5", "batch size": "32", "learning rate": "1e-4", "weights": "not said"},
     stated=(
         "ResNet-18 and ResNet-50 in PyTorch; rate 1e-4, batches of 32, 5 epochs",

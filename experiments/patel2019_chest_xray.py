@@ -30,7 +30,7 @@ Deviations
     EXPERIMENT.assumed what we chose: it names neither batch size, momentum nor widths.
 """
 
-from patel2019_ham10000 import ASSUMED, COMMON, PAPER, STATED, as_reported, protocols, tuner
+from patel2019_ham10000 import ASSUMED, COMMON, PAPER, STATED, as_reported, page_with, protocols, tuner
 
 import tlkeras as tl
 from tlkeras.replication.script import main
@@ -73,7 +73,7 @@ EXPERIMENT = tl.Experiment(
     protocols=protocols(networks),
     reported=as_reported(COLUMNS, TABLE_7_2),
     common=COMMON,
-    f1_columns=COLUMNS,
+    page=page_with(COLUMNS),
     compared={"random": "random weights", "imagenet": "ImageNet weights"},
     stated=(
         *STATED,

@@ -145,6 +145,30 @@ def reported():
     return {(cell, *column): value for cell, row in table.items() for column, value in zip(columns, row, strict=True)}
 
 
+NAMES = {
+    ("hidden_128", "mobilenetv2"): "Exp 1",
+    ("hidden_128", "mobilenetv3large"): "Exp 2",
+    ("hidden_128", "mobilenetv3small"): "Exp 2, small",
+    ("hidden_128", "densenet201"): "Exp 3",
+    ("hidden_512_128", "densenet201"): "Exp 4",
+}
+WORDS = {
+    "hidden layers": "1 layer, size 128",
+    "regularization": "Dropout, Batch normalization",
+    "epochs": "10 per phase",
+}
+
+
+def page(plan, common):
+    """The page of results; the table of trainings is the document's Table 2, with its names and its words."""
+    from functools import partial
+
+    from tlkeras.replication.common_page import every_training
+
+    printed = {cell: WORDS for cell, _, _ in reported()}
+    return common.replacing(every_training, partial(every_training, names=NAMES, printed=printed))
+
+
 def explore(samples, folder):
     """The document's exploratory analysis: figures 1, 2 and 4 to 7, and the numbers behind them."""
     from ham10000_exploration.page import write_exploration
@@ -212,21 +236,7 @@ EXPERIMENT = tl.Experiment(
         ),
     },
     reported=reported(),
-    names={
-        ("hidden_128", "mobilenetv2"): "Exp 1",
-        ("hidden_128", "mobilenetv3large"): "Exp 2",
-        ("hidden_128", "mobilenetv3small"): "Exp 2, small",
-        ("hidden_128", "densenet201"): "Exp 3",
-        ("hidden_512_128", "densenet201"): "Exp 4",
-    },
-    printed={
-        cell: {
-            "hidden layers": "1 layer, size 128",
-            "regularization": "Dropout, Batch normalization",
-            "epochs": "10 per phase",
-        }
-        for cell in (("hidden_128", "mobilenetv2"), ("hidden_128", "densenet201"))
-    },
+    page=page,
     common={
         "epochs per phase": "10 (Table 1)",
         "batch size": "128 (Table 1)",

@@ -56,13 +56,13 @@ def of_search(recipe, setting, monkeypatch):
         return dict.fromkeys(cell.answers, np.eye(2, dtype=np.float32)[cell.test.labels]), 0.0
 
     monkeypatch.setattr(grid, "run_cell", noting)
-    tl.Search(recipe, setting, tl.KFold(4)).fit(SAMPLES, seed=0, store=False, progress=False)
+    tl.Search(recipe, setting, tl.KFold(4)).fit(SAMPLES, seed=0, store=False)
     return [(cell.train, cell.test) for cell in cells]
 
 
 def of_calibration(samples=SAMPLES):
     recipe = tl.Extractor(TINY, "svm", weights=None, image_size=SIZE)
-    folds = recipe.fit(samples, seed=0, store=False, progress=False).estimator.cv
+    folds = recipe.fit(samples, seed=0, store=False).estimator.cv
     return [(samples.take(learnt), samples.take(held_out)) for learnt, held_out in folds]
 
 
@@ -140,7 +140,7 @@ def test_what_scikit_learn_would_hold_out_by_itself_is_refused(name):
     for argument in {"oob_score", "probability", "early_stopping", "validation_fraction", "cv"} & {*parameters}:
         recipe = tl.Extractor(TINY, name, weights=None, image_size=SIZE, arguments={argument: True})
         with pytest.raises(tl.InputError, match=rf"Extractor\.arguments: received {argument}"):
-            recipe.fit(SAMPLES, seed=0, store=False, progress=False)
+            recipe.fit(SAMPLES, seed=0, store=False)
 
 
 HOLDS_OUT = {"early_stopping", "validation_fraction", "validation_split", "oob_score", "train_test_split", "cv"}

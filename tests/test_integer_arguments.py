@@ -38,7 +38,7 @@ class Even:
 
 
 def explain(**given):
-    return tl.explain(Even(), IMAGE, **({"seed": 0, "n_samples": 4, "progress": False} | given))
+    return tl.explain(Even(), IMAGE, **({"seed": 0, "n_samples": 4} | given))
 
 
 def heat(label):
@@ -75,7 +75,7 @@ ARGUMENTS = [
     ("seed", 2, lambda n: tl.Holdout().split(SAMPLES, seed=n)),
     ("seed", 2, lambda n: tl.Predefined().split(SAMPLES, seed=n)),
     ("seed", 2, lambda n: tl.KFold(2).folds(SAMPLES, seed=n)),
-    ("seed", 2, lambda n: tl.PixelBaseline("decision_tree", image_size=(8, 8)).fit(SAMPLES, seed=n, progress=False)),
+    ("seed", 2, lambda n: tl.PixelBaseline("decision_tree", image_size=(8, 8)).fit(SAMPLES, seed=n)),
     ("seed", 2, encoder),
     ("seed", 2, lambda n: tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), seed=n)),
     ("n_classes", 2, lambda n: tl.build_classifier(TINY, n_classes=n, image_size=(32, 32))),
@@ -117,10 +117,10 @@ def test_an_integer_argument_takes_numpys_and_refuses_what_a_cast_would_lose(nam
     "recipe", [tiny_tuner(), tl.Extractor(TINY, weights=None), tl.Search(tiny_tuner(), {"batch_size": [4]})]
 )
 @pytest.mark.parametrize("seed", [1.5, 1.0, True])
-def test_a_fit_refuses_its_seed_before_it_does_anything(recipe, seed, capsys):
+def test_a_fit_refuses_its_seed_before_it_does_anything(recipe, seed, heard):
     with pytest.raises(tl.InputError, match=rf"seed: received {seed!r}; accepted is an integer\."):
         recipe.fit(SAMPLES, seed=seed)
-    assert capsys.readouterr().out == ""
+    assert heard.text() == ""
 
 
 def test_fields_are_kept_as_python_integers_so_that_a_run_folder_can_be_written():

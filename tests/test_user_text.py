@@ -144,7 +144,7 @@ def test_a_run_with_such_names_is_reported_and_read_back(tmp_path, quick_figures
     assert read.samples.sample_ids.tolist() == found.samples.sample_ids.tolist()
     assert read.samples.groups.tolist() == found.samples.groups.tolist()
     np.testing.assert_array_equal(read.samples.labels, found.samples.labels)
-    report_experiment(experiment, folder, "corrected")
+    report_experiment(experiment.under("corrected"), folder)
     page = (tmp_path / "table.md").read_text()
     assert "<b>" not in page
     assert "&lt;b>bold&lt;/b>" in page

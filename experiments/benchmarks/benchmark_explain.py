@@ -95,9 +95,7 @@ def explain_ours(classifier, image, segments, label, n_samples, seed):
     """The same from tl.explain."""
     import tlkeras as tl
 
-    return tl.explain(
-        classifier, image, label=label, n_samples=n_samples, seed=seed, segmentation=segments, progress=False
-    ).weights
+    return tl.explain(classifier, image, label=label, n_samples=n_samples, seed=seed, segmentation=segments).weights
 
 
 def count_distinct(segments, n_samples, seed):

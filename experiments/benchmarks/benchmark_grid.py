@@ -92,7 +92,7 @@ def run_grid(options):
     with tempfile.TemporaryDirectory() as folder, joblib.parallel_config(backend="loky", n_jobs=options.jobs):
         store = tl.FeatureStore(folder)
         search = tl.Search(recipe(options), {"learning_rate": RATES, "epochs": EPOCHS}, tl.KFold(N_FOLDS))
-        found = search.fit(samples, seed=0, store=store, weights_folder=options.weights, progress=False)
+        found = search.fit(samples, seed=0, store=store, weights_folder=options.weights)
         rows = sum(entry["rows"] for entry in store.entries())
     means = found.ranking.set_index(["learning_rate", "epochs"])["mean"]
     return {
@@ -120,7 +120,7 @@ def run_plain(options):
             accuracies = []
             for number, fold in enumerate(folds):
                 seed = derive_seed(0, "fold", number)
-                kwargs = {"store": False, "weights_folder": options.weights, "progress": False}
+                kwargs = {"store": False, "weights_folder": options.weights}
                 accuracies.append(pair.fit(fold.train, seed=seed, **kwargs).predict(fold.test).correct.mean())
             means[f"{rate:g}/{n}"] = float(np.mean(accuracies))
     return {"means": means}

@@ -50,7 +50,7 @@ def train(options):
             phases=(tl.Phase(1, 1e-3), tl.Phase(1, 1e-5, unfreeze="all", keep="last")),
             batch_size=64,
         )
-        kwargs = {"store": store, "memory_budget": options.budgets[0], "progress": False}
+        kwargs = {"store": store, "memory_budget": options.budgets[0]}
         classifier = tuner.fit(splits.train, splits.val, seed=0, **kwargs)
         features = sum(entry["bytes"] for entry in store.entries())
     pixels = (len(splits.train) + len(splits.val or ())) * options.size**2 * 3

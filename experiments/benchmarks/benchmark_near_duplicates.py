@@ -212,7 +212,7 @@ def timed(samples):
     from tlkeras.data.leakage import audit
 
     with stopwatch() as of_reading:
-        fingerprints = fingerprint(samples, progress=False)
+        fingerprints = fingerprint(samples)
     splits = tl.Holdout(val=0.2, test=0.2, respect_groups=False).split(samples, seed=0)
     with stopwatch() as of_audit:
         found = audit(splits, fingerprints=fingerprints)
@@ -239,7 +239,7 @@ def compare(options):
     read_s, audit_s, found = timed(sets["ham10000"])
     for name, samples in sets.items():
         say(f"{name} ...")
-        pixels = decode_all(samples, IMAGE_SIZE, progress=False)
+        pixels = decode_all(samples, IMAGE_SIZE)
         pairs, distances, _ = near_pairs(perceptual_hashes(pixels), max(THRESHOLDS))
         same = samples.groups[pairs[:, 0]] == samples.groups[pairs[:, 1]]
         n = n_pairs_of_one(samples.groups)

@@ -84,7 +84,7 @@ def train(options):
         phases=tuple(phases),
         batch_size=options.batch,
     )
-    classifier = tuner.fit(splits.train, splits.val, seed=seed, progress=False)
+    classifier = tuner.fit(splits.train, splits.val, seed=seed)
     fitted = time.perf_counter()
     accuracy = tl.score(classifier.predict(splits.test))["accuracy"]
     end = time.perf_counter()

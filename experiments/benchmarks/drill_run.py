@@ -19,6 +19,7 @@ REPORTING = "reporting"
 PATIENCE = 300  # seconds after which a run counts as hung
 EPOCH = re.compile(r"^ +epoch +(\d+)/(\d+)", re.MULTILINE)
 # What TensorFlow writes to stderr on its own account.
+SAID = "| "  # begins a line of the toy run that says where it is; anything else on stderr is a complaint
 NOISE = re.compile(r"^(WARNING: All log messages before absl|[IWEF]\d{4} \d\d:\d\d|To enable the following)")
 
 
@@ -48,14 +49,16 @@ class Child:
 
     @property
     def said(self) -> str:
-        """What it has printed so far."""
-        return self.out.read_text(errors="replace")
+        """What it has said so far of where it is, then what it has printed."""
+        lines = self.err.read_text(errors="replace").splitlines(keepends=True)
+        where = (line.removeprefix(SAID) for line in lines if line.startswith(SAID))
+        return "".join(where) + self.out.read_text(errors="replace")
 
     @property
     def message(self) -> str:
-        """What it wrote to stderr, without what TensorFlow writes there."""
+        """What it complains of on stderr, without where it is and what TensorFlow writes there."""
         lines = self.err.read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if line.strip() and not NOISE.match(line))
+        return "\n".join(line for line in lines if line.strip() and not line.startswith(SAID) and not NOISE.match(line))
 
     def runs_until(self, condition: Callable[[], bool]) -> bool:
         """Waits; whether it is still running when `condition` holds. A run that hangs is killed."""
@@ -118,7 +121,7 @@ class Place:
 
     def epochs(self) -> int:
         """How many epochs all its runs have finished."""
-        return sum(len(EPOCH.findall(log.read_text(errors="replace"))) for log in self.folder.glob("*.out"))
+        return sum(len(EPOCH.findall(child.said)) for child in self.children)
 
     def close(self) -> None:
         """Ends what still runs, and gives back the disk that was mounted."""

@@ -16,6 +16,7 @@ privilege to write anywhere; --make-weights writes weights/start.keras and does 
 
 import argparse
 import ctypes
+import logging
 import os
 import resource
 import sys
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from drill_run import SAID
 
 import tlkeras as tl
 from tlkeras.replication.script import main
@@ -99,6 +101,14 @@ EXPERIMENT = tl.Experiment(
 )
 
 
+class Marked(logging.Formatter):
+    """Tells the lines of a run that goes on from what it complains about: both are on standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Every line of the message with `SAID` in front."""
+        return "\n".join(SAID + line for line in record.getMessage().split("\n"))
+
+
 def run(arguments: list[str]) -> None:
     """What the three options ask for; then the experiment."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -121,6 +131,8 @@ def run(arguments: list[str]) -> None:
         os.execv(sys.executable, [sys.executable, "-u", os.path.abspath(__file__), *left])
     if given.size_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (given.size_limit, given.size_limit))
+    for handler in logging.getLogger("tlkeras").handlers:
+        handler.setFormatter(Marked())
     print("the toy run begins", flush=True)
     main(EXPERIMENT, rest)
 

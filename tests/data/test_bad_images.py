@@ -43,7 +43,7 @@ def samples_of(*paths) -> Samples:
 
 
 def reason_of(path) -> str:
-    found = unreadable(samples_of(path), progress=False)
+    found = unreadable(samples_of(path))
     return "" if found.empty else found["reason"].item()
 
 
@@ -222,7 +222,7 @@ def test_what_is_no_path_is_refused(path):
 def test_what_is_no_file_is_refused_and_not_waited_for(strange, tmp_path):
     (tmp_path / "good.png").write_bytes(FILES["png"][0])
     samples = samples_of(tmp_path / "good.png", *strange.values())
-    found = unreadable(samples, progress=False)
+    found = unreadable(samples)
     assert found["row"].tolist() == list(range(1, len(strange) + 1))
     for said, reason in zip(strange, found["reason"], strict=True):
         assert said in reason
@@ -270,10 +270,10 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_changed_after_the_check_is_named_by_every_reader(files, change):
     act, said = CHANGES[change]
-    assert unreadable(files, progress=False).empty
+    assert unreadable(files).empty
     act(files.images[3])
     for read in (
-        lambda: decode_all(files, (8, 8), progress=False),
+        lambda: decode_all(files, (8, 8)),
         lambda: list(decoded_batches(files, (8, 8), 16)),
         lambda: naming_files(files, lambda: list(pixel_batches(files, (8, 8), 16))),
     ):

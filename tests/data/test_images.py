@@ -44,7 +44,7 @@ def samples_of(paths) -> Samples:
 
 
 def reason(path) -> str:
-    frame = unreadable(samples_of([path]), progress=False)
+    frame = unreadable(samples_of([path]))
     assert list(frame.columns) == ["row", "path", "reason"]
     return frame["reason"].item() if len(frame) else ""
 
@@ -78,7 +78,7 @@ def test_orientation_after_a_large_colour_profile_is_found(tmp_path):
 
 def test_an_image_in_memory_is_resized_as_training_sees_it():
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8)
-    seen = decode_all(from_arrays(images, ["a", "b", "a"]), (16, 20), progress=False)
+    seen = decode_all(from_arrays(images, ["a", "b", "a"]), (16, 20))
     for row, image in enumerate(images):
         pixels = read_pixels(image, (16, 20))
         assert pixels.dtype == np.float32
@@ -94,7 +94,7 @@ def test_an_image_in_memory_is_resized_as_training_sees_it():
 def test_training_prediction_and_read_pixels_see_the_same_pixels(folder, image_size):
     paths = [folder / name for name in (*FILES, *ORIENTATIONS)]
     read = np.stack([read_pixels(path, image_size) for path in paths])
-    decoded = decode_all(samples_of(paths), image_size, progress=False)
+    decoded = decode_all(samples_of(paths), image_size)
     streamed = np.concatenate([batch.numpy() for batch in pixel_batches(samples_of(paths), image_size, 7)])
     from_tensors = np.stack([read_image(encode_path(path), image_size) for path in paths])
     in_graph = tf.function(lambda contents: decode_and_resize(contents, image_size))
@@ -102,7 +102,7 @@ def test_training_prediction_and_read_pixels_see_the_same_pixels(folder, image_s
     for pixels in (decoded, streamed, from_tensors, from_bytes):
         np.testing.assert_array_equal(pixels, read)
     assert np.array_equal(read, np.rint(read))
-    assert unreadable(samples_of(paths), progress=False).empty
+    assert unreadable(samples_of(paths)).empty
 
 
 def test_pixels_of_the_right_size_are_not_touched(folder):
@@ -187,8 +187,8 @@ def test_any_name_the_file_system_allows(tmp_path, name):
     with open(path, "wb") as file:
         file.write(contents)
     samples = samples_of([path])
-    np.testing.assert_array_equal(decode_all(samples, (9, 9), progress=False)[0], read_pixels(path, (9, 9)))
-    assert unreadable(samples, progress=False).empty
+    np.testing.assert_array_equal(decode_all(samples, (9, 9))[0], read_pixels(path, (9, 9)))
+    assert unreadable(samples).empty
 
 
 def test_relative_paths_that_look_remote(tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_a_dataset_stops_at_every_file_that_the_check_finds(tmp_path):
             in_graph(tf.constant(contents))
         (tmp_path / name.replace(" ", "_")).write_bytes(contents)
     with pytest.raises(InputError, match=f"{len(BAD)} of {len(BAD)} image files cannot be read"):
-        decode_all(samples_of(sorted(tmp_path.iterdir())), (8, 8), progress=False)
+        decode_all(samples_of(sorted(tmp_path.iterdir())), (8, 8))
 
 
 def test_a_missing_file_a_folder_and_a_closed_file(tmp_path):
@@ -243,9 +243,9 @@ def test_the_check_passes_exactly_what_the_decoder_reads(tmp_path, kind, cut):
     found = reason(tmp_path / "a")
     if found:
         with pytest.raises(InputError, match=re.escape(found)):
-            decode_all(samples_of([tmp_path / "a"]), (8, 8), progress=False)
+            decode_all(samples_of([tmp_path / "a"]), (8, 8))
     else:
-        decode_all(samples_of([tmp_path / "a"]), (8, 8), progress=False)
+        decode_all(samples_of([tmp_path / "a"]), (8, 8))
 
 
 @pytest.mark.parametrize("image_size", [224, (224,), (0, 5), (2.5, 3), (1, 2, 3), "ab"])

@@ -130,7 +130,7 @@ def folder(tmp_path):
 
 def test_check_images_names_what_can_be_read_and_tells_nothing(folder):
     samples = tl.from_folders(folder)
-    found = tl.check_images(samples, progress=False)
+    found = tl.check_images(samples)
     assert [os.path.relpath(path, folder) for path in found["path"]] == ["a/red.png", "b/mask.png"]
     assert found["reason"].tolist() == ["one colour everywhere", "2 of 256 levels, all within 0..1"]
     assert found["readable"].all()
@@ -147,7 +147,7 @@ def test_check_images_names_every_image_of_a_set_that_is_far_below_the_range(tmp
 
 def test_the_audit_tells_of_images_and_of_the_set(folder, tmp_path):
     samples = tl.from_folders(folder)
-    found = tl.audit(tl.Splits(samples.take([0, 2]), None, {"test": samples.take([1, 3])}), progress=False)
+    found = tl.audit(tl.Splits(samples.take([0, 2]), None, {"test": samples.take([1, 3])}))
     assert found.n_poor == 2
     assert found.poor.to_dict("records") == [
         {"sample_id": "b/mask.png", "part": "train", "class_name": "b", "lacks": "2 of 256 levels, all within 0..1"},
@@ -161,7 +161,7 @@ def test_the_audit_tells_of_images_and_of_the_set(folder, tmp_path):
 def test_the_audit_names_what_cannot_be_read_and_prints_no_traceback(folder, capfd):
     (folder / "a" / "broken.tiff").write_bytes(b"II*\0")
     with pytest.raises(tl.InputError, match=r"broken\.tiff': truncated"):
-        tl.audit(tl.Splits(tl.from_folders(folder), None, {}), progress=False)
+        tl.audit(tl.Splits(tl.from_folders(folder), None, {}))
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -176,6 +176,6 @@ def test_the_audit_counts_levels_before_the_resize_and_tells_of_unlike_depths(tm
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.png").write_bytes(contents)
     samples = tl.from_folders(tmp_path)
-    found = tl.audit(tl.Splits(samples, None, {}), progress=False)
+    found = tl.audit(tl.Splits(samples, None, {}))
     assert found.poor.set_index("sample_id").loc["a/two.png", "lacks"] == "2 of 256 levels"
     assert any("1 as 10 bits, 1 as 12 bits" in line for line in found.findings())

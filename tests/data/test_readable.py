@@ -23,14 +23,14 @@ def samples_of(paths):
 def test_check_images_names_rows_in_order(folder, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     paths = [folder / "png", tmp_path / "absent", folder / "jpeg", tmp_path / "empty.png"]
-    frame = check_images(samples_of(paths), workers=2, progress=False)
+    frame = check_images(samples_of(paths), workers=2)
     assert frame.to_dict("list") == {
         "row": [0, 1, 3],
         "path": [os.fspath(path) for path in (paths[0], paths[1], paths[3])],
         "reason": ["4 of 256 levels", "missing", "empty file"],
         "readable": [True, False, False],
     }
-    assert unreadable(samples_of(paths), progress=False)["row"].tolist() == [1, 3]
+    assert unreadable(samples_of(paths))["row"].tolist() == [1, 3]
 
 
 def test_pixels_in_an_array_are_readable():

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from predicted import predictions_of, random_predictions, right_or_wrong, two_methods, without_each_group
 from scipy.stats import binomtest
 
 from tlkeras.errors import InputError
+from tlkeras.evaluation import paired as module
 from tlkeras.evaluation.calibration import at_temperature
 from tlkeras.evaluation.intervals import intervals
 from tlkeras.evaluation.metrics import score
@@ -73,6 +74,7 @@ def test_the_interval_of_a_method_that_errs_nowhere_is_not_defined_and_its_p_is(
     metric=st.sampled_from(["accuracy", "macro_f1", "roc_auc"]),
     strength=st.sampled_from([1.0, 1.2, 2.5]),
 )
+@example(seed=13, n_groups=13, metric="roc_auc", strength=2.5)  # p is 0.1, and 1 - 0.9 a little less
 def test_interval_and_p_never_contradict_each_other(seed, n_groups, metric, strength):
     methods = [random_predictions(n=40, n_groups=n_groups, seed=seed, strength=s) for s in (1.0, strength)]
     row = paired(*methods, metrics=[metric], level=0.9, permutations=99).loc[metric]
@@ -145,6 +147,21 @@ def test_a_table_of_pairs_with_holms_correction():
     expected = np.minimum(np.maximum.accumulate(table["p"][order] * [3, 2, 1]), 1)
     assert table["p_holm"][order].tolist() == pytest.approx(expected.tolist())
     assert (table["p_holm"] > table["p"]).any()
+
+
+def test_in_a_table_of_pairs_the_groups_of_a_method_are_left_out_once(monkeypatch):
+    samples = random_predictions(n=60, n_groups=20).samples
+    methods = {
+        f"m{number}": Predictions(samples, random_predictions(n=60, n_groups=20, seed=number).probs)
+        for number in range(3)
+    }
+    alone = [paired(methods[first], methods[second]) for first, second in (("m0", "m1"), ("m0", "m2"), ("m1", "m2"))]
+    leave_out, left_out = module.leave_out, []
+    monkeypatch.setattr(module, "leave_out", lambda *of: (left_out.append(of), leave_out(*of))[1])
+    table = paired_table(methods)
+    assert len(left_out) == 3  # not one for each side of each pair
+    for (_, row), one in zip(table.iterrows(), alone, strict=True):
+        pd.testing.assert_series_equal(row[one.columns], one.loc["accuracy"], check_names=False, check_dtype=False)
 
 
 def test_pairs_without_a_p_are_no_part_of_the_correction():

@@ -179,3 +179,11 @@ def test_what_most_permutations_leave_undefined_has_no_p():
     second = predictions_of(labels, [[0.9, 0.1]] * 4, groups)
     assert np.isnan(p_of([(first, second)], "precision_b"))
     assert not np.isnan(p_of([(first, second)], "recall_b"))
+
+
+@pytest.mark.parametrize("n_groups", [12, 13])
+def test_every_exchange_is_made_once_where_there_are_no_more_of_them_than_permutations(n_groups):
+    # One method has all groups right, the other none: of 2**n exchanges two are as far apart.
+    labels, groups = np.zeros(n_groups, int), np.arange(n_groups).astype(str)
+    pair = tuple(predictions_of(labels, np.tile(probs, (n_groups, 1)), groups) for probs in ([0.9, 0.1], [0.1, 0.9]))
+    assert p_of([pair], permutations=2**n_groups) == 2 / 2**n_groups

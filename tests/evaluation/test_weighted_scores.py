@@ -218,6 +218,17 @@ def test_one_answer_to_all_has_no_correlation_whatever_the_weights():
     assert np.isnan(found["matthews"]).all()
 
 
+def test_agreement_beyond_chance_is_undefined_only_where_there_is_one_class_in_all_whatever_the_weights():
+    weights = 1e-4 * np.random.default_rng(0).random((20, 999))
+    alike, some = np.tile([0.7, 0.3], (999, 1)), np.tile([0.7, 0.3], (999, 1))
+    some[::3] = [0.3, 0.7]
+    kappa = [
+        weighted_scores(np.zeros(999, int), probs, "ab", weights, metrics="kappa")["kappa"] for probs in (alike, some)
+    ]
+    assert np.isnan(kappa[0]).all()  # but for rounding, all agree, and would by chance
+    np.testing.assert_allclose(kappa[1], 0, atol=1e-12)  # right no more often than chance
+
+
 def test_weights_that_do_not_fit_are_refused_in_words():
     labels, probs, _ = problem(0)
     with pytest.raises(InputError, match=r"weights: received shape \(2, 3\) for 240 rows"):

@@ -160,7 +160,9 @@ def test_a_name_that_is_not_in_the_table_is_answered_with_near_ones():
 
 
 def test_a_backbone_of_ones_own_is_checked():
-    with pytest.raises(InputError, match="accepted: unit, symmetric, imagenet, caffe, none"):
+    with pytest.raises(
+        InputError, match=r"Backbone\.preprocessing of tiny: received 'tf'; accepted: 'unit', 'symmetric'"
+    ):
         replace(TINY, preprocessing="tf")
     with pytest.raises(InputError, match="there are none"):
         replace(TINY, stages={})

@@ -44,7 +44,7 @@ def refusal(folder, kind=tl.InputError):
 
 
 def test_save_and_load_give_the_same_bits(toy_pixels, tmp_path):
-    fitted = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(toy_pixels, seed=0, progress=False)
+    fitted = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(toy_pixels, seed=0)
     fitted.save(tmp_path)
     loaded = tl.load(tmp_path)
     assert loaded.class_names == ("0", "1")

@@ -23,7 +23,7 @@ EXPERIMENT = tl.Experiment(
     protocols={"corrected": tl.Protocol(split=tl.Predefined(val=0.25), cells=CELLS)},
     reported={},
 )
-KEY = CellKey("pixels", "tree", 0)
+KEY = CellKey("tree", "pixels", 0)
 SEEDS = ["--seeds", "0", "1"]
 
 
@@ -39,7 +39,7 @@ def data(toy_chest_xray, tmp_path):
 
 
 @pytest.fixture
-def run(data, tmp_path, capsys):
+def run(data, tmp_path, heard, capsys):
     """Runs the experiment with more options; returns what it said, and the exit code."""
 
     def start(*more):
@@ -50,7 +50,7 @@ def run(data, tmp_path, capsys):
         except SystemExit as stopped:
             code = stopped.code
         said = capsys.readouterr()
-        return said.out + said.err, code
+        return heard.text() + said.out + said.err, code
 
     return start
 
@@ -85,7 +85,7 @@ def test_a_cell_of_an_earlier_version_is_kept_if_names_and_sizes_are_the_same_wh
     assert code == 0
     assert f"1 finished cells of {folder.root} are of a version that knew its images by names and sizes" in said
     assert folder.settings_of(KEY).keys() == cell["settings"].keys()  # nobody writes that they are known
-    assert folder.settings_of(CellKey("pixels", "tree", 1))["contents"] == contents
+    assert folder.settings_of(CellKey("tree", "pixels", 1))["contents"] == contents
     page = (folder.root / "table.md").read_text()
     assert f"not recorded, sha256 {contents[:16]}" in page
     for image in (data / "chest_xray" / "test").rglob("*.jpeg"):

@@ -119,7 +119,7 @@ def test_every_published_figure_of_the_table_is_on_the_page(reported):
     name, folder = reported
     experiment, words = load_script(name).EXPERIMENT, words_of(folder)
     accuracies = [
-        value for (_, part, metric), value in experiment.reported_for(PROTOCOL).items() if metric == "accuracy"
+        value for (_, part, metric), value in experiment.under(PROTOCOL).reported.items() if metric == "accuracy"
     ]
     assert len(accuracies) >= 4
     for value in accuracies:
@@ -130,7 +130,7 @@ def test_accuracy_and_interval_on_the_page_are_those_of_the_predictions(reported
     _, folder = reported
     run, words = RunFolder(folder), words_of(folder)
     for key in run.finished():
-        if CellKey(key.backbone, key.method, 1) in run.finished():
+        if CellKey(key.method, key.backbone, 1) in run.finished():
             continue  # shown is a mean over seeds
         test = run.read_predictions(key)["test"]
         low, high = tl.intervals(test, metrics=["accuracy"]).loc["accuracy", ["low", "high"]]

@@ -10,6 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 import tlkeras as tl
+from tlkeras.progress import silenced
 from tlkeras.seeds import derive_seed
 from tlkeras.training import pixel_trees
 from tlkeras.training.pixel_baseline import PixelBaseline
@@ -56,7 +57,7 @@ def test_the_trees_are_scikit_learns_own_on_flattened_pixels(name, n_trees, pixe
     monkeypatch.setattr(pixel_trees, "n_cores", lambda: 1)  # 25 trees are then grown in steps of 10, 10 and 5
     recipe = PixelBaseline(name, image_size=(8, 8), pixels=pixels, n_trees=n_trees)
     samples = noise(300)  # fewer make trees so shallow that a limit on depth would not show
-    classifier = recipe.fit(samples, seed=3, progress=False)
+    classifier = recipe.fit(samples, seed=3)
     train, test = (
         BY_HAND[pixels](images.reshape(len(images), -1).astype(np.float32)) for images in (samples.images, TEST)
     )
@@ -71,7 +72,7 @@ def test_the_trees_are_scikit_learns_own_on_flattened_pixels(name, n_trees, pixe
 
 @MODELS
 def test_the_same_seed_grows_the_same_trees_and_another_seed_others(recipe):
-    first, again, other = (recipe.fit(TRAIN, seed=seed, progress=False) for seed in (0, 0, 1))
+    first, again, other = (recipe.fit(TRAIN, seed=seed) for seed in (0, 0, 1))
     assert nodes(first) == nodes(again)
     np.testing.assert_array_equal(first.predict_pixels(TEST), again.predict_pixels(TEST))
     assert nodes(first) != nodes(other)
@@ -81,7 +82,7 @@ def test_the_number_of_cores_changes_nothing(monkeypatch):
     grown = []
     for cores in (1, 2, 3):
         monkeypatch.setattr(pixel_trees, "n_cores", lambda cores=cores: cores)
-        grown.append(FOREST.fit(TRAIN, seed=0, progress=False))
+        grown.append(FOREST.fit(TRAIN, seed=0))
     assert nodes(grown[0]) == nodes(grown[1]) == nodes(grown[2])
     for classifier in grown[1:]:
         np.testing.assert_array_equal(classifier.predict_pixels(TEST), grown[0].predict_pixels(TEST))
@@ -89,16 +90,16 @@ def test_the_number_of_cores_changes_nothing(monkeypatch):
 
 @MODELS
 def test_train_and_val_are_both_learnt_from(recipe):
-    both = recipe.fit(TRAIN.take(range(30)), TRAIN.take(range(30, 40)), seed=0, progress=False)
-    assert nodes(both) == nodes(recipe.fit(TRAIN, seed=0, progress=False))
-    assert nodes(both) != nodes(recipe.fit(TRAIN.take(range(30)), seed=0, progress=False))
+    both = recipe.fit(TRAIN.take(range(30)), TRAIN.take(range(30, 40)), seed=0)
+    assert nodes(both) == nodes(recipe.fit(TRAIN, seed=0))
+    assert nodes(both) != nodes(recipe.fit(TRAIN.take(range(30)), seed=0))
 
 
 def test_pairs_of_images_and_labels_are_taken_too():
     pairs = [(TRAIN.images[rows], TRAIN.labels[rows]) for rows in (slice(30), slice(30, 40))]
-    classifier = TREE.fit(*pairs, seed=0, progress=False)
+    classifier = TREE.fit(*pairs, seed=0)
     assert classifier.class_names == ("0", "1", "2")
-    assert nodes(classifier) == nodes(TREE.fit(TRAIN, seed=0, progress=False))
+    assert nodes(classifier) == nodes(TREE.fit(TRAIN, seed=0))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_an_image_of_one_grey_level_has_nothing_to_normalise(level):
 def test_normalised_pixels_do_not_know_brightness_and_raw_ones_do():
     images = TEST // 2
     for pixels, same in (("normalised", True), ("raw", False)):
-        classifier = PixelBaseline("decision_tree", image_size=(8, 8), pixels=pixels).fit(TRAIN, seed=0, progress=False)
+        classifier = PixelBaseline("decision_tree", image_size=(8, 8), pixels=pixels).fit(TRAIN, seed=0)
         before, after = classifier.predict_pixels(images), classifier.predict_pixels(images + 100)
         assert np.array_equal(before, after) == same
 
@@ -138,8 +139,8 @@ def test_files_are_learnt_and_predicted_as_read_pixels_sees_them(tmp_path):
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     samples = tl.from_folders(tmp_path)
     read = np.stack([tl.read_pixels(path, (8, 8)) for path in samples.images])
-    classifier = FOREST.fit(samples, seed=0, progress=False)
-    assert nodes(classifier) == nodes(FOREST.fit((read, samples.labels), seed=0, progress=False))
+    classifier = FOREST.fit(samples, seed=0)
+    assert nodes(classifier) == nodes(FOREST.fit((read, samples.labels), seed=0))
     predictions = classifier.predict(samples)
     np.testing.assert_array_equal(predictions.probs, classifier.predict_pixels(read))
     assert predictions.samples is samples
@@ -148,7 +149,7 @@ def test_files_are_learnt_and_predicted_as_read_pixels_sees_them(tmp_path):
 def test_predictions_keep_every_sample_in_order_over_several_batches(monkeypatch):
     monkeypatch.setattr(pixel_trees, "_BATCH", 16)
     samples = TRAIN.take(np.random.default_rng(0).permutation(40))
-    classifier = TREE.fit(TRAIN, seed=0, progress=False)
+    classifier = TREE.fit(TRAIN, seed=0)
     predictions = classifier.predict(samples)  # a tree without limits knows what it learnt by heart
     np.testing.assert_array_equal(predictions.probs, np.eye(3)[samples.labels])
     np.testing.assert_array_equal(classifier.predict_pixels(samples.images), predictions.probs)
@@ -158,7 +159,7 @@ def test_predictions_keep_every_sample_in_order_over_several_batches(monkeypatch
 def test_the_share_of_a_leafs_training_images_is_the_probability():
     image = np.full((1, 8, 8, 3), 9, np.uint8)  # four times the same image: no split tells them apart
     samples = tl.from_arrays(np.repeat(image, 4, axis=0), [0, 1, 1, 1], class_names=["a", "b"])
-    assert TREE.fit(samples, seed=0, progress=False).predict_pixels(image).tolist() == [[0.25, 0.75]]
+    assert TREE.fit(samples, seed=0).predict_pixels(image).tolist() == [[0.25, 0.75]]
 
 
 @pytest.mark.parametrize(
@@ -171,11 +172,11 @@ def test_the_share_of_a_leafs_training_images_is_the_probability():
 )
 def test_pixels_that_do_not_fit_are_refused(images, said):
     with pytest.raises(tl.InputError, match=said):
-        TREE.fit(TRAIN, seed=0, progress=False).predict_pixels(images)
+        TREE.fit(TRAIN, seed=0).predict_pixels(images)
 
 
 def test_no_images_get_no_probabilities_and_no_samples_are_refused():
-    classifier = TREE.fit(TRAIN, seed=0, progress=False)
+    classifier = TREE.fit(TRAIN, seed=0)
     probs = classifier.predict_pixels(TEST[:0])
     assert (probs.shape, probs.dtype) == ((0, 3), np.float32)
     with pytest.raises(tl.InputError, match="there are none to predict"):
@@ -183,7 +184,7 @@ def test_no_images_get_no_probabilities_and_no_samples_are_refused():
 
 
 def test_samples_without_labels_take_the_classifiers_class_names_and_other_classes_are_refused():
-    classifier = TREE.fit(TRAIN, seed=0, progress=False)
+    classifier = TREE.fit(TRAIN, seed=0)
     assert classifier.predict(tl.from_arrays(TEST, None)).samples.class_names == NAMES
     with pytest.raises(tl.InputError, match="are not those trained on"):
         classifier.predict(tl.from_arrays(TEST[:3], [0, 1, 2], class_names=["akiec", "mel", "nv"]))
@@ -226,7 +227,7 @@ def nowhere(n):
     return tl.Samples(tuple(f"nowhere/{row}.png" for row in range(n)), np.arange(n) % 2, ("a", "b"))
 
 
-def test_features_that_do_not_fit_into_memory_are_refused_before_anything_is_decoded(monkeypatch, capsys):
+def test_features_that_do_not_fit_into_memory_are_refused_before_anything_is_decoded(monkeypatch, heard):
     large = PixelBaseline("random_forest", image_size=(100, 200))  # 240 KB per image
     monkeypatch.setattr(pixel_trees, "available_memory", lambda: 2_600_000)
     said = (
@@ -236,10 +237,10 @@ def test_features_that_do_not_fit_into_memory_are_refused_before_anything_is_dec
     )
     with pytest.raises(tl.InputError, match=said):  # a tenth is left to the trees
         large.fit(nowhere(6), nowhere(4), seed=0)
-    assert capsys.readouterr().out == ""
+    assert heard.text() == ""
     with pytest.raises(tl.InputError, match=r"nowhere/0\.png"):
         large.fit(nowhere(6), nowhere(3), seed=0)
-    assert capsys.readouterr().out == (
+    assert heard.text() == (
         "random_forest: 9 images (training and validation: it learns from both) "
         "at 100x200, raw pixels, take 2.2 MB of the 2.6 MB of memory that are free\n"
     )
@@ -254,14 +255,14 @@ def test_features_that_do_not_fit_into_memory_are_refused_before_anything_is_dec
         (PixelBaseline("random_forest", image_size=(8, 8), n_trees=280), "2 min"),
     ],
 )
-def test_memory_and_the_time_it_will_take_are_said_on_large_work(recipe, told, monkeypatch, capsys):
+def test_memory_and_the_time_it_will_take_are_said_on_large_work(recipe, told, monkeypatch, heard):
     ticks = itertools.count()  # a clock that every look moves on by a second
     monkeypatch.setattr(pixel_trees, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     monkeypatch.setattr(pixel_trees, "_QUICK", 0)
     monkeypatch.setattr(pixel_trees, "n_cores", lambda: 3)
     monkeypatch.setattr(pixel_trees, "available_memory", lambda: 10**9)
     classifier = recipe.fit(TRAIN, seed=0)
-    assert capsys.readouterr().out.splitlines() == [
+    assert heard.lines() == [
         f"{recipe.classifier}: 40 images (training and validation: it learns from both) "
         "at 8x8, raw pixels, take 31 KB of the 1.0 GB of memory that are free",
         f"growing takes about {told}",
@@ -269,14 +270,15 @@ def test_memory_and_the_time_it_will_take_are_said_on_large_work(recipe, told, m
     ]
     monkeypatch.setattr(pixel_trees, "_QUICK", 10**9)
     assert nodes(classifier) == nodes(recipe.fit(TRAIN, seed=0))  # the trial leaves no trace in the trees
-    assert "growing takes about" not in capsys.readouterr().out
+    assert "growing takes about" not in heard.text()
 
 
 @MODELS
-def test_nothing_is_said_without_progress(recipe, monkeypatch, capsys):
+def test_where_nothing_is_to_be_said_no_tree_is_timed(recipe, monkeypatch):
     monkeypatch.setattr(pixel_trees, "_QUICK", 0)
-    recipe.fit(TRAIN, seed=0, progress=False)
-    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(pixel_trees, "_say_time", None)
+    with silenced():
+        recipe.fit(TRAIN, seed=0)
 
 
 def test_declaring_a_baseline_loads_neither_scikit_learn_nor_tensorflow():
@@ -289,7 +291,7 @@ def test_a_tree_is_explained_by_the_half_it_looks_at():
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     labels = np.arange(40) % 2
     images[:, :, :4] = 200 * labels[:, None, None, None]  # the left half tells the class, the right one is noise
-    classifier = TREE.fit((images, labels), seed=0, progress=False)
+    classifier = TREE.fit((images, labels), seed=0)
     halves = np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 8, axis=0)
     explanation = tl.explain(classifier, images[1], seed=0, n_samples=20, segmentation=halves, hide=0)
     assert (explanation.class_name, explanation.probability) == ("1", 1)
@@ -300,7 +302,7 @@ def test_a_recipe_is_the_same_at_another_size():
     recipe = PixelBaseline("random_forest", image_size=(64, 48), pixels="normalised", n_trees=7)
     assert recipe.resized((8, 12)) == PixelBaseline("random_forest", image_size=(8, 12), pixels="normalised", n_trees=7)
     assert recipe.for_smoke(8) == recipe.resized((8, 8))
-    assert recipe.for_smoke(8).fit(TRAIN, seed=0, progress=False).image_size == (8, 8)
+    assert recipe.for_smoke(8).fit(TRAIN, seed=0).image_size == (8, 8)
     assert PixelBaseline("decision_tree").for_smoke(8) == TREE
     with pytest.raises(tl.InputError, match="image_size: received 64"):
         recipe.resized(64)
@@ -308,5 +310,5 @@ def test_a_recipe_is_the_same_at_another_size():
 
 
 def test_a_run_keeps_no_file(tmp_path):
-    assert TREE.fit(TRAIN, seed=0, progress=False).write_run(tmp_path) == {"device": "CPU"}
+    assert TREE.fit(TRAIN, seed=0).write_run(tmp_path) == {"device": "CPU"}
     assert list(tmp_path.iterdir()) == []

@@ -76,7 +76,7 @@ def test_half_precision_is_near_float32_and_not_it():
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "float64", "auto", None])
 def test_another_precision_is_refused(precision):
-    said = rf"precision: received {precision!r}; accepted: float32, bfloat16, float16\."
+    said = rf"precision: received {precision!r}; accepted: 'float32', 'bfloat16', 'float16'\."
     with pytest.raises(tl.InputError, match=said):
         tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), precision=precision)
     with pytest.raises(tl.InputError, match=said):

@@ -305,12 +305,12 @@ def test_a_network_of_ones_own_comes_back_without_its_code():
     assert (back.backbone.name, back.backbone.constructor) == ("tiny", "build_tiny")
     assert (back.own_preprocessing, back.resized((40, 40)).image_size) == ("symmetric", (40, 40))
     with pytest.raises(tl.InputError, match=r"Backbone\.constructor of tiny: received 'build_tiny'; accepted"):
-        back.fit(SAMPLES, seed=0, store=False, progress=False)
+        back.fit(SAMPLES, seed=0, store=False)
 
 
 @RECIPES
 def test_fit_takes_what_every_fit_takes_and_its_options(recipe):
-    expected = {"self", "train", "val", "seed", "progress", *recipe.fit_options}
+    expected = {"self", "train", "val", "seed", *recipe.fit_options}
     assert inspect.signature(recipe.fit).parameters.keys() | {"self"} == expected
 
 
@@ -341,7 +341,7 @@ def test_the_network_is_the_part_that_has_weights(recipe):
 def test_a_smoke_run_fits_and_leaves_what_the_recipe_says_it_does(recipe, tmp_path):
     small = recipe.for_smoke(16)
     options = {"store": False} if "store" in recipe.fit_options else {}
-    classifier = small.fit(SAMPLES, SAMPLES.take(range(8)), seed=0, progress=False, **options)
+    classifier = small.fit(SAMPLES, SAMPLES.take(range(8)), seed=0, **options)
     probs = classifier.predict(SAMPLES).probs
     assert small.image_size == classifier.image_size == (16, 16)
     assert (probs.shape, probs.dtype) == ((24, 2), np.float32)
@@ -356,7 +356,7 @@ def test_what_is_learnt_from_decides_the_classifier(recipe, parts):
     assert recipe.learns_from == parts
     options = {"store": False} if "store" in recipe.fit_options else {}
     fitted = [
-        recipe.for_smoke(16).fit(SAMPLES.take(range(12)), val, seed=0, progress=False, **options).predict(SAMPLES).probs
+        recipe.for_smoke(16).fit(SAMPLES.take(range(12)), val, seed=0, **options).predict(SAMPLES).probs
         for val in (None, SAMPLES.take(range(12, 24)))
     ]
     assert np.array_equal(*fitted) == (parts == ("train",))

@@ -73,22 +73,21 @@ class Fingerprints:
         return rows
 
 
-def fingerprint(samples: Samples, *, progress: bool = True) -> Fingerprints:
+def fingerprint(samples: Samples) -> Fingerprints:
     """Looks at every image once, so that several splits of them can be audited.
 
     Args:
         samples: n images, with or without labels.
-        progress: whether long work shows a bar.
 
     Raises:
         InputError: lists the files that cannot be read, with the reasons.
     """
-    return fingerprint_all([samples], progress=progress)
+    return fingerprint_all([samples])
 
 
-def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Fingerprints:
+def fingerprint_all(parts: Sequence[Samples]) -> Fingerprints:
     """`fingerprint` of several sets, one behind the other: files, and arrays of any size."""
-    looks = [look for part in parts for look in require_readable(part, hashed=True, progress=progress)]
+    looks = [look for part in parts for look in require_readable(part, hashed=True)]
     digests = tuple(look.digest for look in looks)
     hashed = [look.hashed for look in looks if look.hashed is not None]  # all of them: it was asked for
     hashes = np.stack([of_one.bits for of_one in hashed]) if hashed else np.empty((0, N_BITS), bool)

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.data.digests import digest, file_digest, pixel_digests, sealed, unsealed
 from tlkeras.data.file_contents import Unreadable, read_bytes
@@ -25,6 +24,7 @@ from tlkeras.data.perceptual_hash import IMAGE_SIZE, N_BITS, perceptual_hashes
 from tlkeras.errors import UnwritableError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores
+from tlkeras.progress import bar
 from tlkeras.schema import Samples
 
 _AT_MOST = 10**6  # files; of 10,000 the table on the disk takes 1.5 MB
@@ -92,22 +92,23 @@ class ImageIndex:
         read = partial(_in_threads, _look_at_bytes, n_cores())
         return [look.digest for look in self._of(samples.images, lambda look: True, read)]
 
-    def looks(
-        self, samples: Samples, *, hashed: bool = False, workers: int | None = None, progress: bool = False
-    ) -> list[Look]:
+    def looks(self, samples: Samples, *, hashed: bool = False, workers: int | None = None) -> list[Look]:
         """What each sample shows, decoded as training decodes it.
 
         Args:
             samples: n images, files or an array.
             hashed: whether they are to be compared, see `Hashed`.
             workers: threads; None takes one per core.
-            progress: whether long work shows a bar.
         """
 
         def read(images: Sequence[str | np.ndarray]) -> list[Look]:
-            silent = not progress or len(images) < 500
             found = _in_threads(partial(_look, hashed=hashed), workers or os.cpu_count() or 1, images)
-            return list(tqdm(found, total=len(images), desc="checking images", disable=silent or None))
+            with bar("checking images", len(images), "image") as steps:
+                looks = []
+                for look in found:
+                    looks.append(look)
+                    steps.update()
+                return looks
 
         if isinstance(samples.images, np.ndarray):
             return read(list(samples.images))

@@ -20,14 +20,13 @@ from tlkeras.schema import NOT_TESTS, Samples, Splits
 _SET = ["set", "same_bytes", "sample_id", "part", "class_name", "group"]
 
 
-def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress: bool = True) -> Audit:
+def audit(splits: Splits, *, fingerprints: Fingerprints | None = None) -> Audit:
     """Looks for what a split lets leak, and for images that are small or tell nothing. Every image is read and decoded
     once; nothing is trained.
 
     Args:
         splits: the parts.
         fingerprints: of all samples that were split, where several splits of them are audited; None makes them.
-        progress: whether long work shows a bar.
 
     Raises:
         InputError: not Splits, files that cannot be read, or fingerprints of other samples.
@@ -39,7 +38,7 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         )
     parts = splits.parts()
     if fingerprints is None:
-        fingerprints = fingerprint_all(list(parts.values()), progress=progress)
+        fingerprints = fingerprint_all(list(parts.values()))
         rows = np.arange(len(fingerprints))
     else:
         rows = np.concatenate([fingerprints.rows_of(samples) for samples in parts.values()])

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.backend import tf
 from tlkeras.checks import check_image_size
@@ -19,6 +18,7 @@ from tlkeras.data.readable import require_files, require_readable
 from tlkeras.errors import InputError
 from tlkeras.files import scratch_file
 from tlkeras.machine import format_size, n_cores
+from tlkeras.progress import bar
 from tlkeras.schema import Samples
 
 T = TypeVar("T")
@@ -36,7 +36,6 @@ def decode_all(
     *,
     scratch: str | os.PathLike | None = None,
     digests: Sequence[bytes] | None = None,
-    progress: bool = True,
 ) -> np.ndarray:
     """All samples as pixels, decoded once.
 
@@ -46,7 +45,6 @@ def decode_all(
         scratch: None holds them in memory. A folder takes them to a nameless file there, mapped into memory: for more
             pixels than memory; the file goes when nobody holds the array any more.
         digests: see `decoded_batches`.
-        progress: whether long work shows a bar.
 
     Returns:
         uint8 (n, H, W, 3), RGB; row i belongs to sample i. Aligned, so that `cpu_tensor` needs no copy.
@@ -57,20 +55,19 @@ def decode_all(
     shape = (len(samples), *check_image_size(image_size), 3)
     pixels = _aligned(shape) if scratch is None else _mapped(shape, scratch)
     start = 0
-    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, digests=digests), len(samples), progress):
+    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, digests=digests), len(samples)):
         pixels[start : start + len(chunk)] = chunk
         start += len(chunk)
     return pixels
 
 
-def with_bar(batches: Iterable[T], n: int, progress: bool) -> Iterator[T]:
-    """The batches of `n` images as they come, with a bar where they are many and `progress` is asked for."""
-    silent = not progress or n < 500
-    with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
+def with_bar(batches: Iterable[T], n: int) -> Iterator[T]:
+    """The batches of `n` images as they come, under a bar."""
+    with bar("reading images", n, "image") as steps:
         for batch in batches:
             yield batch
             first: Any = batch[0] if isinstance(batch, tuple) else batch
-            bar.update(len(first))
+            steps.update(len(first))
 
 
 def decoded_batches(
@@ -135,7 +132,7 @@ def naming_files(samples: Samples, read: Callable[[], T]) -> T:
         return read()
     except tf.errors.OpError as error:
         failure = error
-    require_readable(samples, progress=False)  # out here, so that its list is not chained to TensorFlow's traceback
+    require_readable(samples)  # out here, so that its list is not chained to TensorFlow's traceback
     if isinstance(failure, tf.errors.NotFoundError | tf.errors.PermissionDeniedError):
         lost = [path for path in samples.images if os.fsdecode(encode_path(path)) in failure.message]
         raise InputError(f"{', '.join(map(repr, lost)) or 'an image'} could not be read, and now can. {_LEAVE_ALONE}")

@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def check_images(samples: Samples, *, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
+def check_images(samples: Samples, *, workers: int | None = None) -> pd.DataFrame:
     """Every image that cannot be read, or that tells (almost) nothing, found by decoding all of them as training does.
 
     Args:
         samples: n images, files or an array.
         workers: threads; None takes one per core.
-        progress: whether long checks show a bar.
 
     Returns:
         Columns row (of `samples`), path (in an array the sample_id), reason, readable; no rows where there is nothing
@@ -37,7 +36,7 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
 
     names = samples.sample_ids if isinstance(samples.images, np.ndarray) else samples.images
     workers = None if workers is None else check_whole("workers", workers, 1, also=", or None")
-    looks = INDEX.looks(samples, workers=workers, progress=progress)
+    looks = INDEX.looks(samples, workers=workers)
     of_all = " ".join(levels_of_set([look.levels for look in looks if look.levels]))
     rows = [
         (row, name, look.reason or (look.levels.words() if look.levels else "") or of_all, not look.reason)
@@ -46,19 +45,19 @@ def check_images(samples: Samples, *, workers: int | None = None, progress: bool
     return pd.DataFrame([row for row in rows if row[2]], columns=["row", "path", "reason", "readable"])
 
 
-def unreadable(samples: Samples, *, progress: bool = True) -> pd.DataFrame:
+def unreadable(samples: Samples) -> pd.DataFrame:
     """Those of `check_images` that cannot be read: columns row, path, reason."""
-    found = check_images(samples, progress=progress)
+    found = check_images(samples)
     return found.loc[~found["readable"].astype(bool), ["row", "path", "reason"]].reset_index(drop=True)
 
 
-def require_readable(samples: Samples, *, hashed: bool = False, progress: bool = True) -> list[Look]:
+def require_readable(samples: Samples, *, hashed: bool = False) -> list[Look]:
     """A look at every sample, see `ImageIndex.looks`; none of them has a reason.
 
     Raises:
         InputError: names the first 20 files that cannot be read, with their reasons.
     """
-    looks = INDEX.looks(samples, hashed=hashed, progress=progress)
+    looks = INDEX.looks(samples, hashed=hashed)
     bad = {row: look.reason for row, look in enumerate(looks) if look.reason}
     if bad:
         raise _refusal([samples.images[row] for row in bad], list(bad.values()), len(samples))

@@ -28,6 +28,7 @@ def paired(
     level: float = 0.95,
     permutations: int = 9999,
     seed: int = 0,
+    kept: dict | None = None,
 ) -> pd.DataFrame:
     """What two methods make of the same images: how far apart they are, and whether chance would do as much.
 
@@ -57,6 +58,8 @@ def paired(
         level: how often such intervals hold the true difference, between 0 and 1.
         permutations: how many are drawn; where there are no more choices than that, each is made once instead.
         seed: the table is a function of the predictions and this.
+        kept: a dict that calls share, empty for the first: what leaving out groups makes of a method's figures, the
+            same in every pair that the method is in.
 
     Returns:
         float64, index "metric", columns first, second, difference (second - first), low, high, p, groups (how many
@@ -89,7 +92,7 @@ def paired(
         else np.nan
         for metric, difference in table["difference"].items()
     ]
-    table[["low", "high"]] = _between(pairs, table, positive_class, level, seed)
+    table[["low", "high"]] = _between(pairs, table, positive_class, level, seed, {} if kept is None else kept)
     table["groups"] = float(count_groups([one for one, _ in pairs], "accuracy"))
     table["mcnemar_p"] = [mcnemar_p(pairs) if metric == "accuracy" else np.nan for metric in wanted]
     return table[["first", "second", "difference", "low", "high", "p", "groups", "mcnemar_p"]]
@@ -101,6 +104,7 @@ def _between(
     positive_class: str | None,
     level: float,
     seed: int,
+    kept: dict,
 ) -> np.ndarray:
     """Both ends of the interval of each difference, float64 (metrics, 2); `table` as `paired` has it so far."""
     found = np.full((len(table), 2), np.nan)
@@ -109,8 +113,11 @@ def _between(
         return found
     sides = []
     for of_side in zip(*pairs, strict=True):
-        left_out = leave_out(of_side, positive_class, measured, generator(seed, "paired", "intervals"))
-        sides.append(left_out.mean())
+        key = (of_side, positive_class, *measured, seed)
+        if key not in kept:
+            rng = generator(seed, "paired", "intervals")
+            kept[key] = leave_out(of_side, positive_class, measured, rng).mean()
+        sides.append(kept[key])
     (low, high), (second_low, second_high) = (ends(side, measured, level).T for side in sides)
     first, second = (side.figures[0] for side in sides)
     moved, second_moved = (side.figures[0][:, None] - side.without[0] for side in sides)
@@ -120,7 +127,7 @@ def _between(
     down, up = (np.sqrt(np.maximum(a**2 + b**2 - 2 * alike * a * b, 0)) for a, b in ways)
     down[np.abs(second_moved - moved).max(axis=1) <= ROUNDING] = np.nan
     of_measured = table.loc[measured]
-    difference, claimed = of_measured["difference"].to_numpy(), of_measured["p"].to_numpy() <= 1 - level
+    difference, claimed = of_measured["difference"].to_numpy(), of_measured["p"].to_numpy() <= 1 - level + ROUNDING
     low, high = np.where(np.isnan(down + up), np.nan, [difference - down, difference + up])
     least = np.nextafter(0, 1)
     low = np.select([~claimed, difference > 0], [np.minimum(low, 0), np.maximum(low, least)], low)
@@ -159,8 +166,9 @@ def paired_table(
             f"pairs: received {unknown[0] if unknown else pairs!r}; accepted is at least one pair of two names of "
             f"{', '.join(methods)}."
         )
+    kept: dict = {}
     rows = [
-        paired(methods[first], methods[second], metrics=(metric,), **options)
+        paired(methods[first], methods[second], metrics=(metric,), kept=kept, **options)
         .reset_index()
         .assign(first_method=first, second_method=second)
         for first, second in pairs
@@ -228,7 +236,9 @@ def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
             f"{'first' if apart[0] in ids[0] else 'second'}; a paired comparison needs the same test samples."
         )
     order = ids[1].get_indexer(ids[0])
-    ordered = Predictions(second.samples.take(order), second.probs[order])
+    ordered = second
+    if not np.array_equal(order, np.arange(len(order))):
+        ordered = Predictions(second.samples.take(order), second.probs[order])
     class_names = np.array(first.samples.class_names, dtype=object)
     for name, values in (
         ("label", [class_names[one.samples.labels] for one in (first, ordered)]),

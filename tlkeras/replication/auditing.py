@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError
 from tlkeras.files import read_json, write_json
-from tlkeras.replication.manifest import with_hash, without_hash
+from tlkeras.progress import say
+from tlkeras.replication.run_folder import with_hash, without_hash
 
 if TYPE_CHECKING:
     from tlkeras.data.leakage_findings import Audit
@@ -58,7 +59,7 @@ def audit_splits(
     done = audited_seeds(folder)
     missing = [seed for seed in splits if seed not in done or kept[str(seed)]["parts"] != hashes[seed]]
     if missing:
-        print(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}", flush=True)
+        say(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}")
         fingerprints = fingerprint(samples)
         for seed in missing:
             found = audit(splits[seed], fingerprints=fingerprints)
@@ -70,7 +71,7 @@ def audit_splits(
         for finding in found.findings(*image_sizes):
             told.setdefault(finding, []).append(seed)
     for finding, seeds in told.items():
-        print(f"audit, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {finding}")
+        say(f"audit, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {finding}")
     for found in audits.values() if strict else ():
         found.require_separate()
 

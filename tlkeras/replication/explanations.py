@@ -18,6 +18,7 @@ from tlkeras.explaining.heatmap import grad_cam
 from tlkeras.explaining.lime import explain, perturbed_copies, write_explanation
 from tlkeras.files import write_csv
 from tlkeras.models.saved import CARD, MODEL
+from tlkeras.progress import say
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.schema import NOT_TESTS, Predictions, Samples
 from tlkeras.seeds import derive_seed, generator
@@ -64,7 +65,7 @@ def explain_cells(
         raise InputError(f"{folder.root} holds no finished cell of those named, so there is nothing to explain.")
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     for key in keys:
-        print(f"explaining {key}", flush=True)
+        say(f"explaining {key}")
         classifier = _load(folder, key)
         for part, predictions in folder.read_predictions(key).items():
             if part in NOT_TESTS:

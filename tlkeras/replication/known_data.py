@@ -36,7 +36,7 @@ class KnownData:
         elif self._file is not None:
             INDEX.recall(self._file)
         if decode:
-            INDEX.looks(samples, hashed=True, progress=True)
+            INDEX.looks(samples, hashed=True)
         self.settings = {"data": listing_digest(samples), CONTENTS: self._contents()}
 
     def require_unchanged(self) -> None:

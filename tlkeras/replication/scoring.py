@@ -29,7 +29,8 @@ from tlkeras.replication.settings import training_of
 from tlkeras.schema import NOT_TESTS, Predictions
 
 if TYPE_CHECKING:
-    from tlkeras.replication.experiment import Experiment
+    from tlkeras.evaluation.calibration import Adjustment
+    from tlkeras.replication.experiment import Plan
     from tlkeras.replication.run_folder import RunFolder
 
 Predicted = Mapping[CellKey, Mapping[str, Predictions]]  # {cell: {part: its predictions}}
@@ -37,15 +38,12 @@ AT_THRESHOLD = ("accuracy", "balanced_accuracy")
 FEW_CELLS = 6  # with more, every two would be too many: Holm's correction asks more of each
 
 
-def score_cells(
-    experiment: Experiment, protocol: str, folder: RunFolder, cells: Mapping[CellKey, dict], predicted: Predicted
-) -> pd.DataFrame:
+def score_cells(plan: Plan, folder: RunFolder, cells: Mapping[CellKey, dict], predicted: Predicted) -> pd.DataFrame:
     """Every figure of every cell and of the baseline, with intervals, as scores.csv holds them.
 
     Args:
-        experiment: the declaration.
-        protocol: its protocol.
-        folder: the protocol's run folder.
+        plan: what was run.
+        folder: its run folder.
         cells: {key: what cell.json holds} of the finished cells.
         predicted: their predictions.
 
@@ -54,13 +52,13 @@ def score_cells(
         the epoch that was kept, part "val" the temperature and, of two classes, the threshold fitted there, the test
         parts what they change.
     """
-    positive = experiment.positive_class_of(protocol)
+    positive = plan.positive_class
     rows: list[tuple] = []
     for cell, of_seeds in _by_cell(predicted).items():
         keys = {key.seed: key for key in cells if (key.method, key.backbone) == cell}
         figures = {seed: _training_figures(folder, key, cells[key]) for seed, key in keys.items()}
         for part, of_part in _by_part(of_seeds).items():
-            counts = [metric for _, of, metric in experiment.reported if of == part]
+            counts = [metric for _, of, metric in plan.experiment.reported if of == part]
             for seed, found in _measured(of_part, positive).items():
                 found |= _values(_confused(of_part[seed], counts))
                 # Of training images, what was predicted stands before what the log of the training says.
@@ -69,7 +67,7 @@ def score_cells(
             for part, found in parts.items():
                 figures[seed][part] |= found
         for seed in of_seeds:
-            rows += _rows(protocol, cell, seed, figures[seed])
+            rows += _rows(plan.name, cell, seed, figures[seed])
     seeds = {key.seed: key for key in reversed(cells)}
     commonest: dict[str, dict[int, Predictions]] = {}
     for seed, key in sorted(seeds.items()):
@@ -79,7 +77,7 @@ def score_cells(
                 commonest.setdefault(part, {})[seed] = baseline(counts, of_part)
     for part, of_part in commonest.items():
         for seed, found in _measured(of_part, positive).items():
-            rows += _rows(protocol, BASELINE, seed, {part: found})
+            rows += _rows(plan.name, BASELINE, seed, {part: found})
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
@@ -109,9 +107,9 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
     """
     cells = {cell: of_seeds for cell, of_seeds in _by_cell(predicted).items() if part in _by_part(of_seeds)}
     as_they_are = {cell: _by_part(of_seeds)[part] for cell, of_seeds in cells.items()}
-    adjusted = {cell: _adjusted(of_seeds, part) for cell, of_seeds in cells.items()}
+    adjusted = {cell: _adjusted(of_seeds, part, _adjustments(of_seeds)) for cell, of_seeds in cells.items()}
     few = len(cells) <= FEW_CELLS
-    rows = []
+    rows, kept = [], {}
     for pair in combinations(cells, 2):
         (first_method, first), (second_method, second) = pair
         if not (few or first == second or first_method == second_method or PIXELS in (first, second)):
@@ -122,7 +120,7 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
             chosen = adjusted if base != metric else as_they_are
             if any(set(chosen[cell]) != set(as_they_are[cell]) for cell in pair):
                 continue  # figures over other seeds are of other trainings
-            table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,))
+            table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,), kept)
             if table is not None:
                 rows.append(table.assign(metric=metric))
     if not rows:
@@ -132,7 +130,10 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
 
 
 def pair_up(
-    first: tuple[str, Mapping[int, Predictions]], second: tuple[str, Mapping[int, Predictions]], metrics: Sequence[str]
+    first: tuple[str, Mapping[int, Predictions]],
+    second: tuple[str, Mapping[int, Predictions]],
+    metrics: Sequence[str],
+    kept: dict | None = None,
 ) -> pd.DataFrame | None:
     """`paired.paired` of two methods over the seeds they have in common; None where there are none.
 
@@ -140,6 +141,7 @@ def pair_up(
         first: a method's name, and {seed: its predictions of one part}.
         second: the other's.
         metrics: figures of `metrics.score`.
+        kept: what calls share, see `paired.paired`.
 
     Returns:
         One row per metric: columns first_method, second_method, seeds ("0, 1"), metric and those of `paired`.
@@ -148,7 +150,7 @@ def pair_up(
     seeds = sorted(set(of_first) & set(of_second))
     if not seeds:
         return None
-    table = paired([of_first[seed] for seed in seeds], [of_second[seed] for seed in seeds], metrics=metrics)
+    table = paired([of_first[seed] for seed in seeds], [of_second[seed] for seed in seeds], metrics=metrics, kept=kept)
     names = {"first_method": first_name, "second_method": second_name, "seeds": ", ".join(map(str, seeds))}
     table = table.reset_index().assign(**names)
     return table[[*names, *table.columns.drop([*names])]]
@@ -191,11 +193,12 @@ def _after_validation(
     """{seed: {part: {metric: ...}}}: what a temperature, and another line between the classes, both fitted to the
     validation images, make of the test parts; nothing for seeds without such images."""
     figures: dict[int, dict[str, dict[str, Measurement]]] = {}
+    adjustments = _adjustments(of_seeds)
     scaled: dict[str, dict[int, Predictions]] = {}
     for seed, parts in of_seeds.items():
         if "val" not in parts:
             continue
-        temperature, adjustment = fit_temperature(parts["val"]), fit_adjustment(parts["val"])
+        temperature, adjustment = fit_temperature(parts["val"]), adjustments.get(seed)
         on_val = {"temperature": Measurement(temperature)}
         names = parts["val"].samples.class_names
         if len(names) == 2:
@@ -212,7 +215,7 @@ def _after_validation(
         for seed, found in _measured(of_part, None, SCALED, AFTER_SCALING).items():
             figures[seed][part] |= found
     for part in dict.fromkeys(part for of_seed in figures.values() for part in _tests(of_seed)):
-        adjusted = _adjusted(of_seeds, part)
+        adjusted = _adjusted(of_seeds, part, adjustments)
         for seed, found in _measured(adjusted, None, AT_THRESHOLD, ADJUSTED).items() if adjusted else ():
             figures[seed][part] |= found
     return figures
@@ -222,15 +225,21 @@ def _tests(parts: Iterable[str]) -> list[str]:
     return [part for part in parts if part not in NOT_TESTS]
 
 
-def _adjusted(of_seeds: Mapping[int, Mapping[str, Predictions]], part: str) -> dict[int, Predictions]:
+def _adjustments(of_seeds: Mapping[int, Mapping[str, Predictions]]) -> dict[int, Adjustment]:
+    """{seed: the line that its validation images set}, of seeds that have one."""
+    fitted = {seed: fit_adjustment(parts["val"]) for seed, parts in of_seeds.items() if "val" in parts}
+    return {seed: adjustment for seed, adjustment in fitted.items() if adjustment is not None}
+
+
+def _adjusted(
+    of_seeds: Mapping[int, Mapping[str, Predictions]], part: str, adjustments: Mapping[int, Adjustment]
+) -> dict[int, Predictions]:
     """{seed: its predictions of a part with the line that its validation images set}, of seeds that have both."""
-    found = {}
-    for seed, parts in of_seeds.items():
-        if "val" in parts and part in parts:
-            adjustment = fit_adjustment(parts["val"])
-            if adjustment is not None:
-                found[seed] = at_adjustment(parts[part], adjustment)
-    return found
+    return {
+        seed: at_adjustment(of_seeds[seed][part], adjustment)
+        for seed, adjustment in adjustments.items()
+        if part in of_seeds[seed]
+    }
 
 
 def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, int]:

@@ -25,6 +25,7 @@ from tlkeras.data.images import DECODER
 from tlkeras.errors import InputError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, processor
+from tlkeras.progress import say
 from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.recipe import first_difference
 
@@ -69,11 +70,10 @@ class CheckpointFile:
     Args:
         path: of the file; a folder is made where it is missing.
         training: what decides the result, as plain JSON values (`describe_training`).
-        say: told in words what is found there.
     """
 
-    def __init__(self, path: Path, training: dict, say: Callable[[str], None]):
-        self._path, self._training, self._say = path, training, say
+    def __init__(self, path: Path, training: dict):
+        self._path, self._training = path, training
         self._place = {
             "processor": processor(),
             "threads": n_cores(),
@@ -115,11 +115,11 @@ class CheckpointFile:
                 "Remove it, and the training begins anew; to keep it, give this one another folder (--out) or file."
             )
         last = found.history[-1]
-        self._say(f"goes on after epoch {last.epoch} of phase {last.phase}, from {self._path.name}")
+        say(f"goes on after epoch {last.epoch} of phase {last.phase}, from {self._path.name}")
         moved = first_difference(place, self._place)
         if moved is not None:
             name, before, now = moved
-            self._say(
+            say(
                 f"note: begun with {name} {before}, it goes on with {now}: the result may differ from an unbroken "
                 "run's in the last digits"
             )

@@ -13,6 +13,7 @@ import numpy as np
 from tlkeras.backend import keras
 from tlkeras.data.balance import oversample
 from tlkeras.errors import DivergedError
+from tlkeras.progress import bar
 from tlkeras.schema import EpochLog
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.feature_store import FeatureStore
@@ -20,7 +21,6 @@ from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen
 from tlkeras.training.monitor import BALANCED, balanced_figure
 from tlkeras.training.phase import Phase
-from tlkeras.training.progress import BatchBar
 from tlkeras.training.tuned_classifier import PREDICT_BATCH
 from tlkeras.training.tuner import Tuner
 from tlkeras.training.watched import Watched
@@ -41,8 +41,6 @@ class Job:
     sample_weights: np.ndarray | None  # float32 (n,), one per training sample
     warp: Callable | None
     store: FeatureStore | None
-    progress: bool
-    say: Callable[[str], None]
 
     @property
     def rows_per_epoch(self) -> int:
@@ -53,7 +51,7 @@ class Job:
     def kept(self, *trunks: keras.Model) -> KeptFeatures:
         """Where the features that these trunks give are found."""
         assert self.store is not None  # without one nothing is cut
-        return KeptFeatures(self.store, trunks, self.recipe.feature_dtype, self.say)
+        return KeptFeatures(self.store, trunks, self.recipe.feature_dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +114,7 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
         batch_size=size,
         even_out=batch_norm_learns(stage.learner),
     )
-    callbacks = [BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
+    callbacks = [_BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")]
     logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
     loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
     if not math.isfinite(loss):
@@ -189,3 +187,20 @@ def seed_dropout(model: keras.Model, seed: int, number: int, epoch: int) -> None
     states = [variable for layer in model.layers for variable in layer.variables if variable.name == SEED_STATE]
     for index, state in enumerate(states):
         state.assign(np.array([derive_seed(seed, "dropout", number, epoch, index), 0], dtype=state.dtype))
+
+
+class _BatchBar(keras.callbacks.Callback):
+    """A bar over the batches of an epoch."""
+
+    def __init__(self, title: str):
+        super().__init__()
+        self._title = title
+
+    def on_train_begin(self, logs=None):
+        self._bar = bar(self._title, self.params.get("steps"))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_train_end(self, logs=None):
+        self._bar.close()

@@ -127,7 +127,6 @@ class Extractor(NetworkRecipe):
         seed: int,
         weights_folder: str | None = None,
         store: FeatureStore | str | os.PathLike | bool = True,
-        progress: bool = True,
     ) -> FeatureClassifier:
         """Computes the features of the training images, or finds them in the feature store, and fits the classifier.
 
@@ -137,7 +136,6 @@ class Extractor(NetworkRecipe):
             seed: random weights, and the draws of the classifier, are functions of it.
             weights_folder: where weight files are looked for first; see `tlkeras.models.weights`.
             store: as in `Tuner.fit`.
-            progress: show lines, and bars on long work.
 
         Raises:
             InputError: samples without labels, a class without training image, unreadable files, a layer that is not
@@ -145,4 +143,4 @@ class Extractor(NetworkRecipe):
         """
         from tlkeras.training.feature_classifier import fit_extractor
 
-        return fit_extractor(self, train, val, seed=seed, weights_folder=weights_folder, store=store, progress=progress)
+        return fit_extractor(self, train, val, seed=seed, weights_folder=weights_folder, store=store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,13 @@ from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.progress import say
 from tlkeras.schema import Predictions, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import check_pixels, samples_to_fit, to_predict
 from tlkeras.training.extractor import CLASSIFIERS, Extractor
 from tlkeras.training.feature_store import BATCH, FeatureStore, open_store
 from tlkeras.training.features import features_of, run_network
-from tlkeras.training.progress import printer
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -46,13 +46,12 @@ def fit_extractor(
     seed: int,
     weights_folder: str | None = None,
     store: FeatureStore | str | os.PathLike | bool = True,
-    progress: bool = True,
 ) -> FeatureClassifier:
     """See `Extractor.fit`."""
     train, _ = samples_to_fit(train, val)
-    say, backbone = printer(progress), get_backbone(recipe.backbone)
+    backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
-    estimator = _build_estimator(recipe, train, seed, say)
+    estimator = _build_estimator(recipe, train, seed)
     say(f"{backbone.name}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
@@ -66,8 +65,8 @@ def fit_extractor(
         precision=recipe.precision,
         seed=derive_seed(seed, "weights"),
     )
-    source = NetworkFeatures(network, weights, open_store(store, say), recipe.feature_dtype)
-    features = source.of(train, say=say, progress=progress)
+    source = NetworkFeatures(network, weights, open_store(store), recipe.feature_dtype)
+    features = source.of(train)
     start = time.perf_counter()
     _fit(estimator, recipe, features, train.known_labels)
     say(
@@ -200,7 +199,7 @@ def _fit(estimator: ClassifierMixin, recipe: Extractor, features: np.ndarray, la
         ) from error
 
 
-def _build_estimator(recipe: Extractor, train: Samples, seed: int, say: Callable[[str], None]) -> ClassifierMixin:
+def _build_estimator(recipe: Extractor, train: Samples, seed: int) -> ClassifierMixin:
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -233,13 +232,11 @@ def _build_estimator(recipe: Extractor, train: Samples, seed: int, say: Callable
     # A support vector machine has distances, not probabilities. One temperature, fitted to the distances of training
     # images that were held out in turn, makes some of them and leaves every decision as it is (Guo et al., ICML 2017).
     # Where classes have as many votes, the larger distance decides: break_ties, which SVC has to be asked for.
-    folds = _calibration_folds(recipe, train, state, say)
+    folds = _calibration_folds(recipe, train, state)
     return CalibratedClassifierCV(pipeline, method="temperature", ensemble=False, cv=folds)
 
 
-def _calibration_folds(
-    recipe: Extractor, train: Samples, seed: int, say: Callable[[str], None]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _calibration_folds(recipe: Extractor, train: Samples, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows learnt from, rows held out) of each fold: whole groups, and every class in what is learnt from."""
     groups, classes = joined_groups(train), range(len(train.class_names))
     labels = train.known_labels

@@ -28,7 +28,6 @@ class Part:
         image_size: (height, width).
         hold: whether `pixels` will be needed; what is streamed then comes from them, so that nothing is decoded twice.
         scratch: None holds decoded pixels in memory, a folder maps them from a file there.
-        progress: show bars on long work.
         sources: what the property gives, where it is known.
     """
 
@@ -39,18 +38,15 @@ class Part:
         *,
         hold: bool = False,
         scratch: Path | None = None,
-        progress: bool = False,
         sources: list[bytes] | None = None,
     ):
-        self.samples, self.image_size, self.progress = samples, image_size, progress
+        self.samples, self.image_size = samples, image_size
         self._hold, self._scratch, self._sources = hold, scratch, sources
 
     @cached_property
     def pixels(self) -> np.ndarray:
         """uint8 (n, H, W, 3), RGB."""
-        return decode_all(
-            self.samples, self.image_size, scratch=self._scratch, digests=self.sources, progress=self.progress
-        )
+        return decode_all(self.samples, self.image_size, scratch=self._scratch, digests=self.sources)
 
     @cached_property
     def sources(self) -> list[bytes]:
@@ -93,23 +89,19 @@ class KeptFeatures:
         store: keeps them.
         trunks: what computes them; the first one's are shown, the others' computed in the same pass for later phases.
         dtype: they are kept in.
-        say: told in words what takes long.
     """
 
     store: FeatureStore
     trunks: Sequence[keras.Model]
     dtype: str = "float32"
-    say: Callable[[str], None] = lambda text: None
 
     def have_room(self, n_images: int) -> bool:
         """Whether the store can hold the features of so many images."""
         return self.store.has_room(self.trunks, n_images, self.dtype)
 
-    def of(
-        self, sources: list[bytes], pixels: Callable[[np.ndarray], Iterable[np.ndarray]], *, progress: bool
-    ) -> Features:
+    def of(self, sources: list[bytes], pixels: Callable[[np.ndarray], Iterable[np.ndarray]]) -> Features:
         """Of the images whose pixels are made from `sources`; see `FeatureStore.features`."""
-        found = self.store.features(self.trunks, sources, pixels, dtype=self.dtype, say=self.say, progress=progress)
+        found = self.store.features(self.trunks, sources, pixels, dtype=self.dtype)
         return found[0]
 
 
@@ -164,7 +156,7 @@ class Feed:
     @cached_property
     def _plain(self) -> Features:
         assert self._kept is not None  # asked for only where features are kept
-        return self._kept.of(self._part.sources, self._part.stream, progress=self._part.progress)
+        return self._kept.of(self._part.sources, self._part.stream)
 
     def _augmented(self, order, warp, seeds) -> Features:
         assert self._kept is not None  # asked for only where features are kept
@@ -179,4 +171,4 @@ class Feed:
             )
             return (keras.ops.convert_to_numpy(batch) for batch in batches)
 
-        return self._kept.of(sources, stream, progress=self._part.progress)
+        return self._kept.of(sources, stream)

@@ -31,12 +31,12 @@ from tlkeras.evaluation.grid_search import (
 )
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
+from tlkeras.progress import say
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import samples_to_fit
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
-from tlkeras.training.progress import printer
 from tlkeras.training.recipe import Recipe, describe_in_words
 from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
 from tlkeras.training.searched_classifier import SearchedClassifier
@@ -53,12 +53,11 @@ def fit_search(
     memory_budget: str | int | None = None,
     folder: str | os.PathLike | None = None,
     checkpoint: str | os.PathLike | None = None,
-    progress: bool = True,
 ) -> SearchedClassifier:
     """See `Search.fit`."""
     seed = check_whole("seed", seed)
     train, _ = samples_to_fit(train, val)
-    say, start = printer(progress), time.perf_counter()
+    start = time.perf_counter()
     recipe, metric = search.recipe, search.ranked_by
     if recipe.network is not None:
         from tlkeras.models.weights import find_weights
@@ -68,7 +67,7 @@ def fit_search(
         )
     known = {"weights_folder": weights_folder, "memory_budget": memory_budget}
     options = {name: value for name, value in known.items() if name in recipe.fit_options}
-    opened = open_store(store, say)
+    opened = open_store(store)
     place = None if opened is None else (opened.folder, opened.limit)
     folds = search.folds.folds(train, seed=seed)
     _check_folds(folds, metric)
@@ -137,7 +136,7 @@ def fit_search(
         options["store"] = False if opened is None else opened
     if "checkpoint" in recipe.fit_options:
         options["checkpoint"] = checkpoint
-    classifier = winner.fit(train, seed=seed, progress=progress, **options)
+    classifier = winner.fit(train, seed=seed, **options)
     # The weights as they were named, not where they lay on this machine.
     recipe = with_setting(search.recipe, best)
     return SearchedClassifier(classifier, best, recipe, ranking, out_of_fold, spent, len(cells), n_kept)

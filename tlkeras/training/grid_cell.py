@@ -19,6 +19,7 @@ from tlkeras.data.digests import sealed
 from tlkeras.data.images import DECODER
 from tlkeras.errors import DivergedError
 from tlkeras.files import atomic_write
+from tlkeras.progress import silenced
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.recipe import Recipe
@@ -100,7 +101,8 @@ def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
     if cell.recipe.phases:
         probs = _watch(cell, options)
     else:
-        classifier = cell.recipe.fit(cell.train, seed=cell.seed, progress=False, **options)
+        with silenced():  # the grid says itself where it is
+            classifier = cell.recipe.fit(cell.train, seed=cell.seed, **options)
         found = classifier.predict(cell.test).probs
         probs = dict.fromkeys(cell.answers, found)
     answers = {setting: _answers(of_setting, cell) for setting, of_setting in probs.items()}
@@ -128,6 +130,6 @@ def _watch(cell: GridCell, options: dict[str, Any]) -> dict[int, np.ndarray | No
     }
     watched = Watched(cell.test, frozenset(moments.values()))
     # Of a training that diverges, what came before stands; what did not come is no answer.
-    with contextlib.suppress(DivergedError):
-        fit_tuner(cell.recipe, cell.train, None, seed=cell.seed, progress=False, watched=watched, **options)
+    with contextlib.suppress(DivergedError), silenced():
+        fit_tuner(cell.recipe, cell.train, None, seed=cell.seed, watched=watched, **options)
     return {setting: watched.probs.get(moment) for setting, moment in moments.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from tlkeras.models.classifier import build_classifier
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.progress import say
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
@@ -38,7 +39,6 @@ from tlkeras.training.monitor import BALANCED, value_of
 from tlkeras.training.optimizers import build_optimizer
 from tlkeras.training.phase import Phase
 from tlkeras.training.precision import choose_precision, compared_with_float32
-from tlkeras.training.progress import printer
 from tlkeras.training.state import TrainingState
 from tlkeras.training.tuned_classifier import TunedClassifier
 from tlkeras.training.tuner import Tuner, require_trainable_batch_norm
@@ -58,7 +58,6 @@ def fit_tuner(
     store: FeatureStore | str | os.PathLike | bool = True,
     memory_budget: str | int | None = None,
     checkpoint: str | os.PathLike | None = None,
-    progress: bool = True,
     watched: Watched | None = None,
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
@@ -66,8 +65,7 @@ def fit_tuner(
     free_kernels()
     recipe, (train, val) = recipe.resolved, samples_to_fit(train, val)
     check_val(recipe, val)
-    say = printer(progress)
-    opened = open_store(store, say)
+    opened = open_store(store)
     scratch = _scratch(recipe, (train, val, watched and watched.samples), memory_budget, opened)
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
@@ -75,7 +73,7 @@ def fit_tuner(
     say(f"{backbone.name} on {device_name()}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
-    fit = _Fit(recipe, backbone, weights, train, val, watched, seed, opened, scratch, progress, say)
+    fit = _Fit(recipe, backbone, weights, train, val, watched, seed, opened, scratch)
 
     file = started = None
     sources = {}
@@ -83,10 +81,10 @@ def fit_tuner(
         sources = {name: INDEX.digests(samples) for name, samples in fit.parts.items()}
         images = {"train": None, "val": None} | {name: (fit.parts[name], found) for name, found in sources.items()}
         described = describe_training(recipe, weights, images, train.class_names, seed)
-        file = CheckpointFile(Path(checkpoint).expanduser(), described, say)
+        file = CheckpointFile(Path(checkpoint).expanduser(), described)
         started = file.read()
 
-    precision = choose_precision(recipe, train, fit.build, say) if started is None else started.precision
+    precision = choose_precision(recipe, train, fit.build) if started is None else started.precision
     with computing_in(precision.name):
         model = fit.build(precision.name)
         # Every phase is set once before anything is decoded or trained: a stage that is not there is known at once.
@@ -110,7 +108,7 @@ def fit_tuner(
     fitted = fit.classifier(model, state, tables)
     if frozen[-1] is not None:
         fitted.keep_features(frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
-    return replace(fitted, precision=compared_with_float32(fitted, fit.build, val, say))
+    return replace(fitted, precision=compared_with_float32(fitted, fit.build, val))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +124,6 @@ class _Fit:
     seed: int
     store: FeatureStore | None
     scratch: Path | None  # the folder for decoded pixels
-    progress: bool
-    say: Callable[[str], None]
 
     @property
     def parts(self) -> dict[str, Samples]:
@@ -168,7 +164,7 @@ class _Fit:
             model,
             self.recipe.phases,
             lambda phase: self.set_trainable(model, phase),
-            lambda trunks: can_be_kept(trunks, self.store, self.recipe, self.train, self.val, watched, self.say),
+            lambda trunks: can_be_kept(trunks, self.store, self.recipe, self.train, self.val, watched),
         )
 
     def job(self, sources: Mapping[str, list[bytes]], *, whole: bool) -> Job:
@@ -194,13 +190,11 @@ class _Fit:
             else None,
             warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),
             store=self.store,
-            progress=self.progress,
-            say=self.say,
         )
 
     def _part(self, samples: Samples, hold: bool, sources: list[bytes] | None = None) -> Part:
         size = self.recipe.image_size
-        return Part(samples, size, hold=hold, scratch=self.scratch, progress=self.progress, sources=sources)
+        return Part(samples, size, hold=hold, scratch=self.scratch, sources=sources)
 
     def classifier(self, model: keras.Model, state: TrainingState, tables: Sequence[pd.DataFrame]) -> TunedClassifier:
         """The model with the weights it has now, and what became of it; `tables` are the layers of each phase."""
@@ -256,7 +250,7 @@ def _run_phase(
                 else "Take a smaller image_size, or unfreeze fewer layers.",
             ):
                 log = run_epoch(stage, job, phase, number, epoch)
-            job.say(_line(log, phase))
+            say(_line(log, phase))
             state.add(log, phase, model, optimizer)
             if job.watched is not None and (number, epoch) in job.watched.moments:
                 job.watched.probs[number, epoch] = predict_watched(stage, epoch)
@@ -266,10 +260,10 @@ def _run_phase(
         waited = 0 if value < best else waited + 1
         best = min(best, value)
         if phase.patience is not None and waited >= phase.patience:
-            job.say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
+            say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
     best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
-    job.say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
+    say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
 
 
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:

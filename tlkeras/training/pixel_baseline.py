@@ -86,7 +86,6 @@ class PixelBaseline(Recipe):
         val: Samples | tuple[np.ndarray, np.ndarray] | None = None,
         *,
         seed: int,
-        progress: bool = True,
     ) -> FeatureClassifier:
         """Decodes the images and grows the trees, on all cores.
 
@@ -97,7 +96,6 @@ class PixelBaseline(Recipe):
             train: training samples with labels, or (images, labels): uint8 (n, H, W, 3) RGB and integers (n,).
             val: validation samples in the same form, or None. Nothing is chosen by them, so they are learnt from too.
             seed: the trees are a function of it, whatever the number of cores.
-            progress: say what is done, and show bars on long work.
 
         Returns:
             FeatureClassifier, with predict(samples) and predict_pixels(images).
@@ -108,4 +106,4 @@ class PixelBaseline(Recipe):
         """
         from tlkeras.training.pixel_trees import fit_pixel_baseline
 
-        return fit_pixel_baseline(self, train, val, seed=seed, progress=progress)
+        return fit_pixel_baseline(self, train, val, seed=seed)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.data.pipeline import decoded_batches, with_bar
 from tlkeras.errors import InputError
 from tlkeras.machine import available_memory, format_size, n_cores
+from tlkeras.progress import LOGGER, bar, say
 from tlkeras.schema import Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import samples_to_fit
 from tlkeras.training.feature_classifier import FeatureClassifier
 from tlkeras.training.pixel_baseline import PixelBaseline
-from tlkeras.training.progress import printer
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -37,20 +37,19 @@ def fit_pixel_baseline(
     val: Samples | tuple[np.ndarray, np.ndarray] | None,
     *,
     seed: int,
-    progress: bool = True,
 ) -> FeatureClassifier:
     """See `PixelBaseline.fit`."""
     train, val = samples_to_fit(train, val)
     parts = [train] if val is None else [train, val]
     labels = np.concatenate([samples.known_labels for samples in parts])
-    say, estimator = printer(progress), _build_estimator(recipe, seed)
+    estimator = _build_estimator(recipe, seed)
     source = PixelFeatures(recipe.image_size, recipe.pixels)
-    _say_memory(recipe, len(labels), say)
-    features = source.of(*parts, progress=progress)
-    if progress:
-        _say_time(estimator, features, labels, say)
+    _say_memory(recipe, len(labels))
+    features = source.of(*parts)
+    if LOGGER.isEnabledFor(logging.INFO):  # timing a tree takes as long as growing one
+        _say_time(estimator, features, labels)
     start = time.perf_counter()
-    _grow(estimator, features, labels, progress)
+    _grow(estimator, features, labels)
     say(f"{recipe.classifier} grown in {time.perf_counter() - start:.1f} s")
     if recipe.classifier == "random_forest":
         estimator.set_params(n_jobs=1)  # several threads add the trees' answers up in the order they come
@@ -69,11 +68,11 @@ class PixelFeatures:
     image_size: tuple[int, int]
     pixels: str
 
-    def of(self, *parts: Samples, progress: bool = False) -> np.ndarray:
+    def of(self, *parts: Samples) -> np.ndarray:
         """The features of every sample of all parts, in order: float32 (n, 3 * H * W)."""
         n = sum(map(len, parts))
         features, start = np.empty((n, 3 * math.prod(self.image_size)), np.float32), 0
-        for batch in with_bar(chain.from_iterable(map(self.batches, parts)), n, progress):
+        for batch in with_bar(chain.from_iterable(map(self.batches, parts)), n):
             features[start : start + len(batch)] = batch
             start += len(batch)
         return features
@@ -108,25 +107,24 @@ def _build_estimator(recipe: PixelBaseline, seed: int) -> ClassifierMixin:
     return RandomForestClassifier(recipe.n_trees, random_state=state, n_jobs=n_cores())
 
 
-def _grow(estimator: ClassifierMixin, features: np.ndarray, labels: np.ndarray, progress: bool) -> None:
+def _grow(estimator: ClassifierMixin, features: np.ndarray, labels: np.ndarray) -> None:
     if not hasattr(estimator, "n_estimators"):
         estimator.fit(features, labels)
         return
     wanted, step = estimator.n_estimators, 10 * estimator.n_jobs
-    silent = not progress or features.size < _QUICK
     # Adding trees gives the forest that one call gives: each tree's seed comes from its place.
     estimator.set_params(warm_start=True)
-    with tqdm(total=wanted, desc="growing trees", unit="tree", disable=silent or None) as bar:
+    with bar("growing trees", wanted, "tree") as steps:
         for grown in range(0, wanted, step):
             n_trees = min(grown + step, wanted)
             # scikit-learn's threads race for the process's warning filters, and can leave them empty.
             with warnings.catch_warnings():
                 estimator.set_params(n_estimators=n_trees).fit(features, labels)
-            bar.update(n_trees - grown)
+            steps.update(n_trees - grown)
     estimator.set_params(warm_start=False)
 
 
-def _say_memory(recipe: PixelBaseline, n: int, say: Callable[[str], None]) -> None:
+def _say_memory(recipe: PixelBaseline, n: int) -> None:
     height, width = recipe.image_size
     needed, free = 4 * n * 3 * height * width, available_memory()
     what = (
@@ -140,7 +138,7 @@ def _say_memory(recipe: PixelBaseline, n: int, say: Callable[[str], None]) -> No
     say(f"{what} of the {format_size(free)} of memory that are free")
 
 
-def _say_time(estimator: ClassifierMixin, features: np.ndarray, labels: np.ndarray, say: Callable[[str], None]) -> None:
+def _say_time(estimator: ClassifierMixin, features: np.ndarray, labels: np.ndarray) -> None:
     from sklearn.base import clone
 
     if features.size < _QUICK:

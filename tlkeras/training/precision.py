@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.pipeline import decoded_batches
+from tlkeras.progress import say
 from tlkeras.schema import Precision, Samples
 from tlkeras.training.tuned_classifier import TunedClassifier
 from tlkeras.training.tuner import Tuner
@@ -50,9 +51,7 @@ def faster(milliseconds: dict[str, float]) -> str:
     return "bfloat16" if milliseconds["bfloat16"] < MARGIN * milliseconds["float32"] else "float32"
 
 
-def choose_precision(
-    recipe: Tuner, train: Samples, build: Callable[[str], keras.Model], say: Callable[[str], None]
-) -> Precision:
+def choose_precision(recipe: Tuner, train: Samples, build: Callable[[str], keras.Model]) -> Precision:
     """The precision a recipe names; for "auto" bfloat16 if it is at least a tenth faster on the first batch.
 
     `build` makes the recipe's model for a precision.
@@ -71,7 +70,6 @@ def compared_with_float32(
     classifier: TunedClassifier,
     build: Callable[[str], keras.Model],
     val: Samples | None,
-    say: Callable[[str], None],
 ) -> Precision:
     """The classifier's precision with what it costs: its validation accuracy, and that of its weights in float32.
 

@@ -61,7 +61,7 @@ class Recipe(ABC):
 
     Attributes:
         learns_from: the parts of a split that the classifier is fitted to.
-        fit_options: arguments that `fit` takes beside the images, the seed and progress.
+        fit_options: arguments that `fit` takes beside the images and the seed.
         searches: whether it chooses among the settings of a grid.
         keeps_model: whether a run folder keeps the classifier.
         phases: of the training of a network; () where none is trained.
@@ -90,7 +90,6 @@ class Recipe(ABC):
         val: Samples | tuple[np.ndarray, np.ndarray] | None = None,
         *,
         seed: int,
-        progress: bool = True,
     ) -> Any:
         """A classifier with predict(samples), predict_pixels(images) and write_run(folder); takes `fit_options` too."""
 

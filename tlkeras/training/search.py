@@ -172,7 +172,6 @@ class Search(Recipe):
         memory_budget: str | int | None = None,
         folder: str | os.PathLike | None = None,
         checkpoint: str | os.PathLike | None = None,
-        progress: bool = True,
     ) -> SearchedClassifier:
         """Runs the grid, then fits the recipe with its best setting on all training images.
 
@@ -193,7 +192,6 @@ class Search(Recipe):
                 and versions; None keeps none. On several hosts it has to be on a disk they share. A Backbone of your
                 own is known by the name of its constructor: clear the folder when you change it.
             checkpoint: as in `Tuner.fit`, of the last fit; where the recipe is an Extractor it has no use.
-            progress: a line per cell as it gets finished; under Ray they all come at the end.
 
         Raises:
             InputError: as the recipe's own fit; a fold without an image of some class, where the metric needs one. A
@@ -211,7 +209,6 @@ class Search(Recipe):
             memory_budget=memory_budget,
             folder=folder,
             checkpoint=checkpoint,
-            progress=progress,
         )
 
 

@@ -128,7 +128,7 @@ class TunedClassifier:
     def _predict_from_features(self, samples: Samples) -> np.ndarray:
         cut, kept = _KEPT[self.model]
         part = Part(samples, self.image_size)
-        features = kept.of(part.sources, part.stream, progress=False)
+        features = kept.of(part.sources, part.stream)
         order = np.arange(len(samples))
         batches = epoch_batches(features.table, order, rows=features.rows, batch_size=PREDICT_BATCH)
         return cut.tail.predict(batches, verbose=0)

@@ -196,7 +196,6 @@ class Tuner(NetworkRecipe):
         store: FeatureStore | str | os.PathLike | bool = True,
         memory_budget: str | int | None = None,
         checkpoint: str | os.PathLike | None = None,
-        progress: bool = True,
     ) -> TunedClassifier:
         """Builds the model, runs the phases, and returns the classifier with the weights the last phase kept.
 
@@ -217,7 +216,6 @@ class Tuner(NetworkRecipe):
             checkpoint: a file (.npz) that keeps the state at the end of epochs; None keeps none. Where it is there, a
                 fit of the same recipe, seed, weights and images goes on from it, to the classifier that an unbroken
                 fit gives, on the same machine bit for bit. It stays behind.
-            progress: show a line per epoch, and bars on long work.
 
         Raises:
             InputError: samples without labels, a class without training image, unreadable files, classes of `val` that
@@ -236,7 +234,6 @@ class Tuner(NetworkRecipe):
             store=store,
             memory_budget=memory_budget,
             checkpoint=checkpoint,
-            progress=progress,
         )
 
 

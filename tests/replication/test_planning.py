@@ -5,11 +5,11 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.errors import MissingInputError
-from tlkeras.replication.carried import carried_weights
+from tlkeras.replication.planning import carried_weights
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.training.recipe import describe
 
-KEY = CellKey("tiny", "knn", 3)
+KEY = CellKey("knn", "tiny", 3)
 RECIPE = tl.Extractor(TINY, weights=tl.EarlierRun("training", "trained"), image_size=(32, 32))
 SPLIT, OTHER_SPLIT = tl.Holdout(), tl.Holdout(respect_groups=False)
 
@@ -28,7 +28,7 @@ def earlier(tmp_path):
 
 def write_earlier(earlier, recipe=None, **fields):
     """A finished cell of it; model.keras holds no model, which is looked at later."""
-    folder, key = RunFolder(earlier), CellKey("tiny", "trained", 3)
+    folder, key = RunFolder(earlier), CellKey("trained", "tiny", 3)
     recipe = recipe or tl.Tuner(TINY, weights=None, image_size=(64, 64))
     folder.cell(key).mkdir(parents=True)
     (folder.cell(key) / "model.keras").write_bytes(b"")
@@ -64,7 +64,7 @@ def test_a_smoke_runs_network_and_a_run_without_its_model_are_not_carried(earlie
     with pytest.raises(MissingInputError, match="holds a smoke run"):
         carry(earlier)
     (cell / "model.keras").unlink()
-    RunFolder(earlier).write_cell(CellKey("tiny", "trained", 3), settings(tl.Tuner(TINY, weights=None)), {})
+    RunFolder(earlier).write_cell(CellKey("trained", "tiny", 3), settings(tl.Tuner(TINY, weights=None)), {})
     with pytest.raises(MissingInputError, match=r"holds no model\.keras"):
         carry(earlier)
 
@@ -105,10 +105,10 @@ def test_a_folder_that_is_not_there_is_named_and_what_makes_it(earlier):
 def test_the_note_says_where_a_network_is_from(earlier, toy_pixels, searched):
     classifier = tl.Tuner(
         TINY, weights=None, image_size=(32, 32), phases=tl.Phase(1, 1e-3, keep="last"), head=tl.Head(hidden=())
-    ).fit(toy_pixels, seed=0, progress=False)
+    ).fit(toy_pixels, seed=0)
     recipe = tl.Tuner(TINY, weights=None, image_size=(64, 64), phases=tl.Phase(1, 1e-3, keep="last"))
     classifier.save(write_earlier(earlier, tl.Search(recipe, {"batch_size": (8, 16)}) if searched else recipe))
-    folder, key = RunFolder(earlier), CellKey("tiny", "trained", 3)
+    folder, key = RunFolder(earlier), CellKey("trained", "tiny", 3)
     folder.write_cell(key, folder.settings_of(key), {})  # with this network
     weights = carry(earlier)
     assert weights.note == "backbone of training, paper, tiny/trained/seed3, trained at 64x64"

@@ -1,18 +1,102 @@
-"""Networks carried from one experiment's run to another's, where that is no cheating."""
+"""Which cells a run makes, with which recipe and from which weights: known before anything is trained."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.saved import MODEL
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.training.recipe import NetworkRecipe, Recipe
+from tlkeras.training.recipe import EarlierRun, NetworkRecipe, Recipe
 
 if TYPE_CHECKING:
     from tlkeras.models.weights_file import WeightsFile
+    from tlkeras.replication.experiment import Plan
+
+SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the command line chose; see `tlkeras.replication.script`."""
+
+    data: Path
+    out: Path
+    protocol: str
+    backbones: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    weights: str | None = None
+    smoke: bool = False
+    skip_unreadable: bool = False
+    image_size: tuple[int, int] | None = None  # in place of the recipes' own, as is
+    precision: str | None = None
+    earlier: Path | None = None  # the run folder of the experiment whose networks are carried on; None: beside `out`
+    store: Path | bool = True  # see Tuner.fit
+    memory_budget: str | None = None
+    script: str | None = None  # the file that was run, as a page names it
+    verify: bool = False  # hash every image again, whatever is remembered of it
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell that is asked for: its recipe, and the settings that its cell.json will hold."""
+
+    key: CellKey
+    recipe: Recipe
+    weights: WeightsFile | None  # what the recipe's network starts from, where it is not random
+    settings: dict = field(repr=False)
+
+
+def cells_of(plan: Plan, options: RunOptions, shared: dict, folder: RunFolder) -> list[Cell]:
+    """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
+    cells, protocol = [], plan.protocol
+    for seed in options.seeds:
+        for method, backbone in protocol.chosen(options.methods, options.backbones):
+            key = CellKey(method, backbone, seed)
+            recipe = _adapted(protocol.cells[method, backbone], options)
+            settings = {"recipe": recipe.describe(), "weights_sha256": None, **shared}
+            weights = None
+            if recipe.network is not None:
+                weights = _find_weights(
+                    recipe.network, key, settings, options, folder.settings_of(key), plan.experiment.script
+                )
+                settings["weights_sha256"] = None if weights is None else weights.sha256
+            cells.append(Cell(key, recipe, weights, settings))
+    return cells
+
+
+def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
+    """The declared recipe with what the command line put in its place."""
+    if options.smoke:
+        recipe = recipe.for_smoke(SMOKE_SIDE)
+    elif options.image_size is not None:
+        recipe = recipe.resized(options.image_size)
+    if options.precision is not None:
+        recipe = recipe.in_precision(options.precision)
+    return recipe
+
+
+def _find_weights(
+    recipe: NetworkRecipe,
+    key: CellKey,
+    settings: dict,
+    options: RunOptions,
+    finished: dict | None,
+    script: str | None,
+) -> WeightsFile | None:
+    from tlkeras.models.weights import find_weights
+    from tlkeras.training.tuner import require_trainable_batch_norm
+
+    if isinstance(recipe.weights, EarlierRun):
+        earlier = options.earlier or options.out.parent / recipe.weights.experiment
+        weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
+    else:
+        weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
+    require_trainable_batch_norm(weights, recipe.phases)
+    return weights
 
 
 def carried_weights(
