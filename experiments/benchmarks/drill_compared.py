@@ -66,7 +66,8 @@ def rows_without_clock(rows: list[list[str]]) -> list[list[str]]:
 
 def page_without_clock(text: str) -> list:
     """A page's lines, those of tables as cells, without the columns and rows that no two runs share."""
-    lines, kept = [], None
+    lines: list = []
+    kept: list[int] | None = None
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("|"):
@@ -74,7 +75,7 @@ def page_without_clock(text: str) -> list:
             kept = None
         elif kept is None:
             kept = [position for position, cell in enumerate(cells) if cell not in COLUMNS_OF_CLOCK]
-        if line.startswith("|") and cells[0] != "sha256 of model.keras" and not set(line) <= set("|-: "):
+        if kept is not None and cells[0] != "sha256 of model.keras" and not set(line) <= set("|-: "):
             lines.append([cells[position] for position in kept])
     return lines
 

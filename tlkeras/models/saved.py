@@ -126,6 +126,7 @@ def read_saved(folder: str | os.PathLike) -> tuple[keras.Model, Card]:
     with reading(file):
         sha256 = sha256_of(file)
     card = card_beside(file, sha256)
+    assert card is not None  # its folder was looked through above
     model = read_model(file)
     _require_fit(file, model, card)
     warn_of_change(model, card, folder, stacklevel=3)
