@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tlkeras.errors import InputError
 from tlkeras.files import write_text
-from tlkeras.machine import anonymous_memory_mb
+from tlkeras.machine import anonymous_memory_mb, peak_memory_mb
 from tlkeras.terminal import run_guarded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -77,11 +77,11 @@ def measured(command: Sequence[object], store: Path | str | None = None) -> dict
     """
     words = [str(word) for word in (sys.executable, *command)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | ({} if store is None else {"TLKERAS_STORE": str(store)})
-    anonymous = [0]
+    anonymous, resident = [0], [0]
     with tempfile.TemporaryFile("w+") as said:  # TensorFlow's notices among it: shown where it failed
         start = time.perf_counter()
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=said, text=True, env=environment)
-        watcher = threading.Thread(target=_watch, args=(process.pid, anonymous))
+        watcher = threading.Thread(target=_watch, args=(process.pid, anonymous, resident))
         watcher.start()
         assert process.stdout is not None  # a pipe
         with process.stdout:
@@ -93,14 +93,16 @@ def measured(command: Sequence[object], store: Path | str | None = None) -> dict
         if process.returncode != 0:
             said.seek(0)
             raise InputError(f"{' '.join(words)} ended with exit code {process.returncode}:\n{output}{said.read()}")
-    memory = {"resident_mb": usage.ru_maxrss / 1024, "anonymous_mb": max(anonymous)}
+    # Where it can be watched: the system's own figure begins with what this process held when it started the other.
+    memory = {"resident_mb": max(resident) or usage.ru_maxrss / 1024, "anonymous_mb": max(anonymous)}
     return json.loads(output.splitlines()[-1]) | {"wall_s": wall} | memory
 
 
-def _watch(pid: int, anonymous: list[int]) -> None:
-    """Collects the anonymous memory of a process, 20 times a second, while it runs."""
+def _watch(pid: int, anonymous: list[int], resident: list[int]) -> None:
+    """Collects the anonymous memory of a process and the most it held, 20 times a second, while it runs."""
     while (megabytes := anonymous_memory_mb(pid)) is not None:
         anonymous.append(megabytes)
+        resident.append(peak_memory_mb(pid) or 0)
         time.sleep(0.05)
 
 

@@ -136,7 +136,7 @@ def label_numbers(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Each sample's class name as a number, int64 (n,), and the class names in the order of the numbers.
 
-    `normalise` as in `identifiers.in_one_spelling`; with "join", names are also taken for those of `class_names`.
+    `normalise` as in `in_one_spelling`; with "join", names are also taken for those of `class_names`.
     """
     names = in_one_spelling(names, source, "classes", normalise)
     if class_names is None:
@@ -183,7 +183,7 @@ def as_groups(groups: Sequence[str] | np.ndarray | None, normalise: str | None =
 
 
 def part_names(parts: Sequence[str], source: str, normalise: str | None = None) -> list[str]:
-    """The parts as this package writes them, see `part_name`; `normalise` as in `identifiers.in_one_spelling`."""
+    """The parts as this package writes them, see `part_name`; `normalise` as in `in_one_spelling`."""
     form = lambda name: part if is_part(part := part_name(name)) else normal_form(name)  # noqa: E731
     why = "mean the same part"
     return [part_name(name) for name in in_one_spelling(parts, source, "parts", normalise, form, why)]

@@ -141,7 +141,7 @@ def _inline(text: str) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """Cells, names and order as in `tables.to_markdown`. A column of numbers is marked: it stands right, and report.js
+    """Cells, names and order as in `blocks.to_markdown`. A column of numbers is marked: it stands right, and report.js
     sorts it by number."""
     levels = frame.index.nlevels
     names = [*[name or "" for name in frame.index.names], *frame.columns]

@@ -106,7 +106,7 @@ def results_figure(
         part: the test part.
         name: of the metric: "accuracy" or "f1".
         table: of columns (column, figure).
-        bars: what `plots.draw_accuracy_bars` draws.
+        bars: what `table_plots.draw_accuracy_bars` draws.
         partly: what stands where a bar lacks; nothing where it is empty.
     """
     flat = table.copy()
