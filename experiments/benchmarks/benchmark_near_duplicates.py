@@ -241,8 +241,10 @@ def compare(options):
         say(f"{name} ...")
         pixels = decode_all(samples, IMAGE_SIZE)
         pairs, distances, _ = near_pairs(perceptual_hashes(pixels), max(THRESHOLDS))
-        same = samples.groups[pairs[:, 0]] == samples.groups[pairs[:, 1]]
-        n = n_pairs_of_one(samples.groups)
+        groups = samples.groups
+        assert groups is not None  # each of SETS has some
+        same = groups[pairs[:, 0]] == groups[pairs[:, 1]]
+        n = n_pairs_of_one(groups)
         text.append(f"## {name}: {len(samples):,} images, {n:,} pairs of one {SETS[name]}")
         text.append(to_markdown(threshold_table((distances, same, n), SETS[name])))
         if name == "ham10000":
@@ -252,7 +254,7 @@ def compare(options):
             )
             text.append(f"The flagged pairs that join two lesions are listed in {listed.name}.")
             text.append(f"## Other hashes, on ham10000, at the most bits with a precision of {LOWEST_PRECISION:.0%}")
-            text.append(to_markdown(hash_table(pixels, samples.groups)))
+            text.append(to_markdown(hash_table(pixels, groups)))
     say("altered copies ...")
     text.append(f"## Altered copies found at {NEAR} bits")
     text.append(to_markdown(copies_table(sets)))

@@ -29,7 +29,7 @@ def simulate_one(seeds: np.ndarray, n_groups: int, sizes: str, sharp: float, tru
         left_out = leave_out([predictions], None, FIGURES, rng)
         drawn = figures_of_draws(predictions, group, draw_times(rng, n_groups))
         for i, figure in enumerate(FIGURES):
-            value, low, high, _ = ours.loc[figure].tolist()
+            value, low, high, _ = ours.loc[[figure]].to_numpy().tolist()[0]
             intervals = {"tlkeras": (low, high)}
             if np.isfinite(low):
                 intervals |= others(value, left_out.without[0, i], drawn[i])
@@ -127,7 +127,7 @@ def covered(rows: pd.DataFrame, keys: list[str], methods: list[str]) -> pd.DataF
         of_methods = of_key.groupby("method")
         counts, found = of_methods.size(), of_methods[["holds", "width"]].mean()
         table[key] = {"samples": int(counts.get("tlkeras", 0)), "not defined": int(counts.get("not defined", 0))} | {
-            method: f"{100 * found.loc[method, 'holds']:.1f} ({found.loc[method, 'width']:.3f})"
+            method: f"{100 * found['holds'][method]:.1f} ({found['width'][method]:.3f})"
             if method in found.index and method in counts
             else ""
             for method in methods

@@ -47,7 +47,10 @@ def main():
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         reports = {name: make_report(name, Path(scratch)) for name, *_ in SCREENS}
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
-        images = [Image.open(io.BytesIO(screen(chromium, reports[name], *how))) for name, *how in SCREENS]
+        images = [
+            Image.open(io.BytesIO(screen(chromium, reports[name], width, colours, heading)))
+            for name, width, colours, heading in SCREENS
+        ]
         chromium.close()
     width = sum(image.width for image in images) + GAP * (len(images) - 1)
     joined = Image.new("RGB", (width, HEIGHT), "#8a8f98")

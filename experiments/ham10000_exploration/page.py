@@ -93,7 +93,7 @@ def _write_figures(tables: dict[str, pd.DataFrame], thumbnails: dict[str, list[n
     labels = [f"{code}\n{wrap(CELL_TYPES[code], 26)}" for code in thumbnails]
     figure, ax = new_figure(1, 1)
     draw_sheet(list(thumbnails.values()), labels, ax)
-    height, width = np.shape(ax.images[0].get_array())[:2]
+    height, width = ax.images[0].get_size()
     # At the 150 dots per inch of save_figure a pixel of the sheet is one of the file; the labels lie outside.
     ax.images[0].set_interpolation("none")
     figure.set_layout_engine("none")

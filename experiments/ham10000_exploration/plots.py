@@ -177,9 +177,9 @@ def draw_sheet(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], ax: 
 
 def _by_group(table: pd.DataFrame, column: str = "images") -> pd.DataFrame:
     """Values as rows and groups as columns, both in the order of the table."""
-    return table.pivot(index="value", columns="group", values=column).loc[
-        table["value"].unique(), table["group"].unique()
-    ]
+    return table.pivot(index="value", columns="group", values=column).reindex(
+        index=table["value"].unique(), columns=table["group"].unique()
+    )
 
 
 def _legend_label(images: pd.DataFrame, group: str) -> str:

@@ -51,6 +51,7 @@ def lesion_table(samples: Samples) -> pd.DataFrame:
             is known, or a class is not one of `CELL_TYPES`.
     """
     metadata = _checked_metadata(samples)
+    assert samples.groups is not None  # without them it was refused
     dx = np.array(samples.class_names, dtype=object)[samples.labels]
     ages = _checked_ages(metadata)
     return pd.DataFrame(
@@ -213,7 +214,7 @@ def sheet_table(lesions: pd.DataFrame, *, n_per_class: int = 5, seed: int) -> pd
     """
     chosen = []
     for code, rows in lesions.sort_values(["cell_type_idx", "path"]).groupby("dx", sort=False):
-        order = generator(seed, "eda", "sheet", code).permutation(len(rows))
+        order = generator(seed, "eda", "sheet", str(code)).permutation(len(rows))
         chosen.append(rows.iloc[order].drop_duplicates("lesion_id").head(n_per_class))
     return pd.concat(chosen)
 
@@ -222,9 +223,10 @@ def _checked_metadata(samples: Samples) -> pd.DataFrame:
     if samples.labels is None or samples.groups is None:
         lacking = "labels" if samples.labels is None else "groups (lesion_id)"
         raise InputError(f'samples: received none of the {lacking}; use load_dataset("ham10000", root).')
-    columns = () if samples.metadata is None else samples.metadata.columns
+    metadata = samples.metadata
+    columns = () if metadata is None else metadata.columns
     missing = [column for column in (*TEXT_COLUMNS, "age") if column not in columns]
-    if missing:
+    if metadata is None or missing:
         raise InputError(
             f"samples.metadata: the columns {', '.join(missing)} are missing; it has {', '.join(columns) or 'none'}. "
             'Use load_dataset("ham10000", root), whose HAM10000_metadata.csv holds them.'
@@ -234,7 +236,7 @@ def _checked_metadata(samples: Samples) -> pd.DataFrame:
         raise InputError(f"samples.class_names: received {', '.join(foreign)}; accepted are {', '.join(CELL_TYPES)}.")
     if not len(samples):
         raise InputError("samples: received no image; accepted is at least one.")
-    metadata = samples.metadata.reset_index(drop=True)
+    metadata = metadata.reset_index(drop=True)
     for column in TEXT_COLUMNS:
         empty = metadata[column].isna() | (metadata[column].astype(str).str.strip() == "")
         if empty.any():

@@ -51,6 +51,9 @@ def test_a_cell_without_its_last_file_is_not_finished(tmp_path):
     (folder.cell(KEY) / "cell.json").unlink()
     assert folder.finished() == []
     assert not folder.is_finished(KEY, {"head": {"units": [4, 8]}})
+    assert folder.settings_or_none(KEY) is None
+    with pytest.raises(tl.MissingInputError, match=r"cell\.json"):
+        folder.settings_of(KEY)
 
 
 def test_predictions_come_back_by_part(tmp_path):

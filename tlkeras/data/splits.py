@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -21,6 +21,14 @@ from tlkeras.seeds import derive_seed, generator
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
 _SHARE = real(above=0, below=1).also(", the share of the images, e.g. 0.15 for 15 %")
 _SHARE_OR_NONE = real(least=0, below=1).also(", the share of the images, e.g. 0.15 for 15 %; 0 for none")
+
+
+class Splitter(Protocol):
+    """What cuts samples into parts: Holdout, Predefined, or a class of one's own."""
+
+    def split(self, samples: Samples, /, *, seed: int) -> Splits:
+        """The parts, the same for the same samples and seed."""
+        ...
 
 
 @dataclass(frozen=True)

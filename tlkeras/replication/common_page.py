@@ -32,7 +32,6 @@ from tlkeras.replication.part_sections import (
 )
 from tlkeras.replication.provenance import data_parts, data_source, provenance, seeded
 from tlkeras.replication.search_report import rankings
-from tlkeras.replication.settings import training_of
 from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def every_figure(run: FinishedRun) -> list[Block]:
 
 def early_stops(run: FinishedRun) -> list[Block]:
     """After how many epochs each network stopped, where one could."""
-    if not any(phase.patience for cell in run.trained.values() for phase in training_of(cell).phases):
+    if not any(phase.patience for recipe in run.trained.values() for phase in recipe.phases):
         return []
     return [Heading("Epochs until early stop", level=3), Table(epochs_table(of_networks(run.scores)))]
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlkeras.data.datasets import DATASETS
 from tlkeras.evaluation.blocks import to_markdown
 from tlkeras.evaluation.comparison_tables import difference_table
 from tlkeras.evaluation.score_tables import metrics_table
@@ -46,9 +45,9 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
                 to_markdown(difference_table(common, COMPARED_PROTOCOLS, differences, part=part)),
             ]
     for name in reported:
-        if plans[name].stands_in:
-            stand_in, own = plans[name].dataset.title, DATASETS[experiment.dataset].title
-            lines += [f"**{name}: {stand_in} in place of {own}; not to be compared with the others.**", ""]
+        stand_in, own = plans[name].dataset, plans[name].replaced
+        if stand_in is not None and own is not None:
+            lines += [f"**{name}: {stand_in.title} in place of {own.title}; not to be compared with the others.**", ""]
     lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
     return write_text(out / "protocols.md", "\n".join(lines) + "\n")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
+from tlkeras.data.splits import Splitter
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.training.recipe import EarlierRun, Recipe
@@ -49,7 +50,7 @@ class Protocol:
         select: called with the samples of the data set, returns those to take, e.g. a tl.Selection; None takes all.
     """
 
-    split: object
+    split: Splitter
     cells: Mapping[tuple[str, str], Recipe]
     deviations: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
@@ -218,6 +219,12 @@ class Plan:
         return None if name is None else DATASETS[name]
 
     @property
+    def replaced(self) -> DatasetRow | None:
+        """The document's data set, where it runs on another in its place; else None."""
+        own = self.experiment.dataset
+        return DATASETS[own] if self.stands_in and own is not None else None
+
+    @property
     def credit(self) -> str:
         """Which images it runs on, their terms and whom to cite, for a page."""
         row = self.dataset
@@ -250,6 +257,7 @@ class Plan:
         elif isinstance(experiment.data, Samples):
             samples = experiment.data
         else:
+            assert experiment.data is not None  # or a data set is named
             samples = experiment.data(*((Path(data),) if experiment.reads_folder else ()))
         if not isinstance(samples, Samples):
             raise InputError(

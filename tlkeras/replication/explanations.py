@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -115,7 +115,7 @@ def compare_activations(
         ax.set_title(f"{in_figure(label)}\n{ax.get_title()}", fontsize=10)
     axes[0, 0].imshow(seen.image)
     axes[0, 0].set_axis_off()
-    shown = f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}"
+    shown = f"{test.sample_ids[number]}\n{test.class_names[test.known_labels[number]]}"
     axes[0, 0].set_title(in_figure(shown), fontsize=10)
     figure.supxlabel(in_figure(textwrap.fill(f"Image: {credit}", CREDIT_WIDTH)), fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
@@ -139,7 +139,7 @@ def _explain_part(
     predictions: Predictions,
     image_of: dict[str, str],
     part: str,
-    **options: int,
+    **options: Any,
 ) -> tuple[Figure, pd.DataFrame]:
     names = predictions.samples.class_names
     chosen = {label: _choose(predictions, label, key.seed) for label in range(len(names))}
@@ -154,7 +154,7 @@ def _explain_part(
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)
         predicted = names[predictions.predicted[row]]
         note = "" if predicted == names[label] else f"predicted {predicted}"
-        draw_evidence(explanation, grad_cam(classifier, image, label=label), copies, axes_row, note=note)
+        draw_evidence(explanation, grad_cam(classifier, image, label=label), list(copies), axes_row, note=note)
         file = f"explanation_{part}_{in_file_name(names[label])}.npz"
         write_explanation(explanation, folder.cell(key) / file)
         figures = (explanation.probability, explanation.r2, explanation.stability)

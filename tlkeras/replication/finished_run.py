@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tlkeras.replication.experiment import Plan
     from tlkeras.replication.run_folder import CellKey, RunFolder
     from tlkeras.replication.scoring import Predicted
+    from tlkeras.training.tuner import Tuner
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,10 @@ class FinishedRun:
         return test_parts(self.scores)
 
     @property
-    def trained(self) -> dict[CellKey, dict]:
-        """The cells whose network was trained."""
-        return {key: cell for key, cell in self.cells.items() if training_of(cell) is not None}
+    def trained(self) -> dict[CellKey, Tuner]:
+        """Of the cells whose network was trained, the recipe of that; see `training_of`."""
+        recipes = {key: training_of(cell) for key, cell in self.cells.items()}
+        return {key: recipe for key, recipe in recipes.items() if recipe is not None}
 
     @cached_property
     def histories(self) -> dict[CellKey, pd.DataFrame]:

@@ -24,7 +24,7 @@ from tlkeras.evaluation.tables import BASELINE, PROBABILITIES, by_cell, counts_i
 from tlkeras.files import write_csv
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.scoring import pair_cells
-from tlkeras.replication.settings import training_of, training_words
+from tlkeras.replication.settings import training_words
 
 if TYPE_CHECKING:
     from tlkeras.replication.finished_run import FinishedRun
@@ -83,7 +83,7 @@ def accuracy(run: FinishedRun, part: str) -> list[Block]:
     shown = format_accuracy_table(table, measured(of_baseline, "accuracy"))
     for method in protocol.methods:
         has_recipe = [(method, backbone) in protocol.cells or backbone == BASELINE[0] for backbone in shown.index]
-        shown[method] = shown[method].where(has_recipe, "–")
+        shown[method] = shown[method].where(pd.Series(has_recipe, index=shown.index), "–")
     bars, partly = table, "not run"
     if protocol.grid and len(table) == 1:
         bars = two_way_bars(table, protocol.grid)
@@ -140,7 +140,9 @@ def few_groups(run: FinishedRun, part: str) -> list[Block]:
 def two_way(run: FinishedRun, part: str) -> list[Block]:
     """A table of rows and columns for every network, where the methods are the cells of one."""
     grid, blocks = run.plan.protocol.grid, []
-    for backbone in dict.fromkeys(key.backbone for key in run.cells) if grid else ():
+    if not grid:
+        return []
+    for backbone in dict.fromkeys(key.backbone for key in run.cells):
         table = two_way_table(run.scores, grid, backbone=backbone, part=part)
         blocks += [Heading("Trees on pixels" if backbone == PIXELS else backbone, level=3), Table(table)]
     return blocks
@@ -214,7 +216,7 @@ def every_training(
     if not run.trained:
         return []
     # What a cell was made with, not what is declared: a smoke run trains for one epoch.
-    recipes = {(key.method, key.backbone): training_of(cell) for key, cell in run.trained.items()}
+    recipes = {(key.method, key.backbone): recipe for key, recipe in run.trained.items()}
     table = results_table(of_networks(run.scores), run.plan.reported, names=names or {}, test=part)
     for place, column in enumerate(("hidden layers", "regularization", "epochs")):
         words = [

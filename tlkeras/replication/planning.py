@@ -61,7 +61,7 @@ def cells_of(plan: Plan, options: RunOptions, shared: dict, folder: RunFolder) -
             weights = None
             if recipe.network is not None:
                 weights = _find_weights(
-                    recipe.network, key, settings, options, folder.settings_of(key), plan.experiment.script
+                    recipe.network, key, settings, options, folder.settings_or_none(key), plan.experiment.script
                 )
                 settings["weights_sha256"] = None if weights is None else weights.sha256
             cells.append(Cell(key, recipe, weights, settings))
@@ -125,8 +125,9 @@ def carried_weights(
     from tlkeras.models.weights_file import WeightsFile
 
     earlier, protocol = recipe.weights, earlier_run.name
+    assert isinstance(earlier, EarlierRun)  # asked for only where it is
     folder, cell = RunFolder(earlier_run), replace(key, method=earlier.method)
-    made_with = folder.settings_of(cell)
+    made_with = folder.settings_or_none(cell)
     if made_with is None and finished is not None:  # this cell's own run is over: it needs the other no more
         return WeightsFile(path=folder.cell(cell), sha256=finished["weights_sha256"], source="run")
     if made_with is None or made_with["smoke"] or not (folder.cell(cell) / MODEL).is_file():
@@ -152,8 +153,8 @@ def carried_weights(
 
 
 def _require_carriable(made_with: dict, settings: dict, key: CellKey, folder: Path) -> None:
-    recipes = [Recipe.from_description(of["recipe"]) for of in (made_with, settings)]
-    was, now = (recipe.network.own_preprocessing for recipe in recipes)
+    networks = [Recipe.from_description(of["recipe"]).network for of in (made_with, settings)]
+    was, now = (network.own_preprocessing for network in networks if network is not None)  # each has one
     if was != now:
         raise InputError(
             f"{key} gives its network images scaled as {now!r}, and the one in {folder} was trained on {was!r}. Give "

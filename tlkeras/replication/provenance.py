@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlkeras.data.datasets import DATASETS
 from tlkeras.data.measures import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.replication.experiment import PIXELS
@@ -31,11 +30,10 @@ _SEEDED = {
 
 def data_source(run: FinishedRun) -> list[Block]:
     """The data, their licence, and whether they are those of the document and as they were published."""
-    row, blocks = run.plan.dataset, [Heading("The data"), Text(run.plan.credit)]
-    if run.plan.stands_in:
-        own = DATASETS[run.plan.experiment.dataset].title
+    row, own, blocks = run.plan.dataset, run.plan.replaced, [Heading("The data"), Text(run.plan.credit)]
+    if row is not None and own is not None:
         blocks.append(
-            Text(f"**{row.title} stands in for {own}: the document's figures are of other data, and not shown.**")
+            Text(f"**{row.title} stands in for {own.title}: the document's figures are of other data, and not shown.**")
         )
     if row is not None and (copied := _copy_words(row, PixelSizes.together(pixel_sizes(run)[1].values()))):
         blocks.append(Text(f"**{copied}**"))
@@ -166,8 +164,9 @@ def _commands(plan: Plan, cells: Mapping[CellKey, dict]) -> list[str]:
         recipe, as_declared, words = recipe_of(cell), declared[key.method, key.backbone], []
         if not cell["settings"]["smoke"] and as_declared.image_size != recipe.image_size:
             words += ["--image-size", str(recipe.image_size[0])]
-        if recipe.network is not None and recipe.network.precision != as_declared.network.precision:
-            words += ["--precision", recipe.network.precision]
+        network, declared_network = recipe.network, as_declared.network
+        if network is not None and declared_network is not None and network.precision != declared_network.precision:
+            words += ["--precision", network.precision]
         by_options.setdefault(tuple(words), []).append(key)
     settings = next(iter(cells.values()))["settings"]
     commands = []

@@ -59,9 +59,13 @@ class RunFolder:
         """The folder of one cell."""
         return self.root / key.backbone / key.method / f"seed{key.seed}"
 
-    def settings_of(self, key: CellKey) -> dict | None:
+    def settings_of(self, key: CellKey) -> dict:
+        """The settings a finished cell was made with; see `read_manifest`."""
+        return self.read_cell(key)["settings"]
+
+    def settings_or_none(self, key: CellKey) -> dict | None:
         """The settings a finished cell was made with; None where the cell is not finished."""
-        return self.read_cell(key)["settings"] if (self.cell(key) / MANIFEST).is_file() else None
+        return self.settings_of(key) if (self.cell(key) / MANIFEST).is_file() else None
 
     def finished(self) -> list[CellKey]:
         """The finished cells, sorted as they lie in the folder."""
@@ -78,7 +82,7 @@ class RunFolder:
         Raises:
             InputError: it is there, but made with other settings; the first one that differs is named.
         """
-        made_with = self.settings_of(key)
+        made_with = self.settings_or_none(key)
         if made_with is None:
             return False
         _refuse_other(self.cell(key), made_with, settings)
@@ -180,7 +184,7 @@ class RunFolder:
                 f"{self.cell(key) / PREDICTIONS} lacks the columns {', '.join(absent)}: it is not what a run writes. "
                 "Remove the folder's cell.json, and the cell is run again."
             )
-        return {part: Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")}
+        return {str(part): Predictions.from_frame(rows.reset_index(drop=True)) for part, rows in frame.groupby("part")}
 
 
 def read_manifest(cell: Path) -> dict:
@@ -259,8 +263,8 @@ def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
         if name == CONTENTS:
             raise InputError(
                 f"{folder} was made with other images: their names and sizes are the same, their contents are not "
-                f"({before[:16]}, now {now[:16]}). Put the images back, name another folder with --out, or remove that "
-                "one."
+                f"({str(before)[:16]}, now {str(now)[:16]}). Put the images back, name another folder with --out, or "
+                "remove that one."
             )
         raise InputError(
             f"{folder} was made with {name} = {before!r}, now it is {now!r}. Name another folder with --out, or remove "

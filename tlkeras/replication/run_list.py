@@ -107,7 +107,7 @@ def compare_runs(
                 (name, {seed: parts[part] for seed, parts in of_run.items() if part in parts})
                 for name, of_run in zip(names, of_seeds, strict=True)
             ]
-            table = pair_up(*both, metrics)
+            table = pair_up(both[0], both[1], metrics)
             rows += [] if table is None else [table.assign(part=part)]
     if not rows:
         parts = [", ".join(_test_parts(run)) or "none" for run in runs]

@@ -47,7 +47,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             samples = _handful(samples)
         chosen = protocol.chosen(options.methods, options.backbones)
         keys = [CellKey(*cell, seed) for seed in options.seeds for cell in chosen]
-        is_new = any(folder.settings_of(key) is None for key in keys)
+        is_new = any(folder.settings_or_none(key) is None for key in keys)
         known = KnownData(samples, options.store, decode=is_new, verify=options.verify)
         shared = {
             **known.settings,
@@ -196,7 +196,7 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Pa
     samples, names = predictions.samples, predictions.samples.class_names
     images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
     figure, axes = new_grid(*SHEET)
-    actual, predicted = samples.labels[rows], predictions.predicted[rows]
+    actual, predicted = samples.known_labels[rows], predictions.predicted[rows]
     draw_predictions_sheet(images, [names[i] for i in actual], [names[i] for i in predicted], axes)
     save_figure(figure, path)
 

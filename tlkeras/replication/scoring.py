@@ -68,7 +68,7 @@ def score_cells(plan: Plan, folder: RunFolder, cells: Mapping[CellKey, dict], pr
                 figures[seed][part] |= found
         for seed in of_seeds:
             rows += _rows(plan.name, cell, seed, figures[seed])
-    seeds = {key.seed: key for key in reversed(cells)}
+    seeds = {key.seed: key for key in reversed(list(cells))}
     commonest: dict[str, dict[int, Predictions]] = {}
     for seed, key in sorted(seeds.items()):
         counts = cells[key]["facts"]["images"]["train"]
@@ -120,7 +120,8 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
             chosen = adjusted if base != metric else as_they_are
             if any(set(chosen[cell]) != set(as_they_are[cell]) for cell in pair):
                 continue  # figures over other seeds are of other trainings
-            table = pair_up(*((name, chosen[cell]) for name, cell in zip(names, pair, strict=True)), (base,), kept)
+            of_first, of_second = ((name, chosen[cell]) for name, cell in zip(names, pair, strict=True))
+            table = pair_up(of_first, of_second, (base,), kept)
             if table is not None:
                 rows.append(table.assign(metric=metric))
     if not rows:
@@ -244,13 +245,13 @@ def _adjusted(
 
 def _confused(predictions: Predictions, reported: Iterable[str]) -> dict[str, int]:
     """The counts `confused_<actual>_as_<predicted>` that the document prints, <actual> a class or "others"."""
-    table = confusion_table(predictions)
+    names, table = predictions.samples.class_names, confusion_table(predictions).to_numpy()
     counts = {
-        f"confused_{actual}_as_{predicted}": table.loc[actual, predicted]
-        for actual in table.index
-        for predicted in table.columns
+        f"confused_{actual}_as_{predicted}": int(table[i, j])
+        for i, actual in enumerate(names)
+        for j, predicted in enumerate(names)
     }
-    counts |= {f"confused_others_as_{name}": table[name].sum() - table.loc[name, name] for name in table.columns}
+    counts |= {f"confused_others_as_{name}": int(table[:, j].sum() - table[j, j]) for j, name in enumerate(names)}
     return {name: count for name, count in counts.items() if name in reported}
 
 

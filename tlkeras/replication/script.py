@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlkeras.checks import check_image_size
@@ -18,7 +18,7 @@ from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.publishing import publish
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.running import run_experiment
-from tlkeras.schema import PRECISIONS
+from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.terminal import run_guarded, start_keras
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name
@@ -203,7 +203,7 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
     if plan.stands_in or not set(default) & set(protocol.backbones):
         default = protocol.backbones
     if experiment.explore is not None and given.eda:
-        _explore(plan, given, out / "eda")
+        _explore(plan, experiment.explore, given, out / "eda")
         return
     folder = RunFolder(out / plan.name)
     if given.backbones and not protocol.backbones:
@@ -222,7 +222,7 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         )
     pairs = _compared(plan, given, backbones) if getattr(given, "activations", None) is not None else []
     needed = [key for pair in pairs for key in pair if given.report_only or key.method not in methods]
-    missing = [str(key) for key in needed if folder.settings_of(key) is None]
+    missing = [str(key) for key in needed if folder.settings_or_none(key) is None]
     if missing:
         raise InputError(
             f"--activations: {folder.root} holds no finished {', '.join(missing)}. Run both "
@@ -330,8 +330,8 @@ def _look_into(
         print(f"activations are in {compare_activations(folder, labelled, layer=layer, **source)}")
 
 
-def _explore(plan: Plan, given: argparse.Namespace, folder: Path) -> None:
-    plan.experiment.explore(plan.load(given.data, check_counts=not given.smoke), folder)
+def _explore(plan: Plan, explore: Callable[[Samples, Path], object], given: argparse.Namespace, folder: Path) -> None:
+    explore(plan.load(given.data, check_counts=not given.smoke), folder)
     print(f"figures and numbers are in {folder}")
     if given.publish is not None:
         print(f"published to {publish(folder, given.publish / folder.name)}")

@@ -13,6 +13,7 @@ from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.evaluation.table_plots import draw_grid
 from tlkeras.files import write_csv
 from tlkeras.replication.settings import recipe_of
+from tlkeras.training.search import Search
 from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
     found = {}
     for key, cell in cells.items():
         recipe = recipe_of(cell)
-        if not recipe.searches:
+        if not isinstance(recipe, Search):
             continue
         fields = list(recipe.grid)
         settings = recipe.settings_in_table
@@ -56,7 +57,7 @@ def rankings(run: FinishedRun, *, published: Mapping[str, Mapping[tuple, float]]
     """
     blocks = []
     for key, ranking in run.rankings.items():
-        recipe = recipe_of(run.cells[key])
+        recipe = Search.from_description(run.cells[key]["settings"]["recipe"])
         metric, folds = recipe.ranked_by, recipe.folds.n_folds
         printed = (published or {}).get(key.method) if metric == "accuracy" else None
         found = run.cells[key]["facts"]["search"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkeras.training.recipe import Recipe, words_of
 
@@ -26,10 +26,12 @@ def training_of(cell: Mapping) -> Tuner | None:
     Args:
         cell: what cell.json holds. Of a search it is the recipe with the setting that was chosen.
     """
+    from tlkeras.training.tuner import Tuner
+
     recipe = recipe_of(cell)
     if recipe.searches:
         recipe = Recipe.from_description(cell["facts"]["search"]["refit"])
-    return recipe if recipe.phases else None
+    return recipe if isinstance(recipe, Tuner) else None
 
 
 def settings_table(recipes: Iterable[Recipe], published: Mapping[str, str]) -> pd.DataFrame:
@@ -81,9 +83,9 @@ def _all_words(settings: Mapping) -> dict[str, str]:
 def _split_words(split: dict | str) -> dict[str, str]:
     if not isinstance(split, dict):  # a class of one's own
         return {"split": str(split)}
-    settings = {name: value for name, value in split.items() if value is not None or name != "test"}
+    settings: dict[str, Any] = {name: value for name, value in split.items() if value is not None or name != "test"}
     kind, respects = settings.pop("type"), settings.pop("respect_groups", None)
-    units = {True: ", groups (patients, lesions) on one side", False: ", image by image"}
+    units: dict[bool | None, str] = {True: ", groups (patients, lesions) on one side", False: ", image by image"}
     names = {"val": "share of val", "test": _TESTS.get(kind, "share of test")}
     return {"split": kind + units.get(respects, "")} | {
         names.get(name, name): words_of(value) for name, value in settings.items()

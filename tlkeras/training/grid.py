@@ -151,10 +151,11 @@ def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int,
         alike = wanted if epochs is None else to_epochs(wanted, 1)
         _, answers = runs.setdefault(json.dumps(alike.describe(), sort_keys=True), (wanted, {}))
         answers[number] = epochs
-    return [
-        (run if None in answers.values() else to_epochs(run, max(answers.values())), answers)
-        for run, answers in runs.values()
-    ]
+    shared = []
+    for run, answers in runs.values():
+        asked = [epochs for epochs in answers.values() if epochs is not None]
+        shared.append((to_epochs(run, max(asked)) if asked else run, answers))
+    return shared
 
 
 def _check_folds(folds: list[Splits], metric: str) -> None:
@@ -193,7 +194,7 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.nd
     """Each cell with its answers as it gets finished, those that were kept first (their seconds are None)."""
     todo = []
     for number, cell in enumerate(cells):
-        kept = None if cell.file is None or not cell.file.is_file() else _read_answers(cell)
+        kept = None if cell.file is None or not cell.file.is_file() else _read_answers(cell, cell.file)
         if kept is None:
             todo.append(number)
         else:
@@ -215,15 +216,15 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.nd
         ) from error
 
 
-def _read_answers(cell: GridCell) -> np.ndarray:
+def _read_answers(cell: GridCell, file: Path) -> np.ndarray:
     """float32 (settings, n, k), as `run_cell` kept them."""
     expected = (len(cell.answers), int(cell.held_out.sum()), len(cell.samples.class_names))
-    contents = unsealed(cell.file.read_bytes())
+    contents = unsealed(file.read_bytes())
     if contents is None:
-        raise InputError(f"{cell.file} is damaged; remove it, and its training is run again.")
+        raise InputError(f"{file} is damaged; remove it, and its training is run again.")
     kept = np.load(io.BytesIO(contents), allow_pickle=False)
     if kept.shape != expected:
-        raise InputError(f"{cell.file} is not what a grid keeps; remove it, and its training is run again.")
+        raise InputError(f"{file} is not what a grid keeps; remove it, and its training is run again.")
     return kept
 
 

@@ -23,6 +23,7 @@ from tlkeras.progress import silenced
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.recipe import Recipe
+from tlkeras.training.tuner import Tuner
 from tlkeras.training.watched import Watched
 
 
@@ -98,8 +99,8 @@ def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
     options = dict(cell.options)
     if "store" in cell.recipe.fit_options:
         options["store"] = False if cell.store is None else FeatureStore(cell.store[0], limit=cell.store[1])
-    if cell.recipe.phases:
-        probs = _watch(cell, options)
+    if isinstance(cell.recipe, Tuner):
+        probs = _watch(cell, cell.recipe, options)
     else:
         with silenced():  # the grid says itself where it is
             classifier = cell.recipe.fit(cell.train, seed=cell.seed, **options)
@@ -120,16 +121,16 @@ def _answers(probs: np.ndarray | None, cell: GridCell) -> np.ndarray:
     return np.where(np.isfinite(probs).all(axis=1, keepdims=True), probs, np.float32(np.nan))
 
 
-def _watch(cell: GridCell, options: dict[str, Any]) -> dict[int, np.ndarray | None]:
+def _watch(cell: GridCell, recipe: Tuner, options: dict[str, Any]) -> dict[int, np.ndarray | None]:
     from tlkeras.training.loop import fit_tuner
 
-    last = len(cell.recipe.phases)
+    last = len(recipe.phases)
     moments = {
-        setting: (last, cell.recipe.phases[-1].epochs if epochs is None else epochs)
+        setting: (last, recipe.phases[-1].epochs if epochs is None else epochs)
         for setting, epochs in cell.answers.items()
     }
     watched = Watched(cell.test, frozenset(moments.values()))
     # Of a training that diverges, what came before stands; what did not come is no answer.
     with contextlib.suppress(DivergedError), silenced():
-        fit_tuner(cell.recipe, cell.train, None, seed=cell.seed, watched=watched, **options)
+        fit_tuner(recipe, cell.train, None, seed=cell.seed, watched=watched, **options)
     return {setting: watched.probs.get(moment) for setting, moment in moments.items()}

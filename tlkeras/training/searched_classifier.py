@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -50,12 +50,12 @@ class SearchedClassifier:
     @property
     def model(self) -> keras.Model:
         """The classifier's network, where it has one: see `TunedClassifier`."""
-        return self.classifier.model
+        return self._trained.model
 
     @property
     def history(self) -> pd.DataFrame:
         """The log of the last fit, where a network was trained: see `TunedClassifier.history`."""
-        return self.classifier.history
+        return self._trained.history
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -82,6 +82,10 @@ class SearchedClassifier:
     def save(self, folder: str | os.PathLike, **options: Any) -> Path:
         """Writes the classifier, where it can be written, for `tl.load`: see `TunedClassifier.save`."""
         return self._own("save")(folder, **options)
+
+    @property
+    def _trained(self) -> TunedClassifier:
+        return cast("TunedClassifier", self.classifier)  # of the other, Python says that it has no such attribute
 
     def _own(self, method: str):
         found = getattr(self.classifier, method, None)
