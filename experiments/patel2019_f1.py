@@ -58,7 +58,7 @@ def f1_columns(run: FinishedRun, titles: Mapping[str, str]) -> dict[str, tuple[C
     sizes = {
         (key.method, key.backbone): "x".join(map(str, recipe_of(cell).image_size)) for key, cell in run.cells.items()
     }
-    columns = {}
+    columns: dict[str, tuple[Cell, Cell]] = {}
     for method, title in titles.items():
         ran = [cell for cell in run.plan.protocol.cells if cell[0] == method and cell in sizes]
         published = (method, PIXELS if (method, PIXELS) in run.plan.protocol.cells else DOCUMENT)
@@ -66,7 +66,8 @@ def f1_columns(run: FinishedRun, titles: Mapping[str, str]) -> dict[str, tuple[C
             network = {PIXELS: "", DOCUMENT: DOCUMENT}.get(cell[1], f"{cell[1]} for {DOCUMENT}")
             words = [word for word in (network, sizes.get(cell)) if word]
             columns[f"{title} ({', '.join(words)})" if words else title] = (cell, published)
-    return columns | {BASELINE[0]: (BASELINE, BASELINE)}
+    columns[BASELINE[0]] = BASELINE, BASELINE
+    return columns
 
 
 def f1_table(

@@ -51,7 +51,6 @@ def test_digits_as_printed_and_counts_in_words():
     "table_of",
     [
         score_tables.metrics_table,
-        lambda scores: score_tables.class_reports_table(scores, part="test"),
         lambda scores: score_tables.calibration_table(scores, part="test"),
         lambda scores: score_tables.threshold_table(scores, part="test"),
         score_tables.epochs_table,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,9 @@ from tlkeras.evaluation.tables import (
     METRICS,
     NOT_DEFINED,
     NOT_RUN,
-    OURS,
     as_printed,
     by_cell,
     check_scores,
-    counts_in_words,
     format_figures,
     over_seeds,
 )
@@ -114,56 +112,6 @@ def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
     return formatted if named else formatted.droplevel("document")
 
 
-def parts_table(
-    scores: pd.DataFrame,
-    *,
-    method: str,
-    backbone: str,
-    parts: Mapping[str, str],
-    positive_class: str,
-    printed: Printed,
-) -> pd.DataFrame:
-    """Accuracy, precision, recall and F1 of one network on several parts, for the eye, as liang2024 tabulates them.
-
-    Args:
-        scores: tidy, of one protocol; accuracy, its interval and n; of the positive class precision, sensitivity (or
-            recall) and f1, under these names or with `_<positive_class>` behind.
-        method: the cell's.
-        backbone: the cell's.
-        parts: {part: title}, the rows in this order.
-        positive_class: the class that precision, recall and F1 speak of.
-        printed: {((method, backbone), part, metric): as printed}, accuracy in per cent, the others 0..1, under the
-            same names.
-
-    Returns:
-        str, index "Dataset" (the titles); columns images and, as shares "0.914 ± 0.010 [0.893, 0.933] (0.920)", the
-        four figures with their intervals and, where there is one, the printed value in round brackets.
-    """
-    groups, seeds = _grouped(scores, None)
-    figures = {
-        "Accuracy": ["accuracy"],
-        "Precision": ["precision", f"precision_{positive_class}"],
-        "Recall": [f"{name}{end}" for name in ("sensitivity", "recall") for end in ("", f"_{positive_class}")],
-        "F1 Score": ["f1", f"f1_{positive_class}"],
-    }
-    rows, with_theirs = [], {}
-    for part in parts:
-        counts = groups.get((method, backbone, part, "n"), {"value": ()})["value"]
-        row = {"images": counts_in_words(counts)}
-        for title, metrics in figures.items():
-            found = _first(groups, ((method, backbone, part, metric) for metric in metrics))
-            theirs = _first(printed, (((method, backbone), part, metric) for metric in metrics))
-            ours = pd.Series(over_seeds(found), OURS)
-            row[title] = format_figures(ours, ".3f") if (method, backbone, part) in seeds else NOT_RUN
-            if theirs is not None:
-                share = theirs / _factor(metrics[0])
-                row[title] += f" ({share:.{max(3, _decimals(share))}f})"
-                with_theirs[title] = f"{title} (published)"
-        rows.append(row)
-    table = pd.DataFrame(rows, index=pd.Index(parts.values(), name="Dataset"), dtype=object)
-    return table.rename(columns=with_theirs)
-
-
 def figure_in_words(metric: str) -> str:
     """What a reader calls a metric: "precision, Gland" for precision_Gland, "Tumor called Gland, images"."""
     if metric in METRICS:
@@ -221,7 +169,3 @@ def _form(metric: str, digits: int, row: pd.Series) -> str:
 
 def _decimals(value: float) -> int:
     return len(f"{value:.6f}".rstrip("0").partition(".")[2])
-
-
-def _first(of: Mapping, keys: Iterable):
-    return next((of[key] for key in keys if key in of), None)
