@@ -57,7 +57,7 @@ ONE = {(150, 200): 2}
 def measured(**parts):
     """The audit of two images, as if other sizes had been measured: {part: {(height, width): images}}."""
     samples = tl.from_arrays(np.zeros((2, 16, 16, 3), np.uint8), [0, 1])
-    audit = tl.audit(tl.Splits(samples.take([0]), None, {"test": samples.take([1])}), progress=False)
+    audit = tl.audit(tl.Splits(samples.take([0]), None, {"test": samples.take([1])}))
     return dataclasses.replace(audit, pixel_sizes={part: PixelSizes(sizes) for part, sizes in parts.items()})
 
 
