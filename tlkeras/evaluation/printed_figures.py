@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError
-from tlkeras.evaluation.printed_tables import Cell, Printed
+from tlkeras.evaluation.printed_tables import Printed
 from tlkeras.evaluation.tables import (
     COUNTED,
     METRICS,
@@ -35,39 +34,28 @@ CONFUSED = re.compile(r"confused_(?P<actual>.+)_as_(?P<predicted>.+)")
 COLUMNS = ("published", "ours", "sd", "low", "high", "difference", "seeds")
 
 
-def printed_figures_table(
-    scores: pd.DataFrame,
-    printed: Printed,
-    *,
-    protocol: str | None = None,
-    names: Mapping[Cell, str] | None = None,
-    only_ours: bool = False,
-) -> pd.DataFrame:
+def printed_figures_table(scores: pd.DataFrame, printed: Printed) -> pd.DataFrame:
     """Each printed figure and ours, one row per figure, in the order of `printed`.
 
     Args:
-        scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value; shares 0..1.
+        scores: tidy, of one protocol, with the columns protocol, method, backbone, part, seed, metric, value; shares
+            0..1.
         printed: {((method, backbone), part, metric): as printed}: accuracy (and balanced accuracy) in per cent, every
             other share in 0..1, `confused_<actual>_as_<predicted>` in images. Where scores lack the name, the other one
             of recall and sensitivity, of loss and log_loss is taken; micro_f1 is accuracy, macro_recall balanced
             accuracy.
-        protocol: the one whose scores are shown; None where `scores` hold one.
-        names: {(method, backbone): what the document calls it}.
-        only_ours: leave out what we have no value beside.
 
     Returns:
-        Index (document, method, backbone, part, figure), figure being the metric; columns published, ours (mean over
+        Index (method, backbone, part, figure), figure being the metric; columns published, ours (mean over
         seeds), sd (n - 1; NaN with one seed), low, high (means over seeds of the interval's ends), difference (ours -
         published), float64 in the units of `printed`, and seeds, int64: how many the cell was run with. What was not
         run has no seeds; what was run and lacks the figure (another data set's classes, a class never predicted) has
         NaN beside its seeds.
 
     Raises:
-        InputError: a column of `scores` is missing, a score is there twice, or there are several protocols and none is
-            named.
+        InputError: a column of `scores` is missing, a score is there twice, or there are several protocols.
     """
-    groups, seeds = _grouped(scores, protocol)
-    names = names or {}
+    groups, seeds = _grouped(scores)
     rows, index = [], []
     for (cell, part, metric), theirs in printed.items():
         factor = _factor(metric)
@@ -75,12 +63,9 @@ def printed_figures_table(
         ours, spread, low, high = over_seeds(groups.get((*cell, part, name)), factor)
         if metric in COUNTED:
             spread = np.nan
-        if not (only_ours and np.isnan(ours)):
-            n_seeds = seeds.get((*cell, part), 0)
-            rows.append([theirs, ours, spread, low, high, ours - theirs, n_seeds])
-            index.append((names.get(cell, ""), *cell, part, metric))
-    levels = ["document", "method", "backbone", "part", "figure"]
-    places = pd.MultiIndex.from_tuples(index, names=levels)
+        rows.append([theirs, ours, spread, low, high, ours - theirs, seeds.get((*cell, part), 0)])
+        index.append((*cell, part, metric))
+    places = pd.MultiIndex.from_tuples(index, names=["method", "backbone", "part", "figure"])
     return pd.DataFrame(rows, index=places, columns=COLUMNS, dtype=np.float64).astype({"seeds": np.int64})
 
 
@@ -107,9 +92,7 @@ def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
             rows.append([theirs, format_figures(row, form), f"{row['difference']:+z{form}}"])
         index.append((*cell_and_part, figure_in_words(metric)))
     told = pd.MultiIndex.from_tuples(index, names=table.index.names)
-    formatted = pd.DataFrame(rows, index=told, columns=["published", "ours", "difference"], dtype=object)
-    named = (told.get_level_values("document") != "").any()
-    return formatted if named else formatted.droplevel("document")
+    return pd.DataFrame(rows, index=told, columns=["published", "ours", "difference"], dtype=object)
 
 
 def figure_in_words(metric: str) -> str:
@@ -126,16 +109,15 @@ def figure_in_words(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _grouped(scores: pd.DataFrame, protocol: str | None) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, int]]:
+def _grouped(scores: pd.DataFrame) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, int]]:
     """The rows of each (method, backbone, part, metric), and the number of seeds of each (method, backbone, part)."""
     check_scores(scores)
     protocols = list(dict.fromkeys(scores["protocol"]))
-    if protocol is None and len(protocols) > 1:
-        raise InputError(f"scores: received the protocols {protocols}; accepted is one. Choose it before, or name it.")
-    chosen = scores if protocol is None else scores[scores["protocol"] == protocol]
-    cells = by_cell(chosen, "method", "backbone", "part")
+    if len(protocols) > 1:
+        raise InputError(f"scores: received the protocols {protocols}; accepted is one. Keep the rows of one.")
+    cells = by_cell(scores, "method", "backbone", "part")
     groups = {(*cell, metric): rows for cell, figures in cells.items() for metric, rows in figures.items()}
-    seeds: dict[Any, int] = chosen.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
+    seeds: dict[Any, int] = scores.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
     return groups, seeds
 
 
