@@ -159,76 +159,18 @@ def embed_features(key, classifier, splits, folder):
         write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), folder / f"embedding_{part}.csv")
 
 
-def embeddings(run):
-    """Figures 6 and 7: what `embed_features` wrote, one figure for each seed and part, one panel for each network."""
-    from tlkeras.evaluation.blocks import Figure
-    from tlkeras.evaluation.embedding import embedding_figure
-    from tlkeras.evaluation.plots import save_figure
-
-    panels, blocks = {}, []
-    for key in run.cells:
-        for name in run.folder.files(key, "embedding_*.csv"):
-            part = name.removeprefix("embedding_").removesuffix(".csv")
-            title = f"{EMBEDDED[key.method]} ({key.backbone})"
-            panels.setdefault((key.seed, part), {})[title] = run.folder.read_table(key, name, dtype=str)
-    for (seed, part), tables in panels.items():
-        names = sorted({name for table in tables.values() for name in table["label"]})
-        number = {name: label for label, name in enumerate(names)}
-        points = {
-            title: (table[["x", "y"]].astype(float).to_numpy(), table["label"].map(number).to_numpy())
-            for title, table in tables.items()
-        }
-        suffix = "" if seed == min(seed for seed, _ in panels) else f"_seed{seed}"
-        file = save_figure(embedding_figure(points, names), run.folder.root / f"embedding_{part}{suffix}.png")
-        what = f"features of the images of {part} in two dimensions (t-SNE), coloured by class, seed {seed}"
-        blocks.append(Figure(file, what))
-    return blocks
-
-
-def every_class(run):
-    """Precision, recall and F1 of every class, as the document tabulates them."""
-    from tlkeras.evaluation.blocks import Heading, Table
-    from tlkeras.evaluation.score_tables import class_reports_table
-
-    tables = {part: class_reports_table(run.scores, part=part) for part in run.parts}
-    return [block for part, table in tables.items() for block in (Heading(f"Every class, on {part}"), Table(table))]
-
-
-def about_the_data(summary):
-    """The section of the document's table about its data, {line: text}, with ours beside it."""
-
-    def section(run):
-        import pandas as pd
-
-        from tlkeras.data.measures import PixelSizes, size_words
-        from tlkeras.evaluation.blocks import Table
-        from tlkeras.replication.provenance import pixel_sizes, used_image_sizes
-
-        row, sizes = run.plan.dataset, PixelSizes.together(pixel_sizes(run)[1].values())
-        images = next(iter(run.cells.values()))["facts"]["images"]
-        ours = {
-            "data set": row.title,
-            "images, original": "not known" if row.n_images is None else f"{row.n_images:,}",
-            "images, used": f"{sum(sum(of_part.values()) for of_part in images.values()):,}",
-            "classes, original": "not known" if row.n_classes is None else str(row.n_classes),
-            "classes, used": ", ".join(run.class_names),
-            "pixels, original": sizes.words() if len(sizes) else "not measured",
-            "pixels, used": " / ".join(map(size_words, used_image_sizes(run.cells))),
-        }
-        rows = [(summary.get(line, ""), words) for line, words in ours.items()]
-        table = pd.DataFrame(rows, index=pd.Index(list(ours), name="the data"), columns=["document", "ours"])
-        return [Table(table)]
-
-    return section
-
-
 def page_with(summary):
     """The page of results: its table about the data, every class, the features in two dimensions."""
 
     def page(plan, common):
+        from functools import partial
+
+        from habel2023_sections import about_the_data, embeddings, every_class
+
         from tlkeras.replication.common_page import accuracy_lines, data_source, every_figure
 
-        page = common.adding(about_the_data(summary), after=data_source).adding(embeddings, after=accuracy_lines)
+        page = common.adding(partial(about_the_data, summary=summary), after=data_source)
+        page = page.adding(partial(embeddings, titles=EMBEDDED), after=accuracy_lines)
         return page.replacing(every_figure, every_class).adding(every_figure, after=every_class)
 
     return page

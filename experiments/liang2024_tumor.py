@@ -155,34 +155,17 @@ PUBLISHED_GRID = {
 PARTS = {"train": "Train data", "test1": "Test data 1", "test2": "Test data 2"}
 
 
-def every_part(run):
-    """Tables 1 to 3: of each network a row for the training images and both test parts."""
-    from tlkeras.evaluation.blocks import Heading, Table
-    from tlkeras.evaluation.printed_figures import parts_table
-
-    blocks = []
-    for method, backbone in dict.fromkeys(zip(run.scores["method"], run.scores["backbone"], strict=True)):
-        table = parts_table(
-            run.scores,
-            method=method,
-            backbone=backbone,
-            parts=PARTS,
-            positive_class=run.plan.positive_class,
-            printed=run.plan.reported,
-        )
-        blocks += [Heading(f"{method}, {backbone}, on every part"), Table(table)]
-    return blocks
-
-
 def page(plan, common):
-    """The page of results, with the document's tables in place of one of its figures, and its Table 4 beside the
-    grid."""
+    """The page of results: Tables 1 to 3 in place of a list of every figure, and Table 4 beside our grid."""
     from functools import partial
+
+    from liang2024_parts import every_part
 
     from tlkeras.replication.common_page import every_figure, rankings
 
     published = {} if plan.stands_in else PUBLISHED_GRID
-    return common.replacing(every_figure, every_part).replacing(rankings, partial(rankings, published=published))
+    page = common.replacing(every_figure, partial(every_part, titles=PARTS))
+    return page.replacing(rankings, partial(rankings, published=published))
 
 
 EXPERIMENT = tl.Experiment(

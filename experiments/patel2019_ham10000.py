@@ -173,70 +173,21 @@ TABLE_7_1 = {
     "micro_f1": (0.57, 0.70, 0.72, 0.81, 0.79, 0.66, 0.79),
     "macro_f1": (0.23, 0.30, 0.35, 0.60, 0.48, 0.11, 0.52),
 }
-DOCUMENT = "vgg16"  # its one network
-
-
-def f1_columns(run, titles):
-    """The columns of the table of F1: {title, with network and image size: (our cell, the document's beside it)}."""
-    from tlkeras.evaluation.tables import BASELINE
-    from tlkeras.replication.settings import recipe_of
-
-    sizes = {
-        (key.method, key.backbone): "x".join(map(str, recipe_of(cell).image_size)) for key, cell in run.cells.items()
-    }
-    columns = {}
-    for method, title in titles.items():
-        ran = [cell for cell in run.plan.protocol.cells if cell[0] == method and cell in sizes]
-        published = (method, PIXELS if (method, PIXELS) in run.plan.protocol.cells else DOCUMENT)
-        for cell in ran or [published]:
-            network = {PIXELS: "", DOCUMENT: DOCUMENT}.get(cell[1], f"{cell[1]} for {DOCUMENT}")
-            words = [word for word in (network, sizes.get(cell)) if word]
-            columns[f"{title} ({', '.join(words)})" if words else title] = (cell, published)
-    return columns | {BASELINE[0]: (BASELINE, BASELINE)}
-
-
-def f1_of_classes(titles):
-    """The section of the document's table of results, F1 per class with a column for each of its methods.
-
-    Args:
-        titles: {method: title} of the columns; other networks than the document's stand beside it, and are named so.
-    """
-
-    def section(run, part):
-        from tlkeras.evaluation.blocks import Heading, Table, Text
-        from tlkeras.evaluation.printed_tables import averages_table, f1_table, format_f1_table
-        from tlkeras.replication.part_sections import counted, results_figure
-
-        table = f1_table(
-            run.scores,
-            run.plan.reported,
-            columns=f1_columns(run, titles),
-            class_names=run.class_names,
-            part=part,
-        )
-        bars = averages_table(table).rename(lambda title: title.replace(" (", "\n(", 1).replace(" for ", "\nfor "))
-        return [
-            Heading(f"F1 on {part} ({counted(run, part)})"),
-            Table(format_f1_table(table)),
-            Text(
-                f"The document's network is {DOCUMENT}; `A for B` is network A standing in for B. The micro average of "
-                "F1 is the accuracy. A class that was never predicted has an F1 of 0."
-            ),
-            results_figure(run, part, "f1", table, bars, partly="not defined"),
-        ]
-
-    return section
 
 
 def page_with(titles):
     """The page of results: F1 in place of accuracy, where the methods are columns of the document's table."""
 
     def page(plan, common):
+        from functools import partial
+
+        from patel2019_f1 import f1_of_classes
+
         from tlkeras.replication.common_page import accuracy, every_figure
 
         if not set(plan.protocol.methods) <= set(titles):
             return common
-        return common.replacing(accuracy, f1_of_classes(titles)).without(every_figure)
+        return common.replacing(accuracy, partial(f1_of_classes, titles=titles)).without(every_figure)
 
     return page
 

@@ -10,7 +10,6 @@ from tlkeras.evaluation.blocks import to_markdown
 from tlkeras.evaluation.printed_figures import (
     figure_in_words,
     format_printed_figures_table,
-    parts_table,
     printed_figures_table,
 )
 
@@ -40,12 +39,12 @@ def scores():
 
 
 def row(table, metric, cell=KNN, part="test"):
-    return table.loc[("", *cell, part, metric)]
+    return table.loc[(*cell, part, metric)]
 
 
 def test_every_printed_figure_has_ours_and_the_difference_in_its_units(scores):
     table = printed_figures_table(scores, PRINTED)
-    assert [key[1:] for key in table.index] == [(*cell, part, metric) for cell, part, metric in PRINTED]
+    assert table.index.tolist() == [(*cell, part, metric) for cell, part, metric in PRINTED]
     assert row(table, "accuracy").to_dict() == pytest.approx(
         {
             "published": 95,
@@ -136,28 +135,16 @@ def test_its_own_name_comes_first():
     assert row(printed_figures_table(scores, {(KNN, "train", "loss"): 1.0}), "loss", part="train")["ours"] == 0.7
 
 
-def test_what_we_have_nothing_beside_can_be_left_out(scores):
-    table = printed_figures_table(scores, PRINTED, only_ours=True)
-    assert table.index.get_level_values("figure").tolist() == ["accuracy", "precision_Gland", "confused_Tumor_as_Gland"]
-
-
-def test_the_documents_names_stand_in_front_where_there_are_any(scores):
-    formatted = format_printed_figures_table(printed_figures_table(scores, PRINTED, names={KNN: "KNN, K = 3"}))
-    assert formatted.index.get_level_values("document").unique().tolist() == ["KNN, K = 3", ""]
-
-
 def test_nothing_run_and_nothing_printed_are_tables_too(scores):
     nothing_run = printed_figures_table(pd.DataFrame([], columns=COLUMNS), PRINTED)
     assert (format_printed_figures_table(nothing_run)["ours"] == "not run").all()
     assert len(format_printed_figures_table(printed_figures_table(scores, {}))) == 0
 
 
-def test_scores_of_several_protocols_need_a_choice(scores):
+def test_scores_of_several_protocols_are_refused(scores):
     both = pd.concat([scores, scores.assign(protocol="paper", value=0.5)])
     with pytest.raises(InputError, match=r"scores: received the protocols \['corrected', 'paper'\]"):
         printed_figures_table(both, PRINTED)
-    assert row(printed_figures_table(both, PRINTED, protocol="paper"), "accuracy")["ours"] == 50
-    assert row(printed_figures_table(both, PRINTED, protocol="corrected"), "accuracy")["ours"] == 96
 
 
 @pytest.mark.parametrize(
@@ -174,58 +161,3 @@ def test_scores_of_several_protocols_need_a_choice(scores):
 )
 def test_figures_in_words(metric, words):
     assert figure_in_words(metric) == words
-
-
-BASELINE = ("baseline", "resnet18")
-PARTS = {"test1": "Test data 1", "test2": "Test data 2"}
-PARTS_PRINTED = {
-    (BASELINE, "test1", "accuracy"): 91.4,
-    (BASELINE, "test1", "precision"): 0.938,
-    (BASELINE, "test1", "recall"): 0.909,
-    (BASELINE, "test1", "f1_tumor"): 0.923,
-    (BASELINE, "test2", "accuracy"): 75.0,
-}
-
-
-def figures(**metrics):
-    return tidy(BASELINE, "test1", **{name: list(enumerate(values)) for name, values in metrics.items()})
-
-
-def parts(scores, printed=PARTS_PRINTED):
-    method, backbone = BASELINE
-    return parts_table(scores, method=method, backbone=backbone, parts=PARTS, positive_class="tumor", printed=printed)
-
-
-def test_a_row_per_part_with_the_printed_figure_in_brackets():
-    scores = figures(
-        n=[58, 58],
-        accuracy=[0.90, 0.92],
-        accuracy_low=[0.8, 0.84],
-        accuracy_high=[0.96, 0.98],
-        precision=[0.93, 0.95],
-        sensitivity=[0.9, 0.9],
-        f1_tumor=[0.91, 0.91],
-        f1_normal=[0.1, 0.1],
-    )
-    table = parts(scores)
-    assert table.index.tolist() == ["Test data 1", "Test data 2"]
-    assert table.loc["Test data 1"].to_dict() == {
-        "images": "58",
-        "Accuracy (published)": "0.910 ± 0.014 [0.820, 0.970] (0.914)",
-        "Precision (published)": "0.940 ± 0.014 (0.938)",
-        "Recall (published)": "0.900 ± 0.000 (0.909)",
-        "F1 Score (published)": "0.910 ± 0.000 (0.923)",
-    }
-    assert table.loc["Test data 2"].tolist() == ["", "not run (0.750)", "not run", "not run", "not run"]
-
-
-def test_figures_of_the_positive_class_by_its_name_and_parts_of_several_sizes():
-    scores = figures(n=[58, 60], accuracy=[1.0, 1.0], precision_tumor=[1.0, np.nan], recall_tumor=[0.5, 0.5])
-    table = parts(scores, printed={})
-    assert table.loc["Test data 1"].to_dict() == {
-        "images": "58 or 60",
-        "Accuracy": "1.000 ± 0.000",
-        "Precision": "not defined",
-        "Recall": "0.500 ± 0.000",
-        "F1 Score": "not defined",
-    }

@@ -4,11 +4,8 @@ import numpy as np
 import pandas as pd
 from tidy import tidy
 
-import tlkeras as tl
-from tlkeras.evaluation.metrics import classification_report_table
 from tlkeras.evaluation.score_tables import (
     calibration_table,
-    class_reports_table,
     epochs_table,
     format_threshold_table,
     metrics_table,
@@ -19,7 +16,6 @@ from tlkeras.evaluation.score_tables import (
 VGG16, SMALL, TREE = ("frozen", "vgg16"), ("frozen", "mobilenetv2_035"), ("tree", "pixels")
 AFTER = {"log_loss_after": [(0, 0.3)], "brier_after": [(0, 0.2)], "ece_after": [(0, 0.05)]}
 BEFORE = {"log_loss": [(0, 0.5)], "log_loss_low": [(0, 0.4)], "log_loss_high": [(0, 0.6)], "brier": [(0, 0.25)]}
-CELL, OTHER = ("knn", "resnet18"), ("svm", "resnet18")
 
 
 def test_every_metric_with_its_spread_and_what_is_not_defined():
@@ -41,79 +37,6 @@ def test_every_metric_with_its_spread_and_what_is_not_defined():
             "macro F1": "not defined",
             "log loss": "0.250 ± 0.000",
         }
-    }
-
-
-def scores_of(cell, part="test", seeds=((0.5, 1.0, 2 / 3), (0.6, 0.8, 0.7))):
-    """One class, "Gland", beside means over the classes, over so many seeds."""
-    names = ("precision", "recall", "f1")
-    return tidy(
-        cell,
-        part,
-        **{f"{name}_Gland": [(seed, row[i]) for seed, row in enumerate(seeds)] for i, name in enumerate(names)},
-        **{f"macro_{name}": [(seed, row[i] / 2) for seed, row in enumerate(seeds)] for i, name in enumerate(names)},
-    )
-
-
-def test_each_class_and_their_mean_has_a_line_in_every_cell():
-    table = class_reports_table(pd.concat([scores_of(CELL), scores_of(OTHER, seeds=((1, 1, 1),))]), part="test")
-    assert table.index.names == ["method", "backbone", "class"]
-    assert table.index.tolist() == [
-        (*CELL, "Gland"),
-        (*CELL, "mean over the classes"),
-        (*OTHER, "Gland"),
-        (*OTHER, "mean over the classes"),
-    ]
-    # (0.5 + 0.6) / 2 and |0.6 - 0.5| / sqrt(2); the deviation of two values has n - 1 = 1 below it.
-    assert table.loc[(*CELL, "Gland")].tolist() == ["", "0.550 ± 0.071", "0.900 ± 0.141", "0.683 ± 0.024"]
-    assert table.loc[(*CELL, "mean over the classes"), "precision"] == "0.275 ± 0.035"
-    assert table.loc[(*OTHER, "Gland")].tolist() == ["", "1.000", "1.000", "1.000"]
-
-
-def test_groups_are_those_that_hold_the_class_of_each_seed():
-    scores = scores_of(CELL).assign(groups=np.nan)
-    of_class, of_all = (scores["metric"] == metric for metric in ("recall_Gland", "macro_recall"))
-    scores.loc[of_class, "groups"] = scores.loc[of_class, "seed"].map({0: 1200.0, 1: 900.0})
-    scores.loc[of_all, "groups"] = 3000.0
-    assert class_reports_table(scores, part="test")["groups"].tolist() == ["900 or 1,200", "3,000"]
-
-
-def test_only_the_part_that_is_asked_for_is_shown():
-    scores = pd.concat([scores_of(CELL), scores_of(CELL, "test2", seeds=((0.25, 0.25, 0.25),))])
-    assert class_reports_table(scores, part="test2")["recall"].tolist() == ["0.250", "0.125"]
-
-
-def test_it_says_what_the_report_of_the_predictions_says():
-    # Gland 2 of 3 right, Tumor 1 of 1, Nongland never predicted: no precision.
-    samples = tl.Samples(
-        images=tuple("abcde"), labels=np.array([0, 0, 0, 1, 2]), class_names=("Gland", "Nongland", "Tumor")
-    )
-    report = classification_report_table(tl.Predictions(samples, np.eye(3, dtype=np.float32)[[0, 0, 2, 0, 2]]))
-    figures = {
-        f"macro_{metric}" if name == "macro" else f"{metric}_{name}": [(0, report.loc[name, metric])]
-        for name in report.index
-        for metric in ("precision", "recall", "f1")
-    }
-    table = class_reports_table(tidy(CELL, "test", **figures), part="test").droplevel(["method", "backbone"])
-    table = table.drop(columns="groups")
-    assert table.loc["Gland"].tolist() == ["0.667", "0.667", "0.667"]
-    assert table.loc["Tumor"].tolist() == ["0.500", "1.000", "0.667"]
-    assert table.loc["Nongland"].tolist() == ["not defined", "0.000", "0.000"]
-    assert table.loc["mean over the classes"].tolist() == ["not defined", "0.556", "0.444"]
-
-
-def test_a_class_called_macro_is_not_taken_for_the_mean_over_the_classes():
-    figures = {
-        f"{metric}_{name}": [(0, value)]
-        for metric in ("precision", "recall", "f1")
-        for name, value in (("macro", 0.5), ("mean over the classes", 0.25))
-    }
-    figures |= {f"macro_{metric}": [(0, 0.375)] for metric in ("precision", "recall", "f1")}
-    table = class_reports_table(tidy(CELL, "test", **figures), part="test").droplevel(["method", "backbone"])
-    assert table["recall"].to_dict() == {
-        "macro": "0.500",
-        "mean over the classes": "0.250",
-        "mean over the classes average": "0.375",
     }
 
 

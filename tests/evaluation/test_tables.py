@@ -51,13 +51,11 @@ def test_digits_as_printed_and_counts_in_words():
     "table_of",
     [
         score_tables.metrics_table,
-        lambda scores: score_tables.class_reports_table(scores, part="test"),
         lambda scores: score_tables.calibration_table(scores, part="test"),
         lambda scores: score_tables.threshold_table(scores, part="test"),
         score_tables.epochs_table,
         lambda scores: score_tables.two_way_table(scores, {}, backbone="vgg16"),
         lambda scores: printed_tables.accuracy_table(scores, {}, protocol="corrected", methods=[], backbones=[]),
-        lambda scores: printed_tables.f1_table(scores, {}, columns={}, class_names=[]),
         lambda scores: printed_tables.results_table(scores, {}, names={}),
         lambda scores: printed_figures.printed_figures_table(scores, {}),
         lambda scores: comparison_tables.difference_table(scores, ("paper", "corrected"), {}),

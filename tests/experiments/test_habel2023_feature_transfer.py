@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cells import KEY, MIXED, ONE, finished, measured, right_in, write_cell
 from PIL import Image
 from scripts import load_script
 
@@ -133,29 +132,6 @@ def test_the_stand_ins_share_no_class(experiments):
     assert trained.dataset == animals.dataset == "ham10000"
     assert not set(trained.select.class_names) & set(animals.select.class_names)
     assert experiments["prostate"].protocols["stand_in"].dataset == "chest_xray"
-
-
-def test_the_documents_table_about_the_data_has_ours_beside_it(script, tmp_path):
-    section = script.about_the_data({"data set": "X-rays", "images, used": "5,863", "pixels, original": "512x512"})
-    images = {"train": {"NORMAL": 1000, "PNEUMONIA": 2000}, "test": {"NORMAL": 300, "PNEUMONIA": 45}}
-    facts, parts = {"images": images}, {"test": right_in(range(8))}
-    cells = {key: write_cell(tmp_path, key, parts, facts=facts) for key in (KEY, CellKey("tree", "pixels", 0))}
-    (block,) = section(finished(cells, audits={0: measured(train=MIXED, test=ONE)}))
-    frame = block.frame
-    assert frame["ours"].to_dict() == {
-        "data set": tl.DATASETS["chest_xray"].title,
-        "images, original": "5,856",
-        "images, used": "3,345",
-        "classes, original": "2",
-        "classes, used": "NORMAL, PNEUMONIA",
-        "pixels, original": "smallest 64x100, median 200x150, largest 600x450",
-        "pixels, used": "150x150 / 64x64",
-    }
-    assert frame.loc["images, used", "document"] == "5,863"
-    assert frame.loc["pixels, original", "document"] == "512x512"
-    assert frame.loc["pixels, used", "document"] == ""
-    (unknown,) = section(finished(cells))
-    assert unknown.frame.loc["pixels, original"].tolist() == ["512x512", "not measured"]
 
 
 def test_too_few_images_are_not_placed_by_t_sne_and_other_methods_never(script, tmp_path, capsys, heard):

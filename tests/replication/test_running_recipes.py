@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from liang2024_parts import every_part
 from PIL import Image
 from scripts import load_script
 from tiny import TINY, tiny_tuner
@@ -38,7 +39,7 @@ PUBLISHED = {"best_of_grid": {(1e-3, 1): 0.798, (1e-2, 9): 0.96}}
 
 def grid_page(plan, common):
     """The page of liang2024, with other figures of the grid."""
-    page = common.replacing(every_figure, LIANG.every_part)
+    page = common.replacing(every_figure, functools.partial(every_part, titles=LIANG.PARTS))
     return page.replacing(rankings, functools.partial(rankings, published=PUBLISHED))
 
 

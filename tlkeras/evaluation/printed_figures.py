@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError
-from tlkeras.evaluation.printed_tables import Cell, Printed
+from tlkeras.evaluation.printed_tables import Printed
 from tlkeras.evaluation.tables import (
     COUNTED,
     METRICS,
     NOT_DEFINED,
     NOT_RUN,
-    OURS,
     as_printed,
     by_cell,
     check_scores,
-    counts_in_words,
     format_figures,
     over_seeds,
 )
@@ -37,39 +34,28 @@ CONFUSED = re.compile(r"confused_(?P<actual>.+)_as_(?P<predicted>.+)")
 COLUMNS = ("published", "ours", "sd", "low", "high", "difference", "seeds")
 
 
-def printed_figures_table(
-    scores: pd.DataFrame,
-    printed: Printed,
-    *,
-    protocol: str | None = None,
-    names: Mapping[Cell, str] | None = None,
-    only_ours: bool = False,
-) -> pd.DataFrame:
+def printed_figures_table(scores: pd.DataFrame, printed: Printed) -> pd.DataFrame:
     """Each printed figure and ours, one row per figure, in the order of `printed`.
 
     Args:
-        scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value; shares 0..1.
+        scores: tidy, of one protocol, with the columns protocol, method, backbone, part, seed, metric, value; shares
+            0..1.
         printed: {((method, backbone), part, metric): as printed}: accuracy (and balanced accuracy) in per cent, every
             other share in 0..1, `confused_<actual>_as_<predicted>` in images. Where scores lack the name, the other one
             of recall and sensitivity, of loss and log_loss is taken; micro_f1 is accuracy, macro_recall balanced
             accuracy.
-        protocol: the one whose scores are shown; None where `scores` hold one.
-        names: {(method, backbone): what the document calls it}.
-        only_ours: leave out what we have no value beside.
 
     Returns:
-        Index (document, method, backbone, part, figure), figure being the metric; columns published, ours (mean over
+        Index (method, backbone, part, figure), figure being the metric; columns published, ours (mean over
         seeds), sd (n - 1; NaN with one seed), low, high (means over seeds of the interval's ends), difference (ours -
         published), float64 in the units of `printed`, and seeds, int64: how many the cell was run with. What was not
         run has no seeds; what was run and lacks the figure (another data set's classes, a class never predicted) has
         NaN beside its seeds.
 
     Raises:
-        InputError: a column of `scores` is missing, a score is there twice, or there are several protocols and none is
-            named.
+        InputError: a column of `scores` is missing, a score is there twice, or there are several protocols.
     """
-    groups, seeds = _grouped(scores, protocol)
-    names = names or {}
+    groups, seeds = _grouped(scores)
     rows, index = [], []
     for (cell, part, metric), theirs in printed.items():
         factor = _factor(metric)
@@ -77,12 +63,9 @@ def printed_figures_table(
         ours, spread, low, high = over_seeds(groups.get((*cell, part, name)), factor)
         if metric in COUNTED:
             spread = np.nan
-        if not (only_ours and np.isnan(ours)):
-            n_seeds = seeds.get((*cell, part), 0)
-            rows.append([theirs, ours, spread, low, high, ours - theirs, n_seeds])
-            index.append((names.get(cell, ""), *cell, part, metric))
-    levels = ["document", "method", "backbone", "part", "figure"]
-    places = pd.MultiIndex.from_tuples(index, names=levels)
+        rows.append([theirs, ours, spread, low, high, ours - theirs, seeds.get((*cell, part), 0)])
+        index.append((*cell, part, metric))
+    places = pd.MultiIndex.from_tuples(index, names=["method", "backbone", "part", "figure"])
     return pd.DataFrame(rows, index=places, columns=COLUMNS, dtype=np.float64).astype({"seeds": np.int64})
 
 
@@ -109,59 +92,7 @@ def format_printed_figures_table(table: pd.DataFrame) -> pd.DataFrame:
             rows.append([theirs, format_figures(row, form), f"{row['difference']:+z{form}}"])
         index.append((*cell_and_part, figure_in_words(metric)))
     told = pd.MultiIndex.from_tuples(index, names=table.index.names)
-    formatted = pd.DataFrame(rows, index=told, columns=["published", "ours", "difference"], dtype=object)
-    named = (told.get_level_values("document") != "").any()
-    return formatted if named else formatted.droplevel("document")
-
-
-def parts_table(
-    scores: pd.DataFrame,
-    *,
-    method: str,
-    backbone: str,
-    parts: Mapping[str, str],
-    positive_class: str,
-    printed: Printed,
-) -> pd.DataFrame:
-    """Accuracy, precision, recall and F1 of one network on several parts, for the eye, as liang2024 tabulates them.
-
-    Args:
-        scores: tidy, of one protocol; accuracy, its interval and n; of the positive class precision, sensitivity (or
-            recall) and f1, under these names or with `_<positive_class>` behind.
-        method: the cell's.
-        backbone: the cell's.
-        parts: {part: title}, the rows in this order.
-        positive_class: the class that precision, recall and F1 speak of.
-        printed: {((method, backbone), part, metric): as printed}, accuracy in per cent, the others 0..1, under the
-            same names.
-
-    Returns:
-        str, index "Dataset" (the titles); columns images and, as shares "0.914 ± 0.010 [0.893, 0.933] (0.920)", the
-        four figures with their intervals and, where there is one, the printed value in round brackets.
-    """
-    groups, seeds = _grouped(scores, None)
-    figures = {
-        "Accuracy": ["accuracy"],
-        "Precision": ["precision", f"precision_{positive_class}"],
-        "Recall": [f"{name}{end}" for name in ("sensitivity", "recall") for end in ("", f"_{positive_class}")],
-        "F1 Score": ["f1", f"f1_{positive_class}"],
-    }
-    rows, with_theirs = [], {}
-    for part in parts:
-        counts = groups.get((method, backbone, part, "n"), {"value": ()})["value"]
-        row = {"images": counts_in_words(counts)}
-        for title, metrics in figures.items():
-            found = _first(groups, ((method, backbone, part, metric) for metric in metrics))
-            theirs = _first(printed, (((method, backbone), part, metric) for metric in metrics))
-            ours = pd.Series(over_seeds(found), OURS)
-            row[title] = format_figures(ours, ".3f") if (method, backbone, part) in seeds else NOT_RUN
-            if theirs is not None:
-                share = theirs / _factor(metrics[0])
-                row[title] += f" ({share:.{max(3, _decimals(share))}f})"
-                with_theirs[title] = f"{title} (published)"
-        rows.append(row)
-    table = pd.DataFrame(rows, index=pd.Index(parts.values(), name="Dataset"), dtype=object)
-    return table.rename(columns=with_theirs)
+    return pd.DataFrame(rows, index=told, columns=["published", "ours", "difference"], dtype=object)
 
 
 def figure_in_words(metric: str) -> str:
@@ -178,16 +109,15 @@ def figure_in_words(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-def _grouped(scores: pd.DataFrame, protocol: str | None) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, int]]:
+def _grouped(scores: pd.DataFrame) -> tuple[dict[tuple, pd.DataFrame], dict[tuple, int]]:
     """The rows of each (method, backbone, part, metric), and the number of seeds of each (method, backbone, part)."""
     check_scores(scores)
     protocols = list(dict.fromkeys(scores["protocol"]))
-    if protocol is None and len(protocols) > 1:
-        raise InputError(f"scores: received the protocols {protocols}; accepted is one. Choose it before, or name it.")
-    chosen = scores if protocol is None else scores[scores["protocol"] == protocol]
-    cells = by_cell(chosen, "method", "backbone", "part")
+    if len(protocols) > 1:
+        raise InputError(f"scores: received the protocols {protocols}; accepted is one. Keep the rows of one.")
+    cells = by_cell(scores, "method", "backbone", "part")
     groups = {(*cell, metric): rows for cell, figures in cells.items() for metric, rows in figures.items()}
-    seeds: dict[Any, int] = chosen.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
+    seeds: dict[Any, int] = scores.groupby(["method", "backbone", "part"])["seed"].nunique().to_dict()
     return groups, seeds
 
 
@@ -221,7 +151,3 @@ def _form(metric: str, digits: int, row: pd.Series) -> str:
 
 def _decimals(value: float) -> int:
     return len(f"{value:.6f}".rstrip("0").partition(".")[2])
-
-
-def _first(of: Mapping, keys: Iterable):
-    return next((of[key] for key in keys if key in of), None)

@@ -1,5 +1,5 @@
-"""Tables as documents print them, ours beside theirs: accuracy and F1 with a column per method, what is told of each
-training. The columns that hold the document's figures are called "published"."""
+"""Tables as documents print them, ours beside theirs: accuracy with a column per method, what is told of each training.
+The columns that hold the document's figures are called "published"."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from tlkeras.evaluation.tables import (
     FIGURES,
     METRICS,
     NOT_RUN,
-    apart_from,
     as_printed,
     by_cell,
     check_scores,
+    figure_columns,
     format_figures,
     measured_or_counted,
     over_seeds,
     rows_and_columns,
 )
-
-# In single-label classification every error is one false positive and one false negative, so micro F1 is accuracy.
-AVERAGES = {"micro_f1": "micro average", "macro_f1": "macro average"}
-_METRIC_OF = {"micro_f1": "accuracy"}
 
 Cell = tuple[str, str]
 Printed = Mapping[tuple[Cell, str, str], float]
@@ -66,7 +62,7 @@ def accuracy_table(
         return [*over_seeds(of_cells.get((method, backbone), {}).get("accuracy"), factor=100), theirs]
 
     rows = {backbone: [figures(method, backbone) for method in methods] for backbone in backbones}
-    return _beside(rows, "backbone", methods)
+    return figure_columns(rows, "backbone", methods)
 
 
 def format_accuracy_table(table: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
@@ -95,77 +91,14 @@ def format_accuracy_table(table: pd.DataFrame, baseline: str | None = None) -> p
     return shown
 
 
-def f1_table(
-    scores: pd.DataFrame,
-    printed: Printed,
-    *,
-    columns: Mapping[str, tuple[Cell, Cell]],
-    class_names: Sequence[str],
-    part: str = "test",
-) -> pd.DataFrame:
-    """Our F1 beside the document's, one row per class, then micro and macro average.
-
-    Args:
-        scores: tidy, of one protocol; the metrics "f1_<class>", "accuracy" (which is micro F1) and "macro_f1"; see
-            `tables`.
-        printed: {((method, backbone), part, "f1_<class>" | "micro_f1" | "macro_f1"): the document's value}.
-        columns: {title: (our cell, the document's cell it stands beside)}, a cell being (method, backbone).
-        class_names: the rows, in this order.
-        part: the part whose scores are shown.
-
-    Returns:
-        float64 in 0..1, index "F1", columns (method, figure) with the figures ours (mean over seeds), sd, low, high and
-        published. What was not run, printed or defined is NaN.
-
-    Raises:
-        InputError: a column of `scores` is missing, or a score is there twice.
-    """
-    check_scores(scores)
-    of_cells = by_cell(scores[scores["part"] == part], "method", "backbone")
-
-    def figures(ours: Cell, theirs: Cell, metric: str) -> list[float]:
-        rows = of_cells.get(ours, {}).get(_METRIC_OF.get(metric, metric))
-        return [*over_seeds(rows), printed.get((theirs, part, metric), np.nan)]
-
-    metrics = {name: f"f1_{name}" for name in class_names}
-    metrics |= {apart_from(name, class_names): metric for metric, name in AVERAGES.items()}
-    rows = {name: [figures(*cells, metric) for cells in columns.values()] for name, metric in metrics.items()}
-    return _beside(rows, "F1", list(columns))
-
-
-def format_f1_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`f1_table` for the eye: for each row what was printed, with its two digits, and below it ours, with three.
-
-    A column without a run says so; a class that our test part does not hold is "not defined".
-    """
-    rows, index = [], []
-    for name in table.index:
-        figures = {column: table.loc[name, column] for column in table.columns.unique("method")}
-        printed = [_two_digits(of_column["published"]) for of_column in figures.values()]
-        if any(printed):
-            rows.append(printed)
-            index.append((name, "published"))
-        rows.append([_ours_or_not_run(of_column, table[column]) for column, of_column in figures.items()])
-        index.append((name, "ours"))
-    return pd.DataFrame(
-        rows, index=pd.MultiIndex.from_tuples(index, names=["F1", ""]), columns=table.columns.unique("method")
-    )
-
-
-def averages_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The averages of `f1_table` in per cent, one row per column of it: what `table_plots.draw_accuracy_bars` draws."""
-    averages = 100 * table.iloc[-len(AVERAGES) :]
-    rows = {column: averages[column].to_numpy() for column in table.columns.unique("method")}
-    return _beside(rows, "column", list(AVERAGES.values()))
-
-
 def two_way_bars(table: pd.DataFrame, places: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """The one row of `accuracy_table` as a two-way table, for `table_plots.draw_accuracy_bars`; places as
     `score_tables.two_way_table` takes them."""
     rows, columns = rows_and_columns(places)
     of_places = {place: table[method].to_numpy()[0] for method, place in places.items()}
     nothing = [np.nan] * len(FIGURES)
-    return _beside({row: [of_places.get((row, name), nothing) for name in columns] for row in rows}, "row", columns)
+    of_rows = {row: [of_places.get((row, name), nothing) for name in columns] for row in rows}
+    return figure_columns(of_rows, "row", columns)
 
 
 def results_table(
@@ -221,21 +154,3 @@ def results_table(
         index=pd.MultiIndex.from_tuples(index, names=["document", "method", "backbone", ""]),
         columns=titles,
     )
-
-
-def _beside(rows: Mapping[str, Sequence[Sequence[float]]], index: str, columns: Sequence[str]) -> pd.DataFrame:
-    """float64, columns (method, figure): {row: for each column `tables.FIGURES`} as a table."""
-    return pd.DataFrame(
-        [np.ravel(row) for row in rows.values()],
-        index=pd.Index(list(rows), name=index),
-        columns=pd.MultiIndex.from_product([columns, FIGURES], names=["method", "figure"]),
-        dtype=np.float64,
-    )
-
-
-def _two_digits(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
-
-
-def _ours_or_not_run(figures: pd.Series, column: pd.Series | pd.DataFrame) -> str:
-    return NOT_RUN if column["ours"].isna().all() else format_figures(figures, ".3f")

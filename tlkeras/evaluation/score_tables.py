@@ -15,11 +15,9 @@ from tlkeras.evaluation.tables import (
     NOT_RUN,
     OURS,
     SCALED,
-    apart_from,
     by_cell,
     cell_rows,
     check_scores,
-    counts_in_words,
     format_figures,
     measured,
     measured_or_counted,
@@ -27,7 +25,6 @@ from tlkeras.evaluation.tables import (
     rows_and_columns,
 )
 
-OF_CLASS_REPORT = {"precision": "precision", "recall": "recall", "f1": "F1"}
 AT_THRESHOLDS = (
     "threshold",
     "accuracy",
@@ -61,32 +58,6 @@ def metrics_table(scores: pd.DataFrame, *, part: str = "test", metrics: Sequence
         for cell, figures in of_cells.items()
     }
     return cell_rows(rows, ["protocol", "method", "backbone"])
-
-
-def class_reports_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame:
-    """What `metrics.classification_report_table` says of every cell, for the eye, each as `tables.measured` writes it.
-
-    Args:
-        scores: tidy, of one protocol, with `precision_<class>`, `recall_<class>` and `f1_<class>`; see
-            `tables`.
-        part: the part whose scores are shown.
-
-    Returns:
-        str, index (method, backbone, class), columns groups (those that hold the class), precision, recall, F1. A
-        figure that the samples leave undefined says so.
-    """
-    check_scores(scores)
-    rows = {}
-    for cell, figures in by_cell(scores[scores["part"] == part], "method", "backbone").items():
-        names = [metric.removeprefix("recall_") for metric in figures if metric.startswith("recall_")]
-        of_rows = {name: [f"{figure}_{name}" for figure in OF_CLASS_REPORT] for name in names}
-        of_rows[apart_from("mean over the classes", names)] = [f"macro_{figure}" for figure in OF_CLASS_REPORT]
-        for name, metrics in of_rows.items():
-            row = {"groups": counts_in_words(figures[metrics[1]]["groups"])}
-            for title, metric in zip(OF_CLASS_REPORT.values(), metrics, strict=True):
-                row[title] = measured(figures, metric, factor=1, form=".3f")
-            rows[*cell, name] = row
-    return cell_rows(rows, ["method", "backbone", "class"])
 
 
 def calibration_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:

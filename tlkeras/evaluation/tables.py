@@ -145,6 +145,22 @@ def cell_rows(rows: Mapping[tuple, Mapping[str, object] | Sequence[object]], key
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(list(rows), names=list(keys)))
 
 
+def figure_columns(rows: Mapping[str, Sequence[Sequence[float]]], index: str, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of float64 with the columns (method, figure), the figures being `FIGURES`.
+
+    Args:
+        rows: {row: for each of `columns` its figures}.
+        index: what the rows are: the name of the index.
+        columns: the methods, or what stands in their place.
+    """
+    return pd.DataFrame(
+        [np.ravel(row) for row in rows.values()],
+        index=pd.Index(list(rows), name=index),
+        columns=pd.MultiIndex.from_product([columns, FIGURES], names=["method", "figure"]),
+        dtype=np.float64,
+    )
+
+
 def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
     """The labels of a two-way table's rows and columns, in the order in which `places`, {method: (row, column)}, name
     them."""

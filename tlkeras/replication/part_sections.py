@@ -104,19 +104,18 @@ def results_figure(
     Args:
         run: the finished run.
         part: the test part.
-        name: of the metric: "accuracy" or "f1".
+        name: of the metric, as the figure calls it, "accuracy" or "F1"; in lower case it is that of the files.
         table: of columns (column, figure).
         bars: what `table_plots.draw_accuracy_bars` draws.
         partly: what stands where a bar lacks; nothing where it is empty.
     """
     flat = table.copy()
     flat.columns = [f"{column} {figure}" for column, figure in table.columns]
-    write_csv(flat.reset_index(), run.file(f"{name}.csv", part))
-    words = "F1" if name == "f1" else name
+    write_csv(flat.reset_index(), run.file(f"{name.lower()}.csv", part))
     figure, ax = new_figure(max(7.0, 1.1 * len(bars) + 3.0), 4.6)
-    draw_accuracy_bars(bars, ax, ylabel=f"{words}, %", partly=partly)
-    file = save_figure(figure, run.file(f"{name}_bars.png", part))
-    return Figure(file, f"{words} on {part}, as bars with intervals")
+    draw_accuracy_bars(bars, ax, ylabel=f"{name}, %", partly=partly)
+    file = save_figure(figure, run.file(f"{name.lower()}_bars.png", part))
+    return Figure(file, f"{name} on {part}, as bars with intervals")
 
 
 def counted(run: FinishedRun, part: str) -> str:
