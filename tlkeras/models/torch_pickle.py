@@ -1,7 +1,5 @@
 """Unpickles a state dict of PyTorch, and nothing else: no function that the file names is called."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,7 +110,7 @@ class _Whole(NamedTuple):
         return line
 
 
-def _refuse(unpickler: _Unpickler) -> None:
+def _refuse(unpickler: pickle._Unpickler) -> None:
     raise ValueError("its pickle has an instruction that PyTorch writes in no state dict")
 
 

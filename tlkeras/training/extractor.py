@@ -16,14 +16,13 @@ from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone
 from tlkeras.models.head import POOLINGS
 from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
-from tlkeras.training.recipe import NetworkRecipe, words_of
+from tlkeras.training.recipe import NetworkRecipe, Weights, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkeras.training.feature_classifier import FeatureClassifier
     from tlkeras.training.feature_store import FeatureStore
-    from tlkeras.training.recipe import Weights
 
 # {name: (module, class, arguments)} of scikit-learn; what is not named here are its defaults.
 CLASSIFIERS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import Backbone, get_backbone
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.schema import Samples
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.phase import Phase
-
-    Weights: TypeAlias = "WeightsFile | EarlierRun | str | os.PathLike | None"
 
 # Where what a description names is found: recipes, and the parts they are made of.
 _HOMES = {
@@ -54,6 +52,9 @@ class EarlierRun:
 
     experiment: str
     method: str
+
+
+Weights: TypeAlias = WeightsFile | EarlierRun | str | os.PathLike | None
 
 
 class Recipe(ABC):

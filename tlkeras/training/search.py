@@ -18,13 +18,12 @@ from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.training.phase import Phase
-from tlkeras.training.recipe import NetworkRecipe, Recipe, describe_in_words, words_of
+from tlkeras.training.recipe import NetworkRecipe, Recipe, Weights, describe_in_words, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkeras.training.feature_store import FeatureStore
-    from tlkeras.training.recipe import Weights
     from tlkeras.training.searched_classifier import SearchedClassifier
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "balanced_log_loss")

@@ -22,14 +22,13 @@ from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import default_monitor
 from tlkeras.training.phase import Phase
-from tlkeras.training.recipe import NetworkRecipe, words_of
+from tlkeras.training.recipe import NetworkRecipe, Weights, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.feature_store import FeatureStore
-    from tlkeras.training.recipe import Weights
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
