@@ -26,6 +26,7 @@ def about_the_data(run: FinishedRun, *, summary: Mapping[str, str]) -> list[Bloc
         summary: {line: the document's text}.
     """
     row, sizes = run.plan.dataset, PixelSizes.together(pixel_sizes(run)[1].values())
+    assert row is not None  # each of the three experiments, and of their stand-ins, names a data set
     images = next(iter(run.cells.values()))["facts"]["images"]
     ours = {
         "data set": row.title,

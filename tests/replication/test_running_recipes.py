@@ -362,7 +362,7 @@ def test_the_weights_of_a_search_are_told_as_every_recipes_and_not_by_their_fold
         experiment,
         ["--data", str(toys), "--out", str(tmp_path / "grid"), "--earlier", str(network.parents[3])],
     )
-    cell = cell_json(RunFolder(tmp_path / "grid" / "corrected"), "tiny", "best_of_grid")
+    cell = cell_json(RunFolder(tmp_path / "grid" / "corrected"), "best_of_grid", "tiny")
     assert cell["settings"]["weights_sha256"] == read_json(network / "classifier.json")["sha256"]
     assert cell["facts"]["weights"]["path"] == "model.keras"
     assert str(network) not in json.dumps(cell)
