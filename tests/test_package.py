@@ -1,6 +1,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,22 @@ def test_imports_point_one_way(path):
         if name.startswith("tlkeras."):
             target = name.split(".")[1]
             assert target == room(path) or LEVELS[target] < LEVELS[room(path)], f"{path.name} imports {name}"
+
+
+def imports_when_loaded(path):
+    """The modules of tlkeras that a module imports when it is loaded, not those for type checkers or inside calls."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("tlkeras"):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    names = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in modules()}
+    graph = {name: {one for one in imports_when_loaded(path) if one in names} for name, path in names.items()}
+    tuple(TopologicalSorter(graph).static_order())  # CycleError names them
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

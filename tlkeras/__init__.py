@@ -14,7 +14,7 @@ import importlib
 from tlkeras.machine import register_ray
 from tlkeras.progress import start_speaking
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "InputError": "errors",
