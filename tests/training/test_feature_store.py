@@ -319,16 +319,16 @@ def links_in_its_place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("what_is_wrong", [a_file_in_its_place, a_disk_that_is_full, links_in_its_place])
-def test_a_store_that_cannot_be_written_costs_time_only(tmp_path, store, encoder, images, monkeypatch, what_is_wrong):
-    reason, said = what_is_wrong(tmp_path, monkeypatch), []
+def test_a_store_that_cannot_be_written_costs_time_only(
+    tmp_path, store, encoder, images, monkeypatch, what_is_wrong, heard
+):
+    reason = what_is_wrong(tmp_path, monkeypatch)
     pixels = Pixels(images)
     for _ in range(2):
-        assert bits(ask(store, encoder, images, pixels, say=said.append)) == bits(own_rows(encoder, images))
+        assert bits(ask(store, encoder, images, pixels)) == bits(own_rows(encoder, images))
     assert len(pixels.asked) == 2 * N
-    assert (
-        sum(re.search(f"feature store {store.folder} keeps nothing .*({reason})", text) is not None for text in said)
-        == 2
-    )
+    told = f"feature store {store.folder} keeps nothing .*({reason})"
+    assert sum(re.search(told, line) is not None for line in heard.lines()) == 2
     if (tmp_path / "elsewhere").exists():
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -382,28 +382,31 @@ def contents_of(path):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_table_is_computed_again_and_said(tmp_path, store, encoder, images, damage):
+def test_a_damaged_table_is_computed_again_and_said(tmp_path, store, encoder, images, damage, heard):
     ask(store, encoder, images[:10])
-    reason, said, pixels = damage(table_of(store, encoder), tmp_path / "elsewhere"), [], Pixels(images)
+    reason, pixels = damage(table_of(store, encoder), tmp_path / "elsewhere"), Pixels(images)
+    heard.lines()
     before = contents_of(tmp_path / "elsewhere")
     for _ in range(2):
-        rows = ask(store, encoder, images[:10], pixels, say=said.append)
+        rows = ask(store, encoder, images[:10], pixels)
         assert bits(rows) == bits(own_rows(encoder, images[:10]))
     assert pixels.asked == list(range(10))
-    assert re.search(f"feature store: .*{reason}.*; all its features are computed again", said[0])
+    assert re.search(f"feature store: .*{reason}.*; all its features are computed again", heard.lines()[0])
     assert contents_of(tmp_path / "elsewhere") == before  # no link is followed, neither to write nor to remove
     assert not table_of(store, encoder).is_symlink()
 
 
 @pytest.mark.parametrize("damage", [damaged_card, linked_table])
-def test_a_damaged_table_of_another_network_stops_nothing_and_goes_first(tmp_path, store, encoders, images, damage):
+def test_a_damaged_table_of_another_network_stops_nothing_and_goes_first(
+    tmp_path, store, encoders, images, damage, heard
+):
     other, new, last = encoders
     ask(store, other, images[:10])
-    reason, said = damage(table_of(store, other), tmp_path / "elsewhere"), []
+    reason = damage(table_of(store, other), tmp_path / "elsewhere")
     before = contents_of(tmp_path / "elsewhere")
     assert store.has_room([new], 10)
-    assert bits(ask(store, new, images[:10], say=said.append)) == bits(own_rows(new, images[:10]))
-    assert [text for text in said if re.search(reason, text)]
+    assert bits(ask(store, new, images[:10])) == bits(own_rows(new, images[:10]))
+    assert re.search(reason, heard.text())
     told = {entry["folder"]: entry.get("damaged") for entry in store.entries()}
     assert told[table_of(store, new)] is None
     assert re.search(reason, told[table_of(store, other)])
@@ -438,17 +441,16 @@ def test_what_is_not_a_table_is_left_alone(store, encoder, images):
     assert (mine / CARD).is_file()
 
 
-def test_without_a_home_folder_there_is_no_store_which_is_said(monkeypatch):
+def test_without_a_home_folder_there_is_no_store_which_is_said(monkeypatch, heard):
     for name in ("TLKERAS_STORE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
-    said = []
-    assert open_store(True, said.append) is None
-    assert re.search("no home folder .*HOME.*TLKERAS_STORE", said[0])
+    assert open_store(True) is None
+    assert re.search("no home folder .*HOME.*TLKERAS_STORE", heard.text())
     with pytest.raises(MissingInputError, match="no home folder"):
         FeatureStore()
     fitted = tl.Extractor(TINY, weights=None, image_size=SIZE).fit((make_images(8), np.arange(8) % 2), seed=0)
-    assert fitted.store is None
+    assert fitted.source.store is None
 
 
 # --- how much it holds -----------------------------------------------------------------------------------------------
@@ -607,7 +609,7 @@ def test_what_stands_for_a_store(tmp_path):
 
 TESTS = Path(__file__).parents[1]
 CHILD = f"""
-import sys, time
+import logging, sys, time
 from pathlib import Path
 sys.path[:0] = [{str(TESTS)!r}, {str(TESTS / "training")!r}]
 from test_feature_store import *
@@ -636,11 +638,13 @@ def slow(positions):
     until(waits.exists)  # so that both want the same features at once
     yield from pixels(positions)
 
-def said(text):
-    if "waiting for it" in text:
-        waits.touch()
+class Waits(logging.Handler):
+    def emit(self, record):
+        if "waiting for it" in record.getMessage():
+            waits.touch()
 
-rows = ask(FeatureStore(folder / "store"), make_encoder(), images, slow, say=said)
+logging.getLogger("tlkeras").addHandler(Waits())
+rows = ask(FeatureStore(folder / "store"), make_encoder(), images, slow)
 print(len(pixels.asked), bits(rows).hex())
 """
 

@@ -100,9 +100,9 @@ def test_without_validation_no_epoch_is_best(model):
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
-def test_what_is_written_is_what_another_process_goes_on_from(model, tmp_path, keep):
-    phases, said = two_phases(keep), []
-    file = CheckpointFile(tmp_path / "c.npz", {"seed": 0}, said.append)
+def test_what_is_written_is_what_another_process_goes_on_from(model, tmp_path, keep, heard):
+    phases = two_phases(keep)
+    file = CheckpointFile(tmp_path / "c.npz", {"seed": 0})
     assert file.read() is None
     state = new_state(model, phases, file=file)
     optimizer = trained(state, model, (1, 1, 0.5, 1.0), (1, 2, 0.9, 2.0), phases=phases)
@@ -111,10 +111,10 @@ def test_what_is_written_is_what_another_process_goes_on_from(model, tmp_path, k
     file._took = 0  # however long the last one took
     state.add(log(1, 3, 0.7), phases[0], model, optimizer)
 
-    other, again = two_layers(), CheckpointFile(tmp_path / "c.npz", {"seed": 0}, said.append)
+    other, again = two_layers(), CheckpointFile(tmp_path / "c.npz", {"seed": 0})
     fill(other, 0.0)
     started = again.read()
-    assert said == ["goes on after epoch 3 of phase 1, from c.npz"]
+    assert heard.lines() == ["goes on after epoch 3 of phase 1, from c.npz"]
     assert (started.phase, started.precision) == (1, Precision())
     assert started.best_epoch == ((1, 1) if keep == "best" else None)
     resumed = new_state(other, phases, file=again, started=started)
@@ -132,7 +132,7 @@ def test_what_is_written_is_what_another_process_goes_on_from(model, tmp_path, k
 
 
 def test_another_networks_weights_are_refused(model, tmp_path):
-    file = CheckpointFile(tmp_path / "c.npz", {}, lambda text: None)
+    file = CheckpointFile(tmp_path / "c.npz", {})
     trained(new_state(model, file=file), model, (1, 1, 0.5, 1.0))
     with pytest.raises(InputError, match=r"weights of another network.*1 of 2 do not fit"):
         new_state(two_layers(units=4), started=file.read())
