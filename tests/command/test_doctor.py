@@ -21,7 +21,7 @@ from tlkeras.command.doctor import (
 )
 from tlkeras.data.datasets import DATASETS
 from tlkeras.machine import n_cores
-from tlkeras.models.backbones import BACKBONES
+from tlkeras.models.zoo import BACKBONES
 
 RESNET18 = "resnet18-f37072fd.pth"
 MOBILENET = "mobilenet_2_5_224_tf_no_top.h5"

@@ -7,9 +7,9 @@ from keras import layers
 from tiny import TINY
 
 import tlkeras as tl
-from tlkeras.models.backbones import BACKBONES
 from tlkeras.models.cut import cut
 from tlkeras.models.freezing import set_trainable
+from tlkeras.models.zoo import BACKBONES
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
 

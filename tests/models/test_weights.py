@@ -11,9 +11,10 @@ from tiny import TINY, build_tiny
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
-from tlkeras.models.backbones import BACKBONES, PublishedWeights, backbone_layers
+from tlkeras.models.backbones import PublishedWeights, backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
 from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.models.zoo import BACKBONES
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

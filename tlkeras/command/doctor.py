@@ -17,8 +17,9 @@ from tlkeras.command.installed import extra_lines, package_problems, package_row
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.errors import InputError
 from tlkeras.machine import available_memory, format_size, keras_home, n_cores, processor
-from tlkeras.models.backbones import BACKBONES, Backbone
+from tlkeras.models.backbones import Backbone
 from tlkeras.models.weights import FOLDER_VARIABLE, find_weights
+from tlkeras.models.zoo import BACKBONES
 from tlkeras.terminal import quiet_terminal
 from tlkeras.training.feature_store import FeatureStore
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import atomic_write, read_json, sha256_of
 from tlkeras.machine import keras_home
-from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
+from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
 from tlkeras.models.fingerprint import warn_of_change
 from tlkeras.models.model_file import read_model, reading, require_local
+from tlkeras.models.zoo import get_backbone
 
 if TYPE_CHECKING:
     import keras

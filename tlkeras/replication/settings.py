@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from tlkeras.models.backbones import get_backbone
+from tlkeras.models.zoo import get_backbone
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone, get_backbone
+from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone
 from tlkeras.models.head import check_pooling
 from tlkeras.models.precision import PRECISIONS
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 

@@ -14,10 +14,10 @@ import numpy as np
 from tlkeras.backend import keras
 from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.device import device_name
 from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import Predictions, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checks import as_samples, check_pixels, check_samples, to_predict

@@ -17,12 +17,13 @@ from tlkeras.data.warp import build_warp
 from tlkeras.errors import DivergedError, MissingInputError
 from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.machine import available_memory, parse_size
-from tlkeras.models.backbones import Backbone, get_backbone
+from tlkeras.models.backbones import Backbone
 from tlkeras.models.classifier import build_classifier
 from tlkeras.models.device import device_name
 from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
 from tlkeras.models.precision import computing_in
 from tlkeras.models.weights import find_weights
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, ClassVar
 from tlkeras.checks import check_image_size, check_number, check_whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import PREPROCESSING, Backbone, get_backbone
+from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
 from tlkeras.models.precision import PRECISIONS
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.monitor import MONITORS, default_monitor
