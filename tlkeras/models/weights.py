@@ -281,6 +281,8 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
 
 
 def _copy_backbone(weights: WeightsFile, model: keras.Model) -> None:
+    from tlkeras.models.layers import copy_weights
+
     path, source = weights.path, read_whole(weights)
     given, wanted = ([layer for layer in backbone_layers(each) if layer.weights] for each in (source, model))
     shapes = [[[tuple(weight.shape) for weight in layer.weights] for layer in layers] for layers in (given, wanted)]
@@ -290,4 +292,4 @@ def _copy_backbone(weights: WeightsFile, model: keras.Model) -> None:
             f"{model.name} ({len(wanted)}). Give a model that was built with the same backbone."
         )
     for from_layer, to_layer in zip(given, wanted, strict=True):
-        to_layer.set_weights(from_layer.get_weights())
+        copy_weights(from_layer, to_layer)
