@@ -1,8 +1,7 @@
 """Quickstart: does a network that learnt everyday texture learn medical and lunar texture from few examples?
 
-Commands
-    python experiments/quickstart.py                   (one seed; nothing is downloaded)
-    python experiments/quickstart.py --seeds 0 1 2     (the committed tables)
+Paper
+    None: a question of our own, which shows how the pieces fit together.
 Data
     Photographs that come inside the scikit-image package, cut into tiles of 48x48 pixels. The class of a tile is the
     photograph it was cut from.
@@ -10,21 +9,26 @@ Data
     target   cell, immunohistochemistry, moon, retina: about 12 tiles of each to learn from; most are for the test
     Colour or brightness alone would give a photograph away, so every tile is grey, of one mean, and weak contrast is
     raised: what is left is texture. Microaneurysms is left out: it would hold one block, too little to split.
-Split
     A photograph is cut into blocks of 96x96 pixels that lie 16 pixels apart. The tiles of a block are one group, and
     groups do not cross: tiles that overlap or touch are in the same part.
+Command
+    python experiments/quickstart.py                   (one seed; nothing is downloaded)
+    python experiments/quickstart.py --seeds 0 1 2     (the committed tables)
+Cost
+    Four minutes on 2 cores for one seed.
+Expected result
+    Accuracy on test in per cent, three seeds, 95 % intervals over blocks and seeds: with the head alone learning
+    51.3 ± 8.4 [33.7, 68.5] from transferred weights, 23.9 ± 1.5 [16.5, 33.4] from random ones; with all layers
+    learning 61.1 ± 7.1 [46.6, 73.9] and 38.2 ± 13.2 [13.3, 71.4], where a single seed may turn it round. It stands in
+    runs/quickstart/tiles: report.html, table.md, scores and figures; `tlkeras runs` lists them. One small set settles
+    nothing about transfer learning. All of it: assets/quickstart/README.md.
 Method
     MobileNet of width 0.25 learns the source classes from random weights; the network of the same seed is then carried
     on to the target: {random, transferred} x {frozen: the head alone learns; fine_tuned: all of it after the head}.
     One recipe for all, but for BatchNorm: trained in a random network, where there is nothing to keep, else frozen.
     Rates and epochs were chosen on the validation tiles. Every seed draws its own split, weights and order.
-Result
-    runs/quickstart/tiles: report.html, table.md, scores and figures; `tlkeras runs` lists them. With the head alone
-    learning, transferred weights are far ahead of random ones, in every seed and on every machine that was tried;
-    fine-tuned networks differ by less than the machine moves them. One small set settles nothing about transfer
-    learning.
-Cost
-    Four minutes on 2 cores for one seed.
+Deviations
+    None: there is no document to deviate from.
 """
 
 from dataclasses import replace

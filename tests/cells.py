@@ -1,11 +1,15 @@
 """Finished cells of a toy experiment, written by hand: every figure of theirs can be recomputed from a few numbers."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
 import tlkeras as tl
+from tlkeras.data.measures import PixelSizes
 from tlkeras.files import read_json, write_csv
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.finished_run import FinishedRun
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.training.recipe import describe
 
@@ -42,7 +46,19 @@ TOY = tl.Experiment(
     stated=("two classes",),
     assumed=("the epochs",),
 )
-KEY = CellKey("vgg16", "frozen", 0)
+KEY = CellKey("frozen", "vgg16", 0)
+
+
+# {(height, width): images}, by area.
+MIXED = {(100, 64): 1, (150, 200): 3, (450, 600): 2}
+ONE = {(150, 200): 2}
+
+
+def measured(**parts):
+    """The audit of two images, as if other sizes had been measured: {part: {(height, width): images}}."""
+    samples = tl.from_arrays(np.zeros((2, 16, 16, 3), np.uint8), [0, 1])
+    audit = tl.audit(tl.Splits(samples.take([0]), None, {"test": samples.take([1])}))
+    return dataclasses.replace(audit, pixel_sizes={part: PixelSizes(sizes) for part, sizes in parts.items()})
 
 
 def answers(labels, probs, *, classes=CLASSES, ids=None, groups=None):
@@ -114,3 +130,18 @@ def write_cell(root, key, parts, *, experiment=TOY, protocol="corrected", recipe
     }
     folder.write_cell(key, made | (settings or {}), found | (facts or {}))
     return read_json(folder.cell(key) / "cell.json")
+
+
+def finished(cells, *, experiment=TOY, folder=None, predicted=None, audits=None, rankings=None):
+    """A finished run of an experiment under its first protocol, as far as a section looks at it; without scores.
+
+    Args:
+        cells: {key: what its cell.json holds}.
+        experiment: the declaration.
+        folder: its RunFolder.
+        predicted: {key: {part: predictions}}.
+        audits: {seed: Audit}.
+        rankings: {key: ranking_table}.
+    """
+    plan = experiment.under(next(iter(experiment.protocols)))
+    return FinishedRun(plan, folder, cells, predicted or {}, None, rankings or {}, audits or {})

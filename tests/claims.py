@@ -5,7 +5,7 @@
 
 A claim is a fragment of a document with a placeholder for each figure, and expressions over files (see evidence.py):
 
-    document = "README.md"                # from the root of the repository; of all claims of the file
+    document = "assets/study/README.md"   # from the root of the repository; an entry below may name another
 
     [[claim]]
     says = "frozen {:.1f} [{:.1f}, {:.1f}], in {:w} of {:w} cells"
@@ -15,6 +15,9 @@ A claim is a fragment of a document with a placeholder for each figure, and expr
     [[exempt]]
     because = "setting"
     says = ["at a rate of 1e-4", "2 cores"]
+
+A document is the README, CONTRIBUTING.md, a page below assets/ that no script writes, or an experiment's script. In all
+but the scripts, every number needs a claim, an exemption or a rule (`RULES`).
 
 A fragment stands once in its document, wherever its lines break and its links lead (`[table]()`). Its placeholders are
 those of Python's `format`, `{}` for a cell of a page as it is printed, `{:.3p}` for .619 without the zero before the
@@ -55,23 +58,24 @@ RULES = {
     "licence": r"\bCC\s+BY(?:-NC)?\s+4\.0",
     "size": r"\b\d+x\d+\b",
     "name": r"\b[A-Za-z]+-\d+K?\b(?!\.\d)",
-    "year of a citation": r"\bal\.\s+20\d\d\b|\((?:[^()\d]*, )?20\d\d\)|report of 20\d\d\b",
+    "date": r"\b20\d\d-\d\d-\d\d\b",
+    "year of a citation": r"\bal\.\s+20\d\d\b|\((?:[^()\d]*, )?20\d\d\)|report of\s+20\d\d\b",
 }
 # Pages that scripts write: they are where figures come from. {file name: what writes it}
 GENERATED = {
     "table.md": "tlkeras/replication/results.py",
     "protocols.md": "tlkeras/replication/comparison.py",
-    "cells_made_again.md": "experiments/cells_made_again.py",
-    "coverage.md": "experiments/benchmark_coverage.py",
-    "eda.md": "tlkeras/evaluation/eda_page.py",
-    "explain.md": "experiments/benchmark_explain.py",
-    "faults.md": "experiments/drill_faults.py",
-    "grid.md": "experiments/benchmark_grid.py",
-    "memory.md": "experiments/benchmark_memory.py",
-    "near_duplicates.md": "experiments/benchmark_near_duplicates.py",
-    "precision.md": "experiments/benchmark_precision.py",
-    "statistics.md": "experiments/benchmark_statistics.py",
-    "training.md": "experiments/benchmark_training.py",
+    "cells_made_again.md": "experiments/benchmarks/cells_made_again.py",
+    "coverage.md": "experiments/benchmarks/benchmark_coverage.py",
+    "eda.md": "experiments/ham10000_exploration/page.py",
+    "explain.md": "experiments/benchmarks/benchmark_explain.py",
+    "faults.md": "experiments/benchmarks/drill_faults.py",
+    "grid.md": "experiments/benchmarks/benchmark_grid.py",
+    "memory.md": "experiments/benchmarks/benchmark_memory.py",
+    "near_duplicates.md": "experiments/benchmarks/benchmark_near_duplicates.py",
+    "precision.md": "experiments/benchmarks/benchmark_precision.py",
+    "statistics.md": "experiments/benchmarks/benchmark_statistics.py",
+    "training.md": "experiments/benchmarks/benchmark_training.py",
 }
 
 
@@ -171,20 +175,22 @@ def read_claims(root=REPOSITORY):
         document = content.pop("document")
         for entry in content.pop("claim", ()):
             sources, holds = entry.pop("from", ()), entry.pop("holds", ())
-            claims.append(Claim(file, document, entry.pop("says"), tuple(sources), tuple(holds)))
+            of = entry.pop("document", document)
+            claims.append(Claim(file, of, entry.pop("says"), tuple(sources), tuple(holds)))
             if entry or not (sources or holds):
                 raise ClaimError(f"{file}: {claims[-1].says!r} needs `from` or `holds`, and nothing else: {entry}")
         for entry in content.pop("exempt", ()):
-            exemptions += [Exemption(document, says, entry["because"]) for says in entry["says"]]
+            of = entry.get("document", document)
+            exemptions += [Exemption(of, says, entry["because"]) for says in entry["says"]]
         if content:
             raise ClaimError(f"{file}: accepted are document, claim and exempt; received {', '.join(content)}")
     return claims, exemptions
 
 
 def documents(root=REPOSITORY):
-    """The README and every page below assets/ that no script writes."""
+    """The pages in which no number stands unproven: at the root, and below assets/ those that no script writes."""
     pages = [path.relative_to(root) for path in sorted(root.glob("assets/**/*.md")) if path.name not in GENERATED]
-    return ["README.md", *map(str, pages)]
+    return [*(name for name in ("README.md", "CONTRIBUTING.md") if (root / name).is_file()), *map(str, pages)]
 
 
 def problems(root=REPOSITORY):
@@ -202,7 +208,8 @@ def problems(root=REPOSITORY):
                 yield from claim.check(text)
             except (ClaimError, EvidenceError) as error:
                 yield str(error)
-        yield from _unproven(document, text, of_document, exempt)
+        if document.endswith(".md"):
+            yield from _unproven(document, text, of_document, exempt)
         for exemption in exempt:
             if not exemption.spans(text):
                 yield f"{document} no longer says {exemption.says!r}: remove the exemption"

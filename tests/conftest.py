@@ -23,6 +23,10 @@ def _own_store(tmp_path_factory):
         yield
 
 
+DRAWING = ("evaluation.plots", *(f"replication.{name}" for name in ("cell_pages", "common_page", "part_sections")))
+DRAWING += ("replication.search_report",)
+
+
 @pytest.fixture(scope="module")
 def quick_figures():
     """Reports and runs write figures of one pixel: drawing takes most of a toy run's time, and tests/evaluation draws.
@@ -37,7 +41,7 @@ def quick_figures():
         return Path(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("evaluation.plots", "replication.figures", "replication.search_report"):
+        for module in DRAWING:
             patch.setattr(f"tlkeras.{module}.save_figure", save)
         yield
 
@@ -112,6 +116,27 @@ def toy_lesions():
         metadata=metadata,
         root="/data",
     )
+
+
+class Heard:
+    """What long work has said since it was last asked."""
+
+    def __init__(self, caplog):
+        self._caplog = caplog
+
+    def lines(self):
+        said = [record.getMessage() for record in self._caplog.records if record.name == "tlkeras"]
+        self._caplog.clear()
+        return "\n".join(said).splitlines()
+
+    def text(self):
+        return "".join(f"{line}\n" for line in self.lines())
+
+
+@pytest.fixture
+def heard(caplog):
+    """The lines of the logger `tlkeras`."""
+    return Heard(caplog)
 
 
 @pytest.fixture

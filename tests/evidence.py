@@ -173,7 +173,7 @@ def read_reported(_, script, method, backbone, part, metrics, experiment="EXPERI
 
 def read_published_grid(_, script, cell):
     """The document's grid, as the script of the experiment declares it, in its order."""
-    return np.array([*_script(script).EXPERIMENT.published_grid[cell].values()])
+    return np.array([*_script(script).PUBLISHED_GRID[cell].values()])
 
 
 def numbers(texts):

@@ -38,7 +38,7 @@ def state():
 def fitted(toy_pixels):
     images, labels = toy_pixels
     tuner = tiny_tuner(head=tl.Head(hidden=(), pooling="avg"), phases=tl.Phase(1, 1e-2, unfreeze="all"))
-    return tuner.fit((images[:28], labels[:28]), (images[28:], labels[28:]), seed=0, store=False, progress=False)
+    return tuner.fit((images[:28], labels[:28]), (images[28:], labels[28:]), seed=0, store=False)
 
 
 def answers(classifier, toy_pixels):
@@ -119,8 +119,8 @@ def test_declarations_and_tables_do_not_ask_for_the_backend(tmp_path):
 def test_a_users_keras_json_moves_no_result(tmp_path):
     code = "import numpy as np, tlkeras as tl; from tiny import tiny_tuner; rng = np.random.default_rng(0)\n"
     code += "train = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 2\n"
-    code += "fitted = tiny_tuner().fit(train, train, seed=0, store=False, progress=False)\n"
-    code += "print(fitted.fingerprint(), list(fitted.history.val_loss))"
+    code += "fitted = tiny_tuner().fit(train, train, seed=0, store=False)\n"
+    code += "print(fitted.probe(), list(fitted.history.val_loss))"
     (tmp_path / "keras.json").write_text(json.dumps({**STRANGE, "backend": "tensorflow"}))
     strange = run(code, tmp_path, KERAS_MAX_STEPS_PER_EPOCH="1")
     plain = run(code, tmp_path / "none")

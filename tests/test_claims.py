@@ -142,6 +142,46 @@ def test_a_row_that_a_page_has_twice_has_to_say_the_same(tmp_path):
     assert evaluate('page("other.md", "accuracy", "tuned", under="Again")', tmp_path) == "86.4"
 
 
+def test_an_entry_may_be_of_another_document(study):
+    (study / "CONTRIBUTING.md").write_text("At 80.1 %, and 12 of it.")
+    assert documents(study) == ["README.md", "CONTRIBUTING.md"]
+    claims = study / "assets/study/claims.toml"
+    claims.write_text(
+        claims.read_text()
+        + """
+[[claim]]
+document = "CONTRIBUTING.md"
+says = "At {:.1f} %"
+from = ['100 * csv("scores.csv", "value", method="tuned")']
+
+[[exempt]]
+document = "CONTRIBUTING.md"
+because = "setting"
+says = ["and 12 of"]
+"""
+    )
+    (said,) = problems(study)
+    assert said.startswith("CONTRIBUTING.md:1: 80.1 stands in")
+    assert "85.4 says" in said
+
+
+def test_of_a_script_only_the_claims_are_checked(study):
+    (study / "note.py").write_text('"""At a rate of 3e-4 it reaches 80.1 %."""\n')
+    claims = study / "assets/study/claims.toml"
+    entry = """
+[[claim]]
+document = "note.py"
+says = "it reaches {:.1f} %"
+from = ['100 * csv("scores.csv", "value", method="frozen")']
+"""
+    claims.write_text(claims.read_text() + entry)
+    assert [*problems(study)] == []
+    change(study / "note.py", "80.1", "80.2")
+    assert [said.split("\n")[0] for said in problems(study)] == [
+        'note.py:1: 80.2 stands in: """At a rate of 3e-4 it reaches 80.2 %."""'
+    ]
+
+
 def test_a_page_that_no_script_writes_needs_claims_too(study):
     (study / "assets/study/README.md").write_text("It reached 99.9 %.")
     assert documents(study) == ["README.md", "assets/study/README.md"]

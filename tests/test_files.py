@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -128,6 +130,28 @@ def test_a_lock_is_free_after_an_error(tmp_path):
     with pytest.raises(KeyError), holding(tmp_path / "lock"):
         raise KeyError
     with holding(tmp_path / "lock") as held:
+        assert held is True
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"), holding(tmp_path / "lock"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said_and_no_mark_is_left_there(tmp_path, monkeypatch, number):
+    def no_locks(file, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UnwritableError, match=f"{tmp_path} cannot be locked .*keeps no locks"), locked(tmp_path):
+        pass
+    with pytest.raises(OSError, match=os.strerror(number)), holding(tmp_path / "table", lambda: None):
+        pass
+    monkeypatch.undo()
+    with locked(tmp_path), holding(tmp_path / "table") as held:  # a mark would look like a holder
         assert held is True
 
 

@@ -1,15 +1,17 @@
 """One table of every integer argument of the public names: all of them go through `check_whole`."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 from tiny import TINY, build_tiny, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.data.images import check_images
+from tlkeras.data.readable import check_images
 from tlkeras.evaluation.calibration import reliability_table
 from tlkeras.evaluation.embedding import embed
-from tlkeras.evaluation.explanation_plots import draw_activations, draw_explanation
+from tlkeras.evaluation.image_plots import draw_activations, draw_explanation
 from tlkeras.explaining.lime import perturbed_copies
 from tlkeras.explaining.segmentation import segment
 from tlkeras.schema import Activations, Explanation, Predictions
@@ -36,7 +38,7 @@ class Even:
 
 
 def explain(**given):
-    return tl.explain(Even(), IMAGE, **({"seed": 0, "n_samples": 4, "progress": False} | given))
+    return tl.explain(Even(), IMAGE, **({"seed": 0, "n_samples": 4} | given))
 
 
 def heat(label):
@@ -73,7 +75,7 @@ ARGUMENTS = [
     ("seed", 2, lambda n: tl.Holdout().split(SAMPLES, seed=n)),
     ("seed", 2, lambda n: tl.Predefined().split(SAMPLES, seed=n)),
     ("seed", 2, lambda n: tl.KFold(2).folds(SAMPLES, seed=n)),
-    ("seed", 2, lambda n: tl.PixelBaseline("decision_tree", image_size=(8, 8)).fit(SAMPLES, seed=n, progress=False)),
+    ("seed", 2, lambda n: tl.PixelBaseline("decision_tree", image_size=(8, 8)).fit(SAMPLES, seed=n)),
     ("seed", 2, encoder),
     ("seed", 2, lambda n: tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), seed=n)),
     ("n_classes", 2, lambda n: tl.build_classifier(TINY, n_classes=n, image_size=(32, 32))),
@@ -105,7 +107,9 @@ ARGUMENTS = [
 def test_an_integer_argument_takes_numpys_and_refuses_what_a_cast_would_lose(name, taken, call):
     call(np.int64(taken))
     for wrong in (taken + 0.5, float(taken), True):
-        with pytest.raises(tl.InputError, match=rf"{name}.*: received .*{wrong!r}.*; accepted is .*(integer|pixels)"):
+        with pytest.raises(
+            tl.InputError, match=rf"{name}.*: received .*{wrong!r}.*; accepted (is|are) .*(integer|pixels)"
+        ):
             call(wrong)
 
 
@@ -113,10 +117,10 @@ def test_an_integer_argument_takes_numpys_and_refuses_what_a_cast_would_lose(nam
     "recipe", [tiny_tuner(), tl.Extractor(TINY, weights=None), tl.Search(tiny_tuner(), {"batch_size": [4]})]
 )
 @pytest.mark.parametrize("seed", [1.5, 1.0, True])
-def test_a_fit_refuses_its_seed_before_it_does_anything(recipe, seed, capsys):
+def test_a_fit_refuses_its_seed_before_it_does_anything(recipe, seed, heard):
     with pytest.raises(tl.InputError, match=rf"seed: received {seed!r}; accepted is an integer\."):
         recipe.fit(SAMPLES, seed=seed)
-    assert capsys.readouterr().out == ""
+    assert heard.text() == ""
 
 
 def test_fields_are_kept_as_python_integers_so_that_a_run_folder_can_be_written():
@@ -124,6 +128,28 @@ def test_fields_are_kept_as_python_integers_so_that_a_run_folder_can_be_written(
     recipe = tiny_tuner(phases=phase, batch_size=np.int64(4), head=tl.Head(hidden=(np.int16(5),)))
     kept = (phase.epochs, phase.patience, phase.unfreeze, recipe.batch_size, *recipe.head.hidden, *recipe.image_size)
     assert [type(value) for value in kept] == [int] * 7
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.float16])
+def test_numbers_are_kept_as_pythons_wherever_they_stand(number):
+    def recipe(number, integer, flag):
+        augmentation = tl.Augmentation(
+            rotation_range=number(8),
+            width_shift_range=(number(0.25), integer(1)),
+            zoom_range=[number(0.5), integer(2)],
+            brightness_range=(number(0.5), 1),
+            horizontal_flip=flag(True),
+        )
+        phases = tl.Phase(2, number(0.5), optimizer="sgd", momentum=number(0.5), schedule=tl.StepDecay(1, number(0.5)))
+        head = tl.Head((integer(8),), number(0.25), input_dropout=number(0.5), batch_norm=flag(True))
+        return tiny_tuner(phases=phases, head=head, augmentation=augmentation)
+
+    of_numpy, of_python = recipe(number, np.int32, np.bool_), recipe(float, int, bool)
+    assert json.dumps(of_numpy.describe()) == json.dumps(of_python.describe())
+    held_out = tl.Holdout(val=number(0.25), test=number(0.5), respect_groups=np.True_)
+    assert [type(value) for value in (held_out.val, held_out.test, held_out.respect_groups)] == [float, float, bool]
+    neighbours = tl.Extractor(TINY, arguments={"n_neighbors": np.int64(5)})
+    assert type(neighbours.arguments["n_neighbors"]) is int
 
 
 @pytest.mark.parametrize("given", [True, "0.2", None])

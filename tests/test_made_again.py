@@ -16,8 +16,9 @@ import pytest
 from scripts import EXPERIMENTS, load_script
 
 from tlkeras.machine import environment
+from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.running import run_experiment
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.usefixtures("quick_figures")]
 
@@ -29,17 +30,17 @@ DECIDES = ("processor_model", "vector_instructions", "threads")
 @pytest.mark.parametrize(
     ("script", "name", "protocol", "key", "image_size"),
     [
-        ("burugupalli_chest_xray", None, "corrected", CellKey("mobilenetv2_035", "frozen", 0), None),
-        ("patel2019_chest_xray", None, "paper", CellKey("pixels", "random_forest", 0), (64, 64)),
-        ("patel2019_ham10000", None, "paper", CellKey("pixels", "random_forest", 0), (64, 64)),
+        ("burugupalli_chest_xray", None, "corrected", CellKey("frozen", "mobilenetv2_035", 0), None),
+        ("patel2019_chest_xray", None, "paper", CellKey("random_forest", "pixels", 0), (64, 64)),
+        ("patel2019_ham10000", None, "paper", CellKey("random_forest", "pixels", 0), (64, 64)),
         (
             "habel2023_feature_transfer",
             "habel2023_prostate",
             "stand_in",
-            CellKey("mobilenetv2", "knn_imagenet", 0),
+            CellKey("knn_imagenet", "mobilenetv2", 0),
             None,
         ),
-        ("liang2024_tumor", None, "stand_in", CellKey("mobilenetv2_035", "best_frozen", 0), None),
+        ("liang2024_tumor", None, "stand_in", CellKey("best_frozen", "mobilenetv2_035", 0), None),
     ],
 )
 def test_a_committed_cell_comes_out_again(script, name, protocol, key, image_size, tmp_path, real_data, real_weights):
@@ -55,7 +56,7 @@ def test_a_committed_cell_comes_out_again(script, name, protocol, key, image_siz
 
 def test_the_first_phase_of_a_committed_cell_of_subnets2022_comes_out_again(tmp_path, real_data, real_weights):
     # The second phase trains the whole network for ten epochs: too long for a test.
-    key, committed = CellKey("mobilenetv2", "hidden_128", 0), RunFolder(ASSETS / "subnets2022_ham10000" / "corrected")
+    key, committed = CellKey("hidden_128", "mobilenetv2", 0), RunFolder(ASSETS / "subnets2022_ham10000" / "corrected")
     if not same_kind(committed, key):
         pytest.skip(f"{key} was made by an earlier version or on a machine of another kind")
     experiment = experiment_of("subnets2022_ham10000", None)

@@ -1,7 +1,6 @@
 """What Linux has and Windows, or macOS, has not, taken away: as far as those systems can be tested here."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,24 +14,17 @@ from tlkeras.files import remove_unfinished, scratch_file
 TESTS = Path(__file__).parent
 # What is not ours is imported before: it is built otherwise there.
 WINDOWS = f"""
-import fcntl, mmap, os, shutil, signal, sys, types
-import joblib
+import mmap, os, shutil, signal, sys
+import filelock, joblib
 if "TRAIN" in os.environ:
     import keras, pandas, tensorflow
-msvcrt = types.ModuleType("msvcrt")
-msvcrt.LK_UNLCK, msvcrt.LK_NBLCK = 0, 2
-
-def locking(file, mode, n_bytes):
-    assert (os.lseek(file, 0, os.SEEK_CUR), n_bytes) == (0, 1)
-    fcntl.flock(file, fcntl.LOCK_UN if mode == msvcrt.LK_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 def open_no_folder(path, flags, mode=0o777, *, dir_fd=None, opened=os.open):
     if os.path.isdir(path):
         raise PermissionError(13, "Permission denied", path)
     return opened(path, flags, mode)
 
-msvcrt.locking = locking
-sys.modules |= {{"fcntl": None, "resource": None, "msvcrt": msvcrt}}
+sys.modules |= {{"fcntl": None, "resource": None}}
 os.open, os.supports_dir_fd, shutil._use_fd_functions = open_no_folder, set(), False
 for module, names in (
     (os, ["posix_fallocate", "sched_getaffinity", "sysconf", "O_DIRECTORY", "O_NOFOLLOW"]),
@@ -88,36 +80,6 @@ def test_a_network_is_trained_kept_and_loaded(tmp_path, system):
     done = run(system + path + TRAINS, tmp_path, TRAIN="1")
     assert done.stdout.endswith("trained (1, 0)\n"), done.stderr
     assert list((tmp_path / "model").iterdir()) != []
-
-
-WAITS = """
-from tlkeras.files import holding
-with holding(sys.argv[1], lambda: print("waits", flush=True)) as held:
-    print(held)
-"""
-HOLDS = "from tlkeras.files import {0}\nwith {0}(sys.argv[1]) as held:\n    print(held, flush=True)\n    {1}"
-
-
-def test_locks_without_fcntl_refuse_wait_and_go_with_their_holder(tmp_path):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", WINDOWS + HOLDS.format("holding", "sys.stdin.read()"), str(tmp_path / "lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert holder.stdout.readline() == "True\n"
-        assert run(WINDOWS + HOLDS.format("holding", ""), tmp_path / "lock").stdout == "False\n"
-        waiting = subprocess.Popen(
-            [sys.executable, "-c", WINDOWS + WAITS, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True
-        )
-        assert waiting.stdout.readline() == "waits\n"
-    finally:
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.communicate()
-    assert waiting.communicate(timeout=60)[0] == "True\n"
-    again = HOLDS.format("locked", "") + "\nwith locked(sys.argv[1]):\n    print('again')"
-    assert run(WINDOWS + again, tmp_path / "run").stdout == "None\nagain\n"
 
 
 def test_a_scratch_file_takes_its_room_where_none_can_be_set_aside(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tlkeras.checks import check_number, check_whole
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Predictions, Samples, Splits
 
@@ -67,27 +66,6 @@ def test_a_mask_takes_the_samples_where_it_is_true(images):
 def test_indices_that_name_no_samples_are_refused_in_words(indices, said):
     with pytest.raises(InputError, match=f"indices: received .*{said}"):
         samples().take(indices)
-
-
-@pytest.mark.parametrize("value", [3, np.int32(3), np.uint8(3)])
-def test_an_integer_is_pythons_or_numpys_and_comes_out_as_pythons(value):
-    assert type(check_whole("n", value, 1)) is int
-    assert check_whole("n", value, 0, 3) == 3
-
-
-@pytest.mark.parametrize("value", [1.5, 2.0, np.float64(2), True, np.True_, "2", None, np.array(2), np.array([2])])
-def test_what_is_no_integer_is_refused_and_never_cast(value):
-    with pytest.raises(InputError) as refusal:
-        check_whole("epochs", value, 1, also=", or None")
-    assert str(refusal.value) == f"epochs: received {value!r}; accepted is an integer of at least 1, or None."
-
-
-def test_an_integer_out_of_range_is_refused_with_the_range():
-    with pytest.raises(InputError, match=r"n: received 0; accepted is an integer of at least 1\."):
-        check_whole("n", 0, 1)
-    with pytest.raises(InputError, match=r"n: received 4; accepted is an integer in 0\.\.3\."):
-        check_whole("n", 4, 0, 3)
-    assert check_whole("seed", -7) == -7
 
 
 @pytest.mark.parametrize(
@@ -158,16 +136,3 @@ def test_a_missing_file_is_both_an_input_error_and_a_file_not_found():
 def test_probabilities_are_floats_in_an_array(probs):
     with pytest.raises(InputError, match=r"probs: received (list|str|bool|complex128|object); accepted is an array of"):
         Predictions(samples(), probs)
-
-
-@pytest.mark.parametrize("given", [0.25, np.float32(0.25), np.float64(0.25)])
-def test_numbers_are_pythons_or_numpys_and_come_back_as_pythons(given):
-    number = check_number("rate", given, lambda rate: rate > 0, "a number above 0")
-    assert (number, type(number)) == (0.25, float)
-    assert type(check_number("rate", np.int64(3), lambda rate: rate > 0, "a number above 0")) is int
-
-
-@pytest.mark.parametrize("given", [True, np.bool_(True), "0.5", None, float("nan"), np.inf, 0.0, [0.5]])
-def test_what_is_no_number_or_out_of_range_is_refused(given):
-    with pytest.raises(InputError, match=r"rate: received .*; accepted is a number above 0\."):
-        check_number("rate", given, lambda rate: rate > 0, "a number above 0")

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import tlkeras as tl
-from tlkeras.evaluation.blocks import Bullets, Code, Folded, Heading, Table, Text, page_as_markdown
-from tlkeras.evaluation.tables import to_markdown
+from tlkeras.evaluation.blocks import Bullets, Code, Folded, Heading, Table, Text, page_as_markdown, to_markdown
 from tlkeras.files import read_csv, write_csv
 from tlkeras.replication.results import report_experiment
 from tlkeras.replication.run_folder import RunFolder
@@ -145,7 +144,7 @@ def test_a_run_with_such_names_is_reported_and_read_back(tmp_path, quick_figures
     assert read.samples.sample_ids.tolist() == found.samples.sample_ids.tolist()
     assert read.samples.groups.tolist() == found.samples.groups.tolist()
     np.testing.assert_array_equal(read.samples.labels, found.samples.labels)
-    report_experiment(experiment, folder, "corrected")
+    report_experiment(experiment.under("corrected"), folder)
     page = (tmp_path / "table.md").read_text()
     assert "<b>" not in page
     assert "&lt;b>bold&lt;/b>" in page
@@ -154,22 +153,28 @@ def test_a_run_with_such_names_is_reported_and_read_back(tmp_path, quick_figures
 
 def test_every_drawing_takes_such_names_and_names_every_class_in_its_legend(tmp_path):
     from tlkeras.evaluation import plots
-    from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_roc
-    from tlkeras.evaluation.embedding_plots import embedding_figure
-    from tlkeras.evaluation.explanation_plots import draw_activations, draw_explanation, draw_heatmap
+    from tlkeras.evaluation.curve_plots import draw_accuracy_lines, draw_precision_recall, draw_roc
+    from tlkeras.evaluation.embedding import embedding_figure
+    from tlkeras.evaluation.image_plots import (
+        draw_activations,
+        draw_explanation,
+        draw_heatmap,
+        draw_predictions_sheet,
+    )
     from tlkeras.evaluation.metrics import confusion_table
+    from tlkeras.evaluation.table_plots import draw_class_counts, draw_confusion
 
     found = predictions()
     drawn = {}
     for draw in (draw_roc, draw_precision_recall):
         drawn[draw] = draw(found, plots.new_figure(5, 5)[1]).figure
         assert len(drawn[draw].axes[0].get_legend().get_texts()) >= len(NAMES)
-    drawn["confusion"] = plots.draw_confusion(confusion_table(found), plots.new_figure(5, 5)[1]).figure
+    drawn["confusion"] = draw_confusion(confusion_table(found), plots.new_figure(5, 5)[1]).figure
     counts = pd.DataFrame({name: range(1, 1 + len(NAMES)) for name in NAMES}, index=NAMES)
-    drawn["counts"] = plots.draw_class_counts(counts, plots.new_figure(5, 5)[1]).figure
+    drawn["counts"] = draw_class_counts(counts, plots.new_figure(5, 5)[1]).figure
     assert len(drawn["counts"].axes[0].get_legend().get_texts()) == len(NAMES)
     history = pd.DataFrame({"phase": 1, "epoch": [1, 2], "accuracy": 0.5, "val_accuracy": 0.5})
-    drawn["lines"] = plots.draw_accuracy_lines(dict.fromkeys(NAMES, history), plots.new_figure(5, 5)[1]).figure
+    drawn["lines"] = draw_accuracy_lines(dict.fromkeys(NAMES, history), plots.new_figure(5, 5)[1]).figure
     assert len(drawn["lines"].axes[0].get_legend().get_texts()) == len(NAMES)
     drawn["embedding"] = embedding_figure({"$t$ $": (np.eye(2), np.array([0, 1]))}, NAMES)
     image = np.zeros((8, 8, 3), np.uint8)
@@ -179,6 +184,6 @@ def test_every_drawing_takes_such_names_and_names_every_class_in_its_legend(tmp_
         drawn[f"heat {name}"] = draw_heatmap(tl.Heatmap(image, np.zeros((8, 8)), 0, name, 0.5, name)).figure
         drawn[f"maps {name}"] = draw_activations(tl.Activations(image, np.zeros((2, 2, 1), np.float32), name)).figure
     sheet, axes = plots.new_grid(1, len(NAMES))
-    plots.draw_predictions_sheet([image] * len(NAMES), NAMES, NAMES, axes)
+    draw_predictions_sheet([image] * len(NAMES), NAMES, NAMES, axes)
     for figure in (*drawn.values(), sheet):
         plots.save_figure(figure, tmp_path / "a.png")  # a formula that is none would raise here

@@ -1,6 +1,12 @@
 """Published transfer-learning experiments on images, replicated, and the two-phase Tuner behind them.
 
+`from_folders` makes `Samples` of a folder of images, `Holdout` splits them, a `Tuner` is fitted to one part and
+predicts another, `score` says how good its `Predictions` are, and `explain` what it looks at. An `Experiment` is a
+document with its recipes and figures. The rooms, each above those it imports from: `tlkeras.data`, `tlkeras.models` and
+`tlkeras.evaluation` side by side, `tlkeras.training`, `tlkeras.explaining`, `tlkeras.replication`, `tlkeras.command`.
+
 The public names, nothing else. Each is imported when it is first used, so `import tlkeras` loads no TensorFlow.
+Editors and type checkers read `__init__.pyi`, which lists the same names.
 """
 
 import importlib
@@ -8,7 +14,7 @@ import importlib
 from tlkeras.machine import register_ray
 from tlkeras.progress import start_speaking
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "InputError": "errors",
@@ -27,7 +33,7 @@ _HOME = {
     "from_dataframe": "data.sources",
     "from_arrays": "data.arrays",
     "load_dataset": "data.datasets",
-    "check_images": "data.images",
+    "check_images": "data.readable",
     "read_pixels": "data.images",
     "Holdout": "data.splits",
     "KFold": "data.splits",
@@ -42,27 +48,26 @@ _HOME = {
     "Head": "models.head",
     "build_classifier": "models.classifier",
     "build_encoder": "models.classifier",
-    "Phase": "training.tuner",
-    "StepDecay": "training.tuner",
+    "Phase": "training.phase",
+    "StepDecay": "training.phase",
     "Tuner": "training.tuner",
     "PixelBaseline": "training.pixel_baseline",
-    "BaselineClassifier": "training.pixel_baseline",
     "Extractor": "training.extractor",
     "FeatureClassifier": "training.feature_classifier",
     "Search": "training.search",
     "SearchedClassifier": "training.searched_classifier",
     "TunedClassifier": "training.tuned_classifier",
     "FeatureStore": "training.feature_store",
-    "load": "training.saved_classifier",
+    "load": "training.tuned_classifier",
     "score": "evaluation.metrics",
     "classification_report_table": "evaluation.metrics",
     "confusion_table": "evaluation.metrics",
-    "confused_pairs": "evaluation.errors",
-    "largest_losses": "evaluation.errors",
-    "intervals": "evaluation.statistics",
-    "paired": "evaluation.statistics",
-    "paired_table": "evaluation.statistics",
-    "baseline": "evaluation.statistics",
+    "confused_pairs": "evaluation.metrics",
+    "largest_losses": "evaluation.metrics",
+    "intervals": "evaluation.intervals",
+    "paired": "evaluation.paired",
+    "paired_table": "evaluation.paired",
+    "baseline": "evaluation.metrics",
     "fit_temperature": "evaluation.calibration",
     "at_temperature": "evaluation.calibration",
     "Adjustment": "evaluation.calibration",
@@ -74,22 +79,22 @@ _HOME = {
     "explain": "explaining.lime",
     "grad_cam": "explaining.heatmap",
     "activations": "explaining.activations",
-    "draw_activations": "evaluation.explanation_plots",
-    "draw_explanation": "evaluation.explanation_plots",
-    "draw_heatmap": "evaluation.explanation_plots",
+    "draw_activations": "evaluation.image_plots",
+    "draw_explanation": "evaluation.image_plots",
+    "draw_heatmap": "evaluation.image_plots",
     "Paper": "replication.experiment",
     "Protocol": "replication.experiment",
-    "EarlierRun": "replication.experiment",
+    "EarlierRun": "training.recipe",
     "Experiment": "replication.experiment",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll] (computed; it reads __init__.pyi)
 
 register_ray()
 start_speaking()
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}; it has {', '.join(__all__)}")
     home = importlib.import_module(f"tlkeras.{_HOME[name]}")
@@ -97,5 +102,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -87,3 +87,24 @@ def free_kernels() -> None:
 def _set(state: dict) -> None:
     for name, value in state.items():
         getattr(keras.config, f"set_{name}")(value)
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Layers made inside compute in `precision`, one of `PRECISIONS`; models made inside scale the loss for float16.
+
+    Nothing else of Keras' global state matters inside: see `pinned_state`.
+    """
+    with pinned_state():
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+        try:
+            yield
+        finally:
+            keras.config.set_dtype_policy(before)
+
+
+def device_name() -> str:
+    """What Keras runs networks on: "CPU", or the GPUs."""
+    gpus = keras.distribution.list_devices("gpu")
+    return f"GPU ({', '.join(gpus)})" if gpus else "CPU"

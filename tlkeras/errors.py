@@ -1,5 +1,12 @@
 """What can go wrong, in words: which file or argument, what was received, what is accepted, what to do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlkeras.training.tuned_classifier import TunedClassifier
+
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message says which file or argument, what was received, what to do."""
@@ -12,7 +19,7 @@ class DivergedError(InputError):
         classifier: the fitted classifier with the last good weights, or None where there are none.
     """
 
-    def __init__(self, message: str, classifier: object | None = None):
+    def __init__(self, message: str, classifier: TunedClassifier | None = None):
         super().__init__(message)
         self.classifier = classifier
 

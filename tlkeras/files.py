@@ -12,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from filelock import FileLock, Timeout
 
 from tlkeras.errors import InputError, MissingInputError, UnwritableError
-from tlkeras.locks import locked_file
 from tlkeras.user_text import from_csv, in_csv
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ TEMPORARY_PREFIX = ".writing-"  # the process that writes follows, so that who c
 _ZEROS = 2**24  # bytes written at a time
 _SIGNALS_ASK = os.name == "posix"  # elsewhere `os.kill` ends the process that it should ask about
 _LEFT_AFTER = 86400  # seconds after which nobody is writing any more, where no process can be asked
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _FULL = "Make room there, or name a folder on another disk; what was there before is as it was."
 _FORBIDDEN = "Give this user the right to write there, or name another folder; what was there before is as it was."
 _REMEDIES = {
@@ -116,11 +116,12 @@ def write_csv(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
         atomic_write(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        frame.to_csv(_LineFeeds(file), index=False, float_format="%.9g", lineterminator="\r\n")
+        lines: Any = _LineFeeds(file)  # more than `write` pandas does not ask for
+        frame.to_csv(lines, index=False, float_format="%.9g", lineterminator="\r\n")
     return Path(path)
 
 
-def read_csv(source: str | os.PathLike | BinaryIO, **options: object) -> pd.DataFrame:
+def read_csv(source: str | os.PathLike | BinaryIO, **options: Any) -> pd.DataFrame:
     """A table that `write_csv` wrote, each cell of text as it was; `options` are those of pandas' own."""
     import pandas as pd
 
@@ -156,7 +157,7 @@ def write_json(path: str | os.PathLike, value: object) -> Path:
     return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> object:
+def read_json(path: str | os.PathLike) -> Any:
     """Reads JSON; a file that is missing or not JSON is named in the error."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
@@ -173,25 +174,28 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     What a killed holder was in the middle of writing is removed.
     """
     folder = Path(folder)
-    with contextlib.ExitStack() as stack:
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(folder / ".lock", "a"))
+    lock = _lock_file(folder / ".lock")
+    with writing(folder):
         try:
-            stack.enter_context(locked_file(file))
-        except BlockingIOError as error:
+            lock.acquire(blocking=False)
+        except Timeout as error:
             raise InputError(
                 f"{folder} is being written by another process. Wait until it ends, or name another folder with --out."
             ) from error
         except OSError as error:
+            if error.errno in _REMEDIES:
+                raise
             raise UnwritableError(
                 f"{folder} cannot be locked ({error.strerror}): its file system keeps no locks. Name a folder on "
                 "another disk with --out."
             ) from error
+    try:
         with writing(folder):
             for unfinished in folder.rglob(f"{TEMPORARY_PREFIX}*"):
                 remove_unfinished(unfinished)
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -204,21 +208,32 @@ def holding(path: str | os.PathLike, on_wait: Callable[[], None] | None = None) 
 
     Yields:
         Whether it is held: False only without `on_wait`.
+
+    Raises:
+        OSError: it cannot be made, or its file system keeps no locks.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        opener = lambda name, flags: os.open(name, flags | _NO_LINK, 0o666)  # noqa: E731
-        file = stack.enter_context(open(path, "a", opener=opener))
-        try:
-            stack.enter_context(locked_file(file))
-        except OSError:
-            if on_wait is None:
-                yield False
-                return
-            on_wait()
-            stack.enter_context(locked_file(file, wait=True))
+    lock = _lock_file(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if on_wait is None:
+            yield False
+            return
+        on_wait()
+        lock.acquire()
+    try:
         yield True
+    finally:
+        lock.release()
+
+
+def _lock_file(path: str | os.PathLike) -> FileLock:
+    """One that the system holds for this process, and frees when the process ends, however it ends.
+
+    Where a file system keeps no such locks, filelock would write a mark beside the file that outlives a killed holder:
+    that is refused.
+    """
+    return FileLock(path, fallback_to_soft=False, preserve_lock_file=True)
 
 
 def write_at(path: str | os.PathLike, offset: int, pieces: Iterable[Buffer]) -> None:

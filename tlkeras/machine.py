@@ -41,7 +41,7 @@ def processor() -> str:
 def processor_model() -> str | None:
     """Vendor, family, model and stepping, which tell two processors of one name apart; None where unknown."""
     facts = _processor_facts()
-    numbers = [facts.get(name) for name in ("cpu family", "model", "stepping")]
+    numbers = [facts.get(name, "") for name in ("cpu family", "model", "stepping")]
     return f"{facts['vendor_id']} {'/'.join(numbers)}" if "vendor_id" in facts and all(numbers) else None
 
 
@@ -76,13 +76,15 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak becomes the current size
 
 
-def peak_memory_mb() -> int | None:
-    """The largest resident set since `reset_peak_memory`, in MiB; what the process held before counts while it holds
-    it. None where the system does not tell (Windows)."""
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    if found:
-        return int(found[1]) // 1024
+def peak_memory_mb(pid: int | str = "self") -> int | None:
+    """The largest resident set of a process, in MiB; of this one since `reset_peak_memory`, and what it held before
+    counts while it holds it. None where the system does not tell: Windows, and of another process all but Linux."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        if found:
+            return int(found[1]) // 1024
+    if pid != "self":
+        return None
     import sys
 
     try:

@@ -35,6 +35,11 @@ def start_speaking() -> None:
     LOGGER.addHandler(_Unheard())
 
 
+def say(text: str) -> None:
+    """A line, at the level INFO."""
+    LOGGER.info("%s", text)
+
+
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
     """Inside, neither lines nor bars: for work of which its caller says itself where it is. Warnings come through."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkeras.checks import check_rows
 from tlkeras.errors import InputError
+from tlkeras.given import Given, default
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,21 +39,21 @@ class Samples:
         InputError: where lengths, dtypes or ranges do not fit together.
     """
 
-    images: tuple[str, ...] | np.ndarray
-    labels: np.ndarray | None
-    class_names: tuple[str, ...]
-    parts: np.ndarray | None = None
-    groups: np.ndarray | None = None
+    images: Given[Iterable[str | os.PathLike[str]] | np.ndarray, tuple[str, ...] | np.ndarray]
+    labels: Given[Sequence[int] | np.ndarray | None, np.ndarray | None]
+    class_names: Given[Iterable[str], tuple[str, ...]]
+    parts: Given[Sequence[str] | np.ndarray | None, np.ndarray | None] = default(None)
+    groups: Given[Sequence[str] | np.ndarray | None, np.ndarray | None] = default(None)
     metadata: pd.DataFrame | None = None
     root: str | None = None
-    sample_ids: np.ndarray = field(default=None)
+    sample_ids: Given[Sequence[str] | np.ndarray | None, np.ndarray] = default(None)
 
     def __post_init__(self):
         store = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (the dataclass is frozen)
         if not isinstance(self.images, np.ndarray):
             several = isinstance(self.images, Iterable) and not isinstance(self.images, str | bytes)
-            images = tuple(self.images) if several else (None,)
-            if not all(isinstance(image, str | os.PathLike) for image in images):
+            images = tuple(self.images) if several else ()
+            if not several or not all(isinstance(image, str | os.PathLike) for image in images):
                 raise InputError(
                     f"images: received {textwrap.shorten(repr(self.images), 100)}; accepted are paths, in a list, or "
                     "an array. One image is a list of one."
@@ -141,6 +142,17 @@ class Samples:
             sample_ids=pick(self.sample_ids),
         )
 
+    @property
+    def known_labels(self) -> np.ndarray:
+        """`labels`, where there is nothing to do without them: int64 (n,).
+
+        Raises:
+            InputError: these samples have none.
+        """
+        if self.labels is None:
+            raise InputError("these samples have no labels.")
+        return self.labels
+
     def class_counts(self) -> dict[str, int]:
         """How many samples each class has, in the order of `class_names`; empty where there are no labels."""
         if self.labels is None:
@@ -201,12 +213,15 @@ class EpochLog:
     kept: bool = False  # whether the classifier has the weights of this epoch's end
 
 
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
 @dataclass(frozen=True)
 class Precision:
     """What a network computes in, and what that was measured to gain and cost.
 
     Attributes:
-        name: "float32", "bfloat16" or "float16".
+        name: one of `PRECISIONS`; weights stay float32 in each.
         milliseconds: {precision: forward pass per image}, where they were timed to choose.
         val_accuracy: of the trained network on the validation samples, 0..1, where it is compared.
         val_accuracy_float32: the same weights computing in float32.

@@ -146,7 +146,7 @@ def _interrupts_delivered() -> Iterator[None]:
 
 def _interrupt_main() -> None:
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:  # Windows; no wait of the system's ends by it
         _thread.interrupt_main()
 

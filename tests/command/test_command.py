@@ -174,7 +174,7 @@ def test_what_cannot_be_compared_is_said(runs, tmp_path, capsys):
     assert "there is no folder runs/third" in refused(["compare", first, "runs/third"], capsys)
     assert "runs holds no finished cell" in refused(["compare", "runs", second], capsys)
     assert "acuracy" in refused(["compare", first, second, "--metrics", "acuracy"], capsys)
-    tuned, other = CellKey("vgg16", "fine_tuned", 0), CellKey("mobilenetv2_035", "frozen", 0)
+    tuned, other = CellKey("fine_tuned", "vgg16", 0), CellKey("frozen", "mobilenetv2_035", 0)
     for key in (tuned, other):
         write_cell(tmp_path / "runs/fourth", key, {"test": right_in(range(8))})
     assert "No cell is in both" in refused(["compare", first, "runs/fourth"], capsys)

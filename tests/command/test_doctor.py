@@ -149,13 +149,13 @@ def test_a_full_disk_and_an_unusable_limit_are_problems(monkeypatch):
 
 
 def test_a_card_that_tensorflow_does_not_see_is_a_problem(monkeypatch):
-    from tlkeras.models import device
+    from tlkeras import backend
 
     monkeypatch.setattr(doctor, "_nvidia_cards", lambda: ["NVIDIA H200, 143771 MiB, 570.1"])
-    monkeypatch.setattr(device, "device_name", lambda: "CPU")
+    monkeypatch.setattr(backend, "device_name", lambda: "CPU")
     (problem,) = examine_devices().problems
     assert "tlkeras[gpu]" in problem
-    monkeypatch.setattr(device, "device_name", lambda: "GPU (gpu:0)")
+    monkeypatch.setattr(backend, "device_name", lambda: "GPU (gpu:0)")
     section = examine_devices()
     assert section.problems == ()
     assert "networks run on: GPU (gpu:0)" in section.lines
@@ -164,9 +164,9 @@ def test_a_card_that_tensorflow_does_not_see_is_a_problem(monkeypatch):
 
 
 def test_a_tensorflow_that_does_not_start_is_a_problem(monkeypatch):
-    from tlkeras.models import device
+    from tlkeras import backend
 
-    monkeypatch.setattr(device, "device_name", lambda: 1 / 0)
+    monkeypatch.setattr(backend, "device_name", lambda: 1 / 0)
     assert "does not start (ZeroDivisionError" in examine_devices().problems[0]
 
 

@@ -11,9 +11,8 @@ from tlkeras.command import export
 from tlkeras.command.export import PHOTOGRAPHS, export_classifier
 from tlkeras.files import sha256_of
 from tlkeras.models.formats import FORMATS
-from tlkeras.training import saved_classifier
-from tlkeras.training.saved_classifier import load
-from tlkeras.training.tuned_classifier import TunedClassifier
+from tlkeras.training import tuned_classifier
+from tlkeras.training.tuned_classifier import TunedClassifier, load
 
 NAMES = ("cat", "dog", "fox")
 
@@ -53,7 +52,7 @@ def writes(monkeypatch, folder, classifier):
     def pretend(run):
         row = replace(FORMATS["tflite"], packages={}, runtime="keras", open=lambda path: (run, "call"))
         monkeypatch.setitem(FORMATS, "tflite", row)
-        monkeypatch.setattr(saved_classifier, "load", lambda given: classifier if given == folder else load(given))
+        monkeypatch.setattr(tuned_classifier, "load", lambda given: classifier if given == folder else load(given))
         monkeypatch.setattr(export, "write_network", lambda model, size, path, format: path.write_bytes(b"x"))
 
     return pretend
@@ -68,7 +67,7 @@ def test_a_savedmodel_comes_whole_with_a_card_and_agrees_on_photographs(folder, 
     assert card["input"]["shape"] == ["n", 32, 32, 3]
     assert card["sha256"]["net/saved_model.pb"] == sha256_of(tmp_path / "net/saved_model.pb")
     assert card["source"]["sha256"] == sha256_of(folder / "model.keras")
-    assert card["source"]["fingerprint"] == classifier.fingerprint()
+    assert card["source"]["fingerprint"] == classifier.probe()
     assert card["parity"]["images"] == made.parity.images == made.parity.same_class == len(PHOTOGRAPHS)
     assert made.parity.largest_difference <= 1e-6
     assert made.parity.spread > 0.01
@@ -161,7 +160,7 @@ def test_a_killed_export_leaves_nothing(folder, classifier, tmp_path, monkeypatc
         assert path.is_dir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saved_classifier, "load", lambda given: classifier)
+    monkeypatch.setattr(tuned_classifier, "load", lambda given: classifier)
     monkeypatch.setattr(export, "write_network", lambda model, size, path, format: path.mkdir())
     monkeypatch.setitem(FORMATS, "savedmodel", replace(FORMATS["savedmodel"], open=killed))
     with pytest.raises(KeyboardInterrupt):

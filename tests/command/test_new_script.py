@@ -41,7 +41,7 @@ def test_the_script_declares_an_experiment_on_the_images_that_were_found(tmp_pat
     experiment = runpy.run_path(str(file))["EXPERIMENT"]
     assert experiment.name == "skin_2"
     assert experiment.protocols["plain"].split == split
-    assert experiment.load("plain", images).class_counts() == samples.class_counts()
+    assert experiment.under("plain").load(images).class_counts() == samples.class_counts()
     assert f"{len(samples)} images: {8 * len(parts)} " in file.read_text()
     assert set(split.split(samples, seed=0).parts()) == {"train", "val", "test"}
 

@@ -7,7 +7,7 @@ from tiny import TINY
 import tlkeras as tl
 from tlkeras.command.predicting import NOTICE, format_predictions, format_skipped, image_files, predict_files
 from tlkeras.explaining.lime import read_explanation
-from tlkeras.training import saved_classifier
+from tlkeras.training import tuned_classifier
 from tlkeras.training.tuned_classifier import TunedClassifier
 
 NAMES = ("cat", "dog", "fox")
@@ -24,7 +24,7 @@ def classifier(tmp_path_factory):
 @pytest.fixture
 def loaded(classifier, monkeypatch):
     """The folder, without the time that loading takes."""
-    monkeypatch.setattr(saved_classifier, "load", lambda folder: classifier[0])
+    monkeypatch.setattr(tuned_classifier, "load", lambda folder: classifier[0])
     return classifier[1]
 
 
@@ -81,7 +81,7 @@ def test_folders_that_leave_it_open_which_images_are_meant_are_refused(tmp_path)
 
 
 def test_missing_files_are_all_named_before_anything_is_loaded(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_classifier, "load", None)
+    monkeypatch.setattr(tuned_classifier, "load", None)
     paths = [str(tmp_path / f"gone{number}.png") for number in range(25)]
     with pytest.raises(FileNotFoundError, match="25 of 26 are not there") as error:
         predict_files(tmp_path, [*paths, images / "image0.png"])

@@ -20,9 +20,10 @@ from PIL import Image
 from tiny import tiny_tuner
 
 import tlkeras as tl
-from tlkeras.data.digests import source_digests
-from tlkeras.data.images import encode_path, read_image, read_pixels, unreadable
+from tlkeras.data.image_index import INDEX
+from tlkeras.data.images import encode_path, read_image, read_pixels
 from tlkeras.data.pipeline import decode_all, decoded_batches, naming_files, pixel_batches
+from tlkeras.data.readable import unreadable
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 
@@ -42,7 +43,7 @@ def samples_of(*paths) -> Samples:
 
 
 def reason_of(path) -> str:
-    found = unreadable(samples_of(path), progress=False)
+    found = unreadable(samples_of(path))
     return "" if found.empty else found["reason"].item()
 
 
@@ -221,11 +222,11 @@ def test_what_is_no_path_is_refused(path):
 def test_what_is_no_file_is_refused_and_not_waited_for(strange, tmp_path):
     (tmp_path / "good.png").write_bytes(FILES["png"][0])
     samples = samples_of(tmp_path / "good.png", *strange.values())
-    found = unreadable(samples, progress=False)
+    found = unreadable(samples)
     assert found["row"].tolist() == list(range(1, len(strange) + 1))
     for said, reason in zip(strange, found["reason"], strict=True):
         assert said in reason
-    assert len(set(source_digests(samples))) == len(samples)
+    assert len(set(INDEX.digests(samples))) == len(samples)
 
 
 def test_every_reader_refuses_it_at_once(strange):
@@ -269,10 +270,10 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_changed_after_the_check_is_named_by_every_reader(files, change):
     act, said = CHANGES[change]
-    assert unreadable(files, progress=False).empty
+    assert unreadable(files).empty
     act(files.images[3])
     for read in (
-        lambda: decode_all(files, (8, 8), progress=False),
+        lambda: decode_all(files, (8, 8)),
         lambda: list(decoded_batches(files, (8, 8), 16)),
         lambda: naming_files(files, lambda: list(pixel_batches(files, (8, 8), 16))),
     ):

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from tlkeras.data.chest_xray import chest_xray_group
+from tlkeras.data.class_folders import chest_xray_group
 from tlkeras.data.datasets import DATASETS, load_dataset
 from tlkeras.errors import InputError, MissingInputError
 

@@ -1,59 +1,9 @@
-import os
-import shutil
-
 import numpy as np
 import pytest
 
-from tlkeras.data.digests import DIGEST_BYTES, digest, listing_digest, pixel_digests, sealed, source_digests, unsealed
+from tlkeras.data.digests import digest, listing_digest, pixel_digests, sealed, unsealed
 from tlkeras.errors import MissingInputError
 from tlkeras.schema import Samples
-
-
-def of_files(*paths):
-    return source_digests(Samples(images=tuple(map(str, paths)), labels=None, class_names=("a", "b")))
-
-
-def test_equal_bytes_have_equal_digests_whatever_the_name(tmp_path):
-    (tmp_path / "one.png").write_bytes(b"the same")
-    (tmp_path / "folder").mkdir()
-    shutil.copy(tmp_path / "one.png", tmp_path / "folder" / "two.jpeg")
-    odd = tmp_path / os.fsdecode(b"\xff.png")
-    shutil.copy(tmp_path / "one.png", odd)
-    (tmp_path / "other.png").write_bytes(b"the sane")
-    (tmp_path / "empty.png").write_bytes(b"")
-    paths = [
-        tmp_path / "one.png",
-        tmp_path / "other.png",
-        tmp_path / "folder" / "two.jpeg",
-        tmp_path / "empty.png",
-        odd,
-    ]
-    digests = of_files(*paths)
-    assert digests[0] == digests[2] == digests[4]
-    assert len(set(digests)) == 3
-    assert {len(each) for each in digests} == {DIGEST_BYTES} == {16}
-    assert of_files(*reversed(paths)) == digests[::-1]
-
-
-def test_what_cannot_be_read_has_a_digest_of_its_own(tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "whole.png").write_bytes(os.fsencode(tmp_path / "gone.png"))  # nor that of a file that holds its name
-    digests = of_files(*(tmp_path / name for name in ("gone.png", "folder.png", "lost.png", "whole.png", "gone.png")))
-    assert len(set(digests)) == 4
-    assert digests[0] == digests[4]
-    assert {len(each) for each in digests} == {16}
-
-
-def test_rows_of_an_array_are_told_apart_by_their_pixels():
-    images = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
-    images[2] = images[0]
-    images[3] = images[0]
-    images[3, -1, -1, -1] ^= 1
-    digests = source_digests(Samples(images=images, labels=None, class_names=("a", "b")))
-    assert digests == pixel_digests(images)
-    assert digests[0] == digests[2]
-    assert len(set(digests)) == 3
-    assert {len(each) for each in digests} == {16}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +24,6 @@ def test_digests_of_pixels_depend_on_values_shape_and_dtype_only(other, same):
 
 def test_no_images_have_no_digests():
     assert pixel_digests(np.empty((0, 6, 5, 3), np.uint8)) == []
-    assert of_files() == []
 
 
 def test_what_is_sealed_comes_back_whole_or_not_at_all():

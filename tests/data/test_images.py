@@ -15,16 +15,14 @@ from PIL import Image, ImageOps
 from tlkeras.data.arrays import from_arrays
 from tlkeras.data.images import (
     MAX_PIXELS,
-    check_images,
     decode_and_resize,
     encode_path,
     read_image,
     read_pixels,
-    require_readable,
     resize_pixels,
-    unreadable,
 )
 from tlkeras.data.pipeline import decode_all, pixel_batches
+from tlkeras.data.readable import unreadable
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 
@@ -46,7 +44,7 @@ def samples_of(paths) -> Samples:
 
 
 def reason(path) -> str:
-    frame = unreadable(samples_of([path]), progress=False)
+    frame = unreadable(samples_of([path]))
     assert list(frame.columns) == ["row", "path", "reason"]
     return frame["reason"].item() if len(frame) else ""
 
@@ -80,7 +78,7 @@ def test_orientation_after_a_large_colour_profile_is_found(tmp_path):
 
 def test_an_image_in_memory_is_resized_as_training_sees_it():
     images = np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8)
-    seen = decode_all(from_arrays(images, ["a", "b", "a"]), (16, 20), progress=False)
+    seen = decode_all(from_arrays(images, ["a", "b", "a"]), (16, 20))
     for row, image in enumerate(images):
         pixels = read_pixels(image, (16, 20))
         assert pixels.dtype == np.float32
@@ -96,7 +94,7 @@ def test_an_image_in_memory_is_resized_as_training_sees_it():
 def test_training_prediction_and_read_pixels_see_the_same_pixels(folder, image_size):
     paths = [folder / name for name in (*FILES, *ORIENTATIONS)]
     read = np.stack([read_pixels(path, image_size) for path in paths])
-    decoded = decode_all(samples_of(paths), image_size, progress=False)
+    decoded = decode_all(samples_of(paths), image_size)
     streamed = np.concatenate([batch.numpy() for batch in pixel_batches(samples_of(paths), image_size, 7)])
     from_tensors = np.stack([read_image(encode_path(path), image_size) for path in paths])
     in_graph = tf.function(lambda contents: decode_and_resize(contents, image_size))
@@ -104,7 +102,7 @@ def test_training_prediction_and_read_pixels_see_the_same_pixels(folder, image_s
     for pixels in (decoded, streamed, from_tensors, from_bytes):
         np.testing.assert_array_equal(pixels, read)
     assert np.array_equal(read, np.rint(read))
-    assert unreadable(samples_of(paths), progress=False).empty
+    assert unreadable(samples_of(paths)).empty
 
 
 def test_pixels_of_the_right_size_are_not_touched(folder):
@@ -189,8 +187,8 @@ def test_any_name_the_file_system_allows(tmp_path, name):
     with open(path, "wb") as file:
         file.write(contents)
     samples = samples_of([path])
-    np.testing.assert_array_equal(decode_all(samples, (9, 9), progress=False)[0], read_pixels(path, (9, 9)))
-    assert unreadable(samples, progress=False).empty
+    np.testing.assert_array_equal(decode_all(samples, (9, 9))[0], read_pixels(path, (9, 9)))
+    assert unreadable(samples).empty
 
 
 def test_relative_paths_that_look_remote(tmp_path, monkeypatch):
@@ -220,7 +218,7 @@ def test_a_dataset_stops_at_every_file_that_the_check_finds(tmp_path):
             in_graph(tf.constant(contents))
         (tmp_path / name.replace(" ", "_")).write_bytes(contents)
     with pytest.raises(InputError, match=f"{len(BAD)} of {len(BAD)} image files cannot be read"):
-        decode_all(samples_of(sorted(tmp_path.iterdir())), (8, 8), progress=False)
+        decode_all(samples_of(sorted(tmp_path.iterdir())), (8, 8))
 
 
 def test_a_missing_file_a_folder_and_a_closed_file(tmp_path):
@@ -245,39 +243,9 @@ def test_the_check_passes_exactly_what_the_decoder_reads(tmp_path, kind, cut):
     found = reason(tmp_path / "a")
     if found:
         with pytest.raises(InputError, match=re.escape(found)):
-            decode_all(samples_of([tmp_path / "a"]), (8, 8), progress=False)
+            decode_all(samples_of([tmp_path / "a"]), (8, 8))
     else:
-        decode_all(samples_of([tmp_path / "a"]), (8, 8), progress=False)
-
-
-def test_check_images_names_rows_in_order(folder, tmp_path):
-    (tmp_path / "empty.png").write_bytes(b"")
-    paths = [folder / "png", tmp_path / "absent", folder / "jpeg", tmp_path / "empty.png"]
-    frame = check_images(samples_of(paths), workers=2, progress=False)
-    assert frame.to_dict("list") == {
-        "row": [0, 1, 3],
-        "path": [os.fspath(path) for path in (paths[0], paths[1], paths[3])],
-        "reason": ["4 of 256 levels", "missing", "empty file"],
-        "readable": [True, False, False],
-    }
-    assert unreadable(samples_of(paths), progress=False)["row"].tolist() == [1, 3]
-
-
-def test_pixels_in_an_array_are_readable():
-    samples = Samples(images=np.zeros((3, 4, 4, 3), np.uint8), labels=None, class_names=("a",))
-    assert unreadable(samples).empty
-    require_readable(samples)
-
-
-def test_require_readable_lists_twenty_files_and_the_remedy(tmp_path):
-    paths = [tmp_path / f"absent {i:02d}.jpg" for i in range(23)]
-    with pytest.raises(InputError, match="23 of 23") as caught:
-        require_readable(samples_of(paths))
-    message = str(caught.value)
-    assert "absent 19" in message
-    assert "absent 20" not in message
-    assert "and 3 more" in message
-    assert "--skip-unreadable" in message
+        decode_all(samples_of([tmp_path / "a"]), (8, 8))
 
 
 @pytest.mark.parametrize("image_size", [224, (224,), (0, 5), (2.5, 3), (1, 2, 3), "ab"])

@@ -7,16 +7,17 @@ import pytest
 from PIL import Image, PngImagePlugin
 from test_perceptual_hash import scene
 
-from tlkeras.data import digests
+from tlkeras.data import image_index
 from tlkeras.data.datasets import load_dataset
-from tlkeras.data.file_bytes import Unreadable, read_bytes
+from tlkeras.data.file_contents import Unreadable, read_bytes
 from tlkeras.data.fingerprints import fingerprint
 from tlkeras.data.grouping import Grouping
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.images import read_pixels
 from tlkeras.data.leakage import audit
 from tlkeras.data.leakage_findings import Audit
 from tlkeras.data.perceptual_hash import near_pairs
-from tlkeras.data.python_decoder import upright_size
+from tlkeras.data.python_decoder import decode_slowly
 from tlkeras.data.sources import from_folders
 from tlkeras.data.splits import Holdout, Predefined
 from tlkeras.errors import InputError
@@ -214,7 +215,7 @@ def test_parts_made_apart_may_use_the_same_ids_and_other_sizes():
 
 def test_the_answer_is_the_same_with_fingerprints_made_before(tmp_path):
     samples = files(*(save(scene(seed % 7, 40 + seed % 7, 48), tmp_path / f"{seed}.png") for seed in range(12)))
-    prints = fingerprint(samples, progress=False)
+    prints = fingerprint(samples)
     for rows in (range(6), (9, 8, 1, 7, 2), (11, 0, 4)):
         rest = [row for row in range(12) if row not in rows]
         drawn = splits(samples.take(rest), test=samples.take(rows))
@@ -304,22 +305,23 @@ def test_a_part_without_images_has_no_sizes():
     assert found.findings((41, 8))[-1].startswith("2 of 2 images (100.0%)")
 
 
-def test_a_header_that_only_tensorflow_forgives_is_measured_by_decoding(tmp_path):
+def test_a_file_that_only_tensorflow_forgives_is_measured_as_it_is_decoded(tmp_path):
     path = save(scene(0, 40, 48), tmp_path / "0.png", pnginfo=comment("taken on Monday"))
     contents = (tmp_path / "0.png").read_bytes()
     (tmp_path / "0.png").write_bytes(contents.replace(b"Monday", b"Sunday"))  # the comment's checksum is wrong
     with pytest.raises(Unreadable):
-        upright_size((tmp_path / "0.png").read_bytes())
-    assert fingerprint(files(path), progress=False).sizes.tolist() == [[40, 48]]
+        decode_slowly((tmp_path / "0.png").read_bytes())
+    assert fingerprint(files(path)).sizes.tolist() == [[40, 48]]
 
 
-def test_sizes_and_digests_come_of_one_reading_of_the_files(tmp_path, monkeypatch):
-    samples, read = files(*(save(scene(seed), tmp_path / f"{seed}.jpeg") for seed in range(3))), []
-    monkeypatch.setattr(digests, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
-    prints = fingerprint(samples, progress=False)
+def test_fingerprints_come_of_one_reading_of_the_files(tmp_path, monkeypatch):
+    samples, read = files(*(save(scene(n % 3), tmp_path / f"{n}.jpeg") for n in range(4))), []
+    monkeypatch.setattr(image_index, "read_bytes", lambda path: (read.append(path), read_bytes(path))[1])
+    prints = fingerprint(samples)
     assert sorted(read) == sorted(samples.images)
-    monkeypatch.undo()
-    assert list(prints.digests) == digests.source_digests(samples)
+    assert list(prints.digests) == INDEX.digests(samples)
+    assert prints.pictures[0] == prints.pictures[3]
+    assert len(set(prints.pictures)) == 3
     assert prints.sizes.tolist() == [[*read_pixels(path, None).shape[:2]] for path in samples.images]
 
 
@@ -411,7 +413,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 @pytest.fixture(scope="module")
 def ham10000(real_data):
     samples = load_dataset("ham10000", real_data)
-    return samples, fingerprint(samples, progress=False)
+    return samples, fingerprint(samples)
 
 
 @pytest.mark.real
@@ -472,7 +474,7 @@ def test_test_images_of_ham10000_whose_lesion_is_also_in_training(ham10000):
 @pytest.mark.slow
 def test_identical_chest_x_rays_lie_in_one_part_and_one_class(real_data):
     samples = load_dataset("chest_xray", real_data)
-    prints = fingerprint(samples, progress=False)
+    prints = fingerprint(samples)
     found = audit(Predefined(respect_groups=False).split(samples), fingerprints=prints)
     assert (found.sets_within, found.crossing_sets, found.two_label_sets) == (30, 0, 0)
     assert not found.crossing

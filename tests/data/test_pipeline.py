@@ -40,7 +40,7 @@ def collect(batches: tf.data.Dataset) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("image_size", [(H, W), (3, 5), (13, 9)])
 def test_files_and_arrays_give_the_same_pixels_in_order(files, arrays, image_size):
-    from_files = decode_all(files, image_size, progress=False)
+    from_files = decode_all(files, image_size)
     assert (from_files.dtype, from_files.shape) == (np.uint8, (N, *image_size, 3))
     np.testing.assert_array_equal(from_files, decode_all(arrays, image_size))
     np.testing.assert_array_equal(from_files[4], read_pixels(files.images[4], image_size))
@@ -53,9 +53,9 @@ def test_files_and_arrays_give_the_same_pixels_in_order(files, arrays, image_siz
 @pytest.mark.parametrize("given", ["files", "arrays"])
 def test_pixels_mapped_from_a_scratch_file_are_those_in_memory_and_leave_no_name(given, request, tmp_path):
     samples, scratch = request.getfixturevalue(given), tmp_path / "made" / "for it"
-    mapped = decode_all(samples, (3, 5), scratch=scratch, progress=False)
+    mapped = decode_all(samples, (3, 5), scratch=scratch)
     assert isinstance(mapped, np.memmap)
-    np.testing.assert_array_equal(mapped, decode_all(samples, (3, 5), progress=False))
+    np.testing.assert_array_equal(mapped, decode_all(samples, (3, 5)))
     assert list(scratch.iterdir()) == []
     assert decode_all(samples.take([]), (3, 5), scratch=scratch).shape == (0, 3, 5, 3)
 
@@ -100,7 +100,7 @@ def test_streamed_samples_come_in_order_as_they_are_asked_for(files, arrays):
     for samples in (files, arrays):
         batches = list(decoded_batches(samples, (3, 5), 4))
         assert [(len(batch), batch.dtype) for batch in batches] == [(4, np.uint8), (4, np.uint8), (2, np.uint8)]
-        np.testing.assert_array_equal(np.concatenate(batches), decode_all(samples, (3, 5), progress=False))
+        np.testing.assert_array_equal(np.concatenate(batches), decode_all(samples, (3, 5)))
     os.remove(files.images[9])
     assert len(next(decoded_batches(files, (3, 5), 2))) == 2  # the last file is not looked at yet
 
@@ -114,7 +114,7 @@ def test_no_samples_no_pixels(files):
 @pytest.mark.parametrize(
     "read",
     [
-        lambda samples: decode_all(samples, (H, W), progress=False),
+        lambda samples: decode_all(samples, (H, W)),
         lambda samples: list(decoded_batches(samples, (H, W), 4)),
     ],
 )

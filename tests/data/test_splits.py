@@ -76,6 +76,28 @@ def test_seeds_differ():
     assert ids(KFold().folds(samples, 0)[0].test) != ids(KFold().folds(samples, 1)[0].test)
 
 
+def test_the_seed_is_0_unless_it_is_given():
+    samples = build([0, 1] * 20, parts=["train"] * 30 + ["test"] * 10)
+    for way in (Holdout(), Predefined(val=0.2)):
+        assert same(way.split(samples), way.split(samples, seed=0))
+        assert not same(way.split(samples), way.split(samples, seed=1))
+    assert same(KFold(4).folds(samples)[0], KFold(4).folds(samples, seed=0)[0])
+    assert not same(KFold(4).folds(samples)[0], KFold(4).folds(samples, seed=1)[0])
+
+
+def test_folds_of_equal_numbers_have_nothing_to_note():
+    for fold in KFold(4, val=0.25).folds(build([0, 1] * 20)):
+        assert {part: len(samples) for part, samples in fold.parts().items()} == {"train": 20, "val": 10, "test": 10}
+        assert fold.notes == ()
+
+
+def test_the_validation_part_is_offered_for_testing_only_where_there_is_one():
+    for parts, offered in (["train", "val"], True), (["train", "train"], False), (["val", "val"], False):
+        with pytest.raises(InputError, match="Predefined needs 'train' and a test part") as caught:
+            Predefined().split(build([0, 1], parts=parts))
+        assert ("Predefined(test='val')" in str(caught.value)) == offered
+
+
 def test_shares_are_exact_without_groups():
     splits = Holdout(val=0.15, test=0.25).split(build([0] * 60 + [1] * 120 + [2] * 20))
     assert splits.train.class_counts() == {"c0": 36, "c1": 72, "c2": 12}

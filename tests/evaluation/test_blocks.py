@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 
 from tlkeras.evaluation.blocks import (
@@ -10,6 +11,7 @@ from tlkeras.evaluation.blocks import (
     Text,
     bullets,
     page_as_markdown,
+    to_markdown,
 )
 
 
@@ -82,3 +84,28 @@ def test_bullets_are_a_heading_and_a_list():
 def test_a_page_ends_with_one_newline():
     assert page_as_markdown([Text("a"), Code(("b",))], ".") == "a\n\n```sh\nb\n```\n"
     assert page_as_markdown([], ".") == "\n"
+
+
+def test_markdown_is_aligned_and_escaped():
+    frame = pd.DataFrame(
+        {"a|b": ["x|y", None], "n": [1, 20], "share": [0.5, np.nan]}, index=pd.Index(["r1", "r2"], name="row")
+    )
+    assert to_markdown(frame) == (
+        "| row | a\\|b |   n | share |\n"
+        "| --- | ---- | --: | ----: |\n"
+        "| r1  | x\\|y |   1 | 0.500 |\n"
+        "| r2  |      |  20 |       |\n"
+    )
+
+
+def test_markdown_joins_column_levels_and_keeps_every_index_level():
+    frame = pd.DataFrame(
+        [[1.0]],
+        index=pd.MultiIndex.from_tuples([("p", "q")], names=["protocol", None]),
+        columns=pd.MultiIndex.from_tuples([("frozen", "ours")]),
+    )
+    assert to_markdown(frame).splitlines() == [
+        "| protocol |     | frozen ours |",
+        "| -------- | --- | ----------: |",
+        "| p        | q   |       1.000 |",
+    ]

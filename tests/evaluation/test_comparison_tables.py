@@ -4,82 +4,13 @@ import pytest
 from cells import answers
 from tidy import tidy
 
-import tlkeras as tl
 from tlkeras.evaluation.comparison_tables import (
-    calibration_table,
     comes_from,
+    difference_table,
     format_paired_table,
     paired_figures_table,
-    threshold_table,
 )
-from tlkeras.evaluation.statistics import paired_table
-
-VGG16, SMALL, TREE = ("frozen", "vgg16"), ("frozen", "mobilenetv2_035"), ("tree", "pixels")
-AFTER = {"log_loss_after": [(0, 0.3)], "brier_after": [(0, 0.2)], "ece_after": [(0, 0.05)]}
-BEFORE = {"log_loss": [(0, 0.5)], "log_loss_low": [(0, 0.4)], "log_loss_high": [(0, 0.6)], "brier": [(0, 0.25)]}
-
-
-def test_before_and_after_stand_side_by_side_with_the_temperature():
-    scores = pd.concat(
-        [
-            tidy(VGG16, "val", n=[(0, 1230)], temperature=[(0, 1.256)], log_loss=[(0, 9.0)]),
-            tidy(VGG16, "test", **BEFORE, ece=[(0, 0.1)], **AFTER, accuracy=[(0, 0.8)]),
-        ]
-    )
-    table = calibration_table(scores, part="test")
-    assert table.index.names == ["method", "backbone"]
-    assert table.loc[VGG16].to_dict() == {
-        "val images": "1,230",
-        "temperature": "1.26",
-        "log loss before": "0.500 [0.400, 0.600]",
-        "log loss after": "0.300",
-        "Brier before": "0.250",
-        "Brier after": "0.200",
-        "ECE before": "0.100",
-        "ECE after": "0.050",
-    }
-
-
-def test_seeds_are_averaged():
-    scores = pd.concat(
-        [
-            tidy(VGG16, "val", temperature=[(0, 1.0), (1, 2.0)]),
-            tidy(VGG16, "test", log_loss=[(0, 0.5), (1, 0.7)], log_loss_after=[(0, 0.4), (1, 0.6)]),
-        ]
-    )
-    row = calibration_table(scores, part="test").loc[VGG16]
-    # The standard deviation of two numbers is their distance over the root of 2.
-    assert row["temperature"] == "1.50 ± 0.71"
-    assert (row["log loss before"], row["log loss after"]) == ("0.600 ± 0.141", "0.500 ± 0.141")
-
-
-def test_a_temperature_that_is_not_defined_leaves_what_is_after_it_undefined():
-    scores = pd.concat([tidy(VGG16, "val", temperature=[(0, np.nan)]), tidy(VGG16, "test", **BEFORE)])
-    row = calibration_table(scores, part="test").loc[VGG16]
-    assert row["temperature"] == row["log loss after"] == row["ECE after"] == "not defined"
-    assert row["Brier before"] == "0.250"
-
-
-def test_cells_without_a_temperature_and_other_parts_are_left_out():
-    scores = pd.concat(
-        [
-            tidy(TREE, "test", **BEFORE),
-            tidy(VGG16, "val", temperature=[(0, 1.5)]),
-            tidy(VGG16, "test", **BEFORE),
-            tidy(SMALL, "val", temperature=[(0, 1.5)]),
-            tidy(SMALL, "test2", **BEFORE),
-        ]
-    )
-    assert calibration_table(scores, part="test").index.tolist() == [VGG16]
-    assert calibration_table(scores, part="test2").index.tolist() == [SMALL]
-    assert calibration_table(tidy(TREE, "test", **BEFORE), part="test") is None
-
-
-def test_scores_that_hold_a_figure_twice_are_refused():
-    scores = tidy(VGG16, "val", temperature=[(0, 1.5)])
-    with pytest.raises(tl.InputError, match="1 rows are there twice"):
-        calibration_table(pd.concat([scores, scores]), part="test")
-
+from tlkeras.evaluation.paired import paired_table
 
 ROWS = pd.DataFrame(
     [
@@ -102,6 +33,67 @@ ROWS = pd.DataFrame(
         "p_holm",
     ],
 )
+
+
+def both_protocols(cell=("all", "vgg16"), **metrics):
+    """{metric: ((paper, seed by seed), (corrected, seed by seed))} as scores."""
+    return pd.concat(
+        tidy(cell, "test", **{name: list(enumerate(values[place])) for name, values in metrics.items()}).assign(
+            protocol=protocol
+        )
+        for place, protocol in enumerate(("paper", "corrected"))
+    )
+
+
+WORSE_AND_BETTER = {
+    "accuracy": ((0.9, 0.8), (0.80,)),
+    "accuracy_low": ((0.8, 0.7), (0.75,)),
+    "accuracy_high": ((1.0, 0.9), (0.85,)),
+    "balanced_accuracy": ((0.5, 0.6), (0.60,)),
+    "macro_f1": ((0.5, 0.5), (0.4375,)),
+    "roc_auc": ((0.9, 0.9), (0.90,)),
+}
+
+
+def differences(scores, words="split", cell=("all", "vgg16")):
+    (row,) = difference_table(scores, ("paper", "corrected"), {cell: words}).to_dict("index").values()
+    return row
+
+
+def test_a_difference_is_the_second_protocol_minus_the_first():
+    scores = both_protocols(**WORSE_AND_BETTER)
+    assert differences(
+        pd.concat([scores, scores.assign(part="val", value=0.0)]), "split: by image, then by lesion"
+    ) == {
+        "seeds": "2 / 1",
+        "accuracy, %, paper": "85.0 ± 7.1 [75.0, 95.0]",
+        "accuracy, %, corrected": "80.0 [75.0, 85.0]",
+        "accuracy, points, corrected minus paper": "-5.0",
+        "balanced accuracy, points, corrected minus paper": "+5.0",
+        "macro F1, corrected minus paper": "-0.062",
+        "ROC AUC, corrected minus paper": "+0.000",
+        "what differs": "split: by image, then by lesion",
+    }
+
+
+def test_only_the_cells_that_are_named_are_compared():
+    scores = pd.concat(
+        [both_protocols(cell, **WORSE_AND_BETTER) for cell in [("a", "one"), ("b", "one"), ("a", "two")]]
+    )
+    named = {("b", "one"): "x", ("a", "one"): "nothing"}
+    table = difference_table(scores, ("paper", "corrected"), named)
+    assert table.index.tolist() == list(named)
+    assert table["what differs"].tolist() == ["x", "nothing"]
+
+
+@pytest.mark.parametrize("paper", [(np.nan, np.nan), (0.9, np.nan)], ids=["no seed", "one seed of two"])
+def test_a_difference_to_what_is_not_defined_is_not_defined(paper):
+    # A mean over fewer seeds is another figure.
+    scores = both_protocols(**WORSE_AND_BETTER | {"macro_f1": ((0.5, 0.5), (np.nan,)), "roc_auc": (paper, (0.9,))})
+    row = differences(scores)
+    assert row["macro F1, corrected minus paper"] == "not defined"
+    assert row["ROC AUC, corrected minus paper"] == "not defined"
+    assert row["accuracy, points, corrected minus paper"] == "-5.0"
 
 
 def test_figures_are_written_in_their_own_units_and_what_is_not_defined_says_so():
@@ -156,30 +148,6 @@ def test_what_is_measured_can_be_shown():
     assert shown["difference"].startswith("+37.5 [")
     # Three images are right in b alone, none in a alone: 2 of 2^3 ways are as far apart, as the binomial test says.
     assert shown["p"] == shown["p, McNemar"] == shown["p, Holm"] == "0.250"
-
-
-def test_accuracy_stands_at_both_thresholds_beside_the_ranking():
-    on_test = {"accuracy": [(0, 0.8)], "accuracy_adjusted": [(0, 0.9)], "balanced_accuracy": [(0, 0.7)]}
-    on_test |= {"balanced_accuracy_adjusted": [(0, 0.85)], "roc_auc": [(0, 0.96)]}
-    scores = pd.concat(
-        [
-            tidy(VGG16, "val", threshold=[(0, 0.3)], accuracy=[(0, 0.1)]),
-            tidy(VGG16, "test", **on_test),
-            tidy(TREE, "test", accuracy=[(0, 0.6)]),
-        ]
-    )
-    table = threshold_table(scores, part="test")
-    assert table.to_dict("index") == {
-        VGG16: {
-            "threshold": "0.300",
-            "accuracy, %": "80.0",
-            "accuracy, adjusted, %": "90.0",
-            "balanced accuracy, %": "70.0",
-            "balanced accuracy, adjusted, %": "85.0",
-            "ROC AUC": "0.960",
-        }
-    }
-    assert threshold_table(tidy(TREE, "test", accuracy=[(0, 0.6)]), part="test") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import Bullets, Heading, Text, page_as_markdown
-from tlkeras.evaluation.model_card import LIMITS, NOT_FOR_DIAGNOSIS, check_tested, model_card
+from tlkeras.evaluation.model_card import LIMITS, NOT_FOR_DIAGNOSIS, check_tested, kept_in_words, model_card
 from tlkeras.schema import EpochLog
 
 NAMES = ("bkl", "mel", "nv")
@@ -148,3 +148,20 @@ def test_what_is_not_known_is_said():
 def test_limits_of_its_own_come_before_those_of_all():
     *_, last = model_card(FACTS, name="toy", limits=["test is of one hospital"])
     assert last == Bullets(("test is of one hospital", *LIMITS))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept", "said"),
+    [
+        ((3,), (1, 2), "phase 1, epoch 2 of 3"),
+        ((3, 2), (2, 2), "phase 2, epoch 2 of 2"),
+        ((3, 2), (1, 3), "phase 1, epoch 3 of 3; no epoch of phase 2 was better"),
+        ((3, 1, 1), (1, 1), "phase 1, epoch 1 of 3; no epoch of phases 2 and 3 was better"),
+        ((2,), None, ""),
+        ((), None, ""),
+    ],
+)
+def test_the_epoch_whose_weights_are_kept_is_said_with_the_phases_that_were_no_better(epochs, kept, said):
+    moments = [(phase, epoch) for phase, n in enumerate(epochs, start=1) for epoch in range(1, n + 1)]
+    logs = [EpochLog(*moment, 1.0, 0.5, 0.5, None, None, kept=moment == kept) for moment in moments]
+    assert kept_in_words(logs) == said

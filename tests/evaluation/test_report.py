@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.evaluation.blocks import Bullets, Code, Figure, Folded, Heading, Table, Text
+from tlkeras.evaluation.blocks import Bullets, Code, Figure, Folded, Heading, Table, Text, to_markdown
 from tlkeras.evaluation.report import report_html
-from tlkeras.evaluation.tables import to_markdown
 
 VOID = {"meta", "link", "img"}
 NASTY = "<script>alert('x')</script> & \"<img src=x onerror=alert(1)>\""

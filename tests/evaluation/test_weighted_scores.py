@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from tlkeras.errors import InputError
-from tlkeras.evaluation.weighted_scores import equal_mass_sums, metric_names, weighted_scores
+from tlkeras.evaluation.weighted_scores import class_of, equal_mass_sums, metric_names, weighted_scores
 
 NAMES = ("a", "b", "c", "d")
 
@@ -189,6 +189,44 @@ def test_a_row_on_a_boundary_counts_on_both_sides():
     np.testing.assert_allclose(sums, [[6, 105]])
     weighted = equal_mass_sums(np.array([0.5, 0.7, 0.9]), np.array([100.0, 10.0, 1.0]), np.array([[1, 0, 3.0]]), bins=2)
     np.testing.assert_allclose(weighted, [[2, 1 + 100]])
+
+
+def test_the_class_whose_images_a_figure_rests_on():
+    of_all = [metric for metric in metric_names("ab") if not metric.endswith(("_a", "_b"))]
+    assert {class_of(metric, "ab") for metric in of_all} == {None}
+    assert [class_of(f"{metric}_b", "ab") for metric in ("precision", "recall", "f1", "roc_auc")] == [1] * 4
+    of_positive = ("sensitivity", "specificity", "precision", "f1", "roc_auc", "average_precision", "accuracy")
+    assert [class_of(metric, "ab", "b") for metric in of_positive] == [1, 0, 1, 1, 1, 1, None]
+    assert [class_of(metric, "ab", "a") for metric in of_positive] == [0, 1, 0, 0, 0, 0, None]
+    assert class_of("recall_c", "ab") is None
+
+
+def test_only_the_shares_of_the_weights_matter():
+    rng = np.random.default_rng(0)
+    labels, probs = rng.integers(0, 3, 60), rng.dirichlet([1, 1, 1], 60)
+    weights = rng.uniform(0.5, 2, 60)
+    whole, small = (weighted_scores(labels, probs, "abc", scale * weights) for scale in (1, 1e-4))
+    for metric in set(whole) - {"n", "ece_by_chance"}:
+        assert small[metric] == pytest.approx(whole[metric], rel=1e-9), metric
+
+
+def test_one_answer_to_all_has_no_correlation_whatever_the_weights():
+    # The squares of the weights' sums are equal but for rounding, which must not be taken for a spread.
+    rng = np.random.default_rng(0)
+    probs = np.tile([0.3, 0.7], (999, 1))
+    found = weighted_scores(rng.integers(0, 2, 999), probs, "ab", rng.random((20, 999)), metrics="matthews")
+    assert np.isnan(found["matthews"]).all()
+
+
+def test_agreement_beyond_chance_is_undefined_only_where_there_is_one_class_in_all_whatever_the_weights():
+    weights = 1e-4 * np.random.default_rng(0).random((20, 999))
+    alike, some = np.tile([0.7, 0.3], (999, 1)), np.tile([0.7, 0.3], (999, 1))
+    some[::3] = [0.3, 0.7]
+    kappa = [
+        weighted_scores(np.zeros(999, int), probs, "ab", weights, metrics="kappa")["kappa"] for probs in (alike, some)
+    ]
+    assert np.isnan(kappa[0]).all()  # but for rounding, all agree, and would by chance
+    np.testing.assert_allclose(kappa[1], 0, atol=1e-12)  # right no more often than chance
 
 
 def test_weights_that_do_not_fit_are_refused_in_words():

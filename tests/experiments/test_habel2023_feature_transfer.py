@@ -6,6 +6,7 @@ from scripts import load_script
 
 import tlkeras as tl
 from tlkeras.evaluation import embedding
+from tlkeras.replication.run_folder import CellKey
 from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -133,10 +134,14 @@ def test_the_stand_ins_share_no_class(experiments):
     assert experiments["prostate"].protocols["stand_in"].dataset == "chest_xray"
 
 
-def test_every_embedded_method_is_there_in_every_protocol(script):
-    for each in script.EXPERIMENTS:
-        for protocol in each.protocols.values():
-            assert set(each.embedded) <= set(protocol.methods)
+def test_too_few_images_are_not_placed_by_t_sne_and_other_methods_never(script, tmp_path, capsys, heard):
+    samples = tl.from_arrays(np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1])
+    splits = tl.Splits(samples, None, {"test2": samples})
+    script.embed_features(CellKey("knn_custom", "resnet18", 0), None, splits, tmp_path)
+    assert "t-SNE needs 5 images; test2 has 4, and is left out" in heard.text()
+    script.embed_features(CellKey("svm_custom", "resnet18", 0), None, splits, tmp_path)
+    assert capsys.readouterr().out == ""
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +163,7 @@ def toy_sets(tmp_path_factory):
 def test_the_samples_are_those_of_the_three_classes(script, toy_sets):
     for each in script.EXPERIMENTS:
         for protocol in ("paper", "corrected"):
-            samples = each.load(protocol, toy_sets, check_counts=False)
+            samples = each.under(protocol).load(toy_sets, check_counts=False)
             assert samples.class_names == CLASSES[each.name]
             assert samples.parts is None  # AFHQ's own parts are pooled
             assert len(samples) == (48 if each.name == "habel2023_animals" else 24)
@@ -191,7 +196,7 @@ def test_a_smoke_run_makes_all_three_folders(script, toy_sets, tmp_path, monkeyp
 
 @pytest.mark.real
 def test_the_stand_ins_of_ham10000_share_no_lesion(experiments, real_data):
-    trained, animals = (experiments[name].load("stand_in", real_data) for name in ("colorectal", "animals"))
+    trained, animals = (experiments[name].under("stand_in").load(real_data) for name in ("colorectal", "animals"))
     assert trained.class_counts() == {"bkl": 1000, "mel": 1000, "nv": 1000}
     assert animals.class_counts() == {"akiec": 327, "bcc": 514, "df": 115, "vasc": 142}
     assert not set(trained.groups) & set(animals.groups)
@@ -200,7 +205,7 @@ def test_the_stand_ins_of_ham10000_share_no_lesion(experiments, real_data):
 @pytest.mark.real
 def test_the_stand_in_of_the_prostate_keeps_patients_on_one_side(experiments, real_data):
     protocol = experiments["prostate"].protocols["stand_in"]
-    samples = experiments["prostate"].load("stand_in", real_data)
+    samples = experiments["prostate"].under("stand_in").load(real_data)
     assert samples.class_counts() == {"NORMAL": 1500, "PNEUMONIA": 1500}
     parts = protocol.split.split(samples, seed=0).parts()
     assert set(parts) == {"train", "test"}

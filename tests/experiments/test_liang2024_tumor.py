@@ -57,7 +57,7 @@ def test_table_4_is_as_printed_and_holds_every_pair_of_the_grid(script):
         setting, mean = pair.split()
         rate, epochs = setting.split("/")
         printed[float(rate), int(epochs)] = float(mean)
-    assert script.EXPERIMENT.published_grid == {"best_of_grid": printed}
+    assert {"best_of_grid": printed} == script.PUBLISHED_GRID
     search = script.EXPERIMENT.protocols["paper"].cells["best_of_grid", "resnet18"]
     assert {tuple(setting.values()) for setting in search.settings} == set(printed)
     assert list(search.grid) == ["learning_rate", "epochs"]
@@ -92,9 +92,9 @@ def test_paper_and_corrected_differ_in_what_respects_groups_alone(script):
 
 def test_the_stand_in_is_named_and_its_grids_are_the_documents(script):
     stand_in = script.EXPERIMENT.protocols["stand_in"]
-    assert script.EXPERIMENT.dataset_of("stand_in").name == "chest_xray"
-    assert script.EXPERIMENT.positive_class_of("stand_in") == "PNEUMONIA"
-    assert script.EXPERIMENT.positive_class_of("paper") == "tumor"
+    assert script.EXPERIMENT.under("stand_in").dataset.name == "chest_xray"
+    assert script.EXPERIMENT.under("stand_in").positive_class == "PNEUMONIA"
+    assert script.EXPERIMENT.under("paper").positive_class == "tumor"
     assert {cell.weights for cell in stand_in.cells.values() if isinstance(cell, tl.Tuner)} == {None}
     searches = {method: cell for (method, _), cell in stand_in.cells.items() if isinstance(cell, tl.Search)}
     document = script.EXPERIMENT.protocols["paper"].cells["best_of_grid", "resnet18"]
@@ -104,7 +104,7 @@ def test_the_stand_in_is_named_and_its_grids_are_the_documents(script):
     }
     assert all(cell.grid == document.grid for cell in searches.values())
     # None of their names is one that the document prints figures of.
-    assert not set(searches) & set(script.EXPERIMENT.published_grid)
+    assert not set(searches) & set(script.PUBLISHED_GRID)
 
 
 def split_in_three(script, samples, **fields):
@@ -134,7 +134,7 @@ def test_the_first_test_part_is_a_function_of_its_seed(script, toy_chest_xray):
 
 def test_the_split_of_the_stand_in_takes_these_parts_whatever_its_seed(script, toy_chest_xray):
     protocol = script.EXPERIMENT.protocols["stand_in"]
-    samples = script.EXPERIMENT.load("stand_in", toy_chest_xray, check_counts=False)
+    samples = script.EXPERIMENT.under("stand_in").load(toy_chest_xray, check_counts=False)
     _, rows = split_in_three(script, tl.load_dataset("chest_xray", toy_chest_xray, check_counts=False))
     for seed in (0, 5):
         parts = protocol.split.split(samples, seed=seed).parts()

@@ -40,7 +40,7 @@ def covered_pixels(samples, tile, margin):
 def splits_of(quickstart, seed):
     """Those of the source and of the target."""
     protocols = [(each, each.protocols["tiles"]) for each in quickstart.EXPERIMENTS]
-    return [protocol.split.split(each.load("tiles", "."), seed=seed) for each, protocol in protocols]
+    return [protocol.split.split(each.under("tiles").load("."), seed=seed) for each, protocol in protocols]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

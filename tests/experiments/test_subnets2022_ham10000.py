@@ -20,7 +20,7 @@ def cell(script):
 
 
 def test_the_four_experiments_are_declared(script):
-    named = {name: cell for cell, name in script.EXPERIMENT.names.items()}
+    named = {name: cell for cell, name in script.NAMES.items()}
     assert named["Exp 1"] == ("hidden_128", "mobilenetv2")
     assert named["Exp 4"] == ("hidden_512_128", "densenet201")
     for protocol in ("corrected", "paper", "image_level"):

@@ -128,9 +128,7 @@ def test_the_model_stays_as_it_was(tiny, tmp_path):
 @pytest.mark.slow
 def test_a_trained_classifier_gives_what_it_gives_after_load(toy_pixels, tmp_path):
     # With frozen layers cut off in training; their outputs belong to several graphs then.
-    fitted = tiny_tuner(phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze=("block3",)))).fit(
-        toy_pixels, seed=0, progress=False
-    )
+    fitted = tiny_tuner(phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze=("block3",)))).fit(toy_pixels, seed=0)
     loaded = tl.load(fitted.save(tmp_path))
     for layer in (None, "bn2", "conv3"):
         maps = tl.activations(fitted, noise(), layer=layer).maps
@@ -163,7 +161,7 @@ def test_an_image_of_another_size_is_refused_with_the_way_to_read_one(tiny):
 
 
 def test_a_classifier_without_a_keras_model_is_refused(toy_pixels):
-    baseline = tl.PixelBaseline("decision_tree", image_size=(32, 32)).fit(toy_pixels, seed=0, progress=False)
+    baseline = tl.PixelBaseline("decision_tree", image_size=(32, 32)).fit(toy_pixels, seed=0)
     for classifier in (baseline, object()):
         said = rf"received {type(classifier).__name__}, whose `.model` is not .*TunedClassifier"
         with pytest.raises(InputError, match=said):

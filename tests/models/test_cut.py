@@ -124,6 +124,14 @@ def test_what_differs_in_training_ends_the_trunk_of_a_frozen_backbone_of_ones_ow
     np.testing.assert_array_equal(found.trunk(PIXELS, training=True), found.trunk(PIXELS, training=False))
 
 
+def test_arithmetic_on_tensors_leaves_them_as_they_are():
+    row = row_of(layers.Conv2D(4, 3, name="conv"), lambda x: 2 * x + keras.ops.square(x))
+    model = build(row)
+    found = cut(model)
+    assert found.layer == "head_avg"  # behind the arithmetic
+    assert_the_same_bits(model, found)
+
+
 def test_a_nested_model_that_learns_ends_the_trunk():
     inner = nested(layers.Conv2D(4, 3), layers.ReLU())
     inner.trainable = False

@@ -38,7 +38,14 @@ def test_exactly_the_chosen_layers_learn(model, choice, learning):
     assert summary.backbone_layers_trainable == len(learning)
     assert summary.first_trainable == (learning[0] if learning else None)
     assert summary.parameters_trainable == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
-    assert ("backbone frozen" in str(summary)) == (not learning)
+    trained = sum(name.startswith("bn") for name in learning)
+    assert (summary.backbone_layers, summary.batch_norm_trainable) == (6, trained)
+    if learning:
+        batch_norm = "trained" if trained else "frozen"
+        said = f"{len(learning)} of 6 backbone layers trainable from {learning[0]}, BatchNorm {batch_norm}; "
+    else:
+        said = "backbone frozen; "
+    assert str(summary).startswith(said)
 
 
 def test_the_choice_does_not_depend_on_the_one_before(model):

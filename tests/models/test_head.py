@@ -59,12 +59,12 @@ def test_weights_and_dropout_are_functions_of_the_seed_alone():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"hidden": (0,)}, "Head.hidden: received 0; accepted is an integer of at least 1"),
+        ({"hidden": (0,)}, r"Head.hidden: received \(0,\); accepted are integers of at least 1"),
         ({"hidden": (1.5,)}, "Head.hidden"),
         ({"hidden": "128"}, "Head.hidden"),
         ({"dropout": 1.0}, r"Head.dropout: received 1.0; accepted is a number in \[0, 1\)"),
         ({"input_dropout": -0.1}, "Head.input_dropout"),
-        ({"pooling": "mean"}, "Head.pooling: received 'mean'; accepted: flatten, avg, max"),
+        ({"pooling": "mean"}, "Head.pooling: received 'mean'; accepted: 'flatten', 'avg', 'max'"),
         ({"activation": "rleu"}, "Head.activation: received 'rleu'"),
     ],
 )

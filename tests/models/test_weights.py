@@ -13,7 +13,8 @@ from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
 from tlkeras.models.backbones import PublishedWeights, backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
-from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.models.weights import find_weights, load_weights, read_whole
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import BACKBONES
 
 CONTENT = b"weights"
@@ -240,6 +241,24 @@ def test_an_earlier_run_gives_its_backbone_and_not_its_head(tmp_path):
     assert_backbone_equals(model, backbone_weights(earlier))
     fresh = build_classifier(TINY, n_classes=2, image_size=(48, 48), seed=2)
     np.testing.assert_array_equal(model.get_layer("head_probs").kernel, fresh.get_layer("head_probs").kernel)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_a_file_that_changed_since_it_was_found_is_not_loaded(tmp_path, suffix):
+    path, save = tmp_path / f"tiny{suffix}", "save" if suffix == ".keras" else "save_weights"
+    getattr(plain_backbone(seed=0), save)(path)
+    found = find_weights(TINY, path)
+    model = build_encoder(TINY, image_size=(32, 32), weights=found)
+    before = sha256_of(path)
+    getattr(plain_backbone(seed=1), save)(path)  # as good a file of the same network
+    with pytest.raises(InputError, match=f"{path} is not the file that was found .*{sha256_of(path)}.*{before}"):
+        load_weights(model, found)
+    assert_backbone_equals(model, plain_backbone(seed=0).get_weights())
+    if suffix == ".keras":
+        with pytest.raises(InputError, match="is not the file that was found"):
+            read_whole(found)
+    load_weights(model, find_weights(TINY, path))
+    assert_backbone_equals(model, plain_backbone(seed=1).get_weights())
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras' first words on the way to its error

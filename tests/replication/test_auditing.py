@@ -7,10 +7,11 @@ from PIL import Image
 
 import tlkeras as tl
 from tlkeras.files import read_json, write_json
-from tlkeras.replication import running
+from tlkeras.replication import planning, running
 from tlkeras.replication.auditing import FILE, audit_splits, audited_seeds, read_audits
+from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.run_folder import RunFolder
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.running import run_experiment
 
 GROUPS = np.array([f"patient{row // 2}" for row in range(12)], dtype=object)  # two images each
 
@@ -62,7 +63,7 @@ def test_what_is_read_back_from_the_folder_has_the_findings_of_the_audit(samples
     kept = read_audits(folder)
     assert set(kept) == {2, 10}
     for seed, splits in ((2, leaky), (10, clean)):
-        assert kept[seed].findings() == tl.audit(splits, progress=False).findings()
+        assert kept[seed].findings() == tl.audit(splits).findings()
         assert kept[seed].sizes == {part: len(of_part) for part, of_part in splits.parts().items()}
     assert (kept[2].crossing_groups, kept[2].crossing_sets, kept[2].crossing) == (1, 1, True)
     assert "1 of 5 test images (20.0%) are of a group (patient, lesion) that is also in train." in kept[2].findings()
@@ -75,7 +76,7 @@ def test_a_leak_is_written_down_before_it_is_refused(samples, leaky, folder):
         tl.InputError, match=r"1 group \(patient1\) and 1 set of identical images \(0000\d\d, 0000\d\d\)"
     ):
         audit_splits(folder, samples, {0: leaky}, strict=True)
-    assert read_audits(folder)[0].findings() == tl.audit(leaky, progress=False).findings()
+    assert read_audits(folder)[0].findings() == tl.audit(leaky).findings()
 
 
 def test_every_split_is_audited_before_one_is_refused(samples, clean, leaky, folder):
@@ -89,32 +90,32 @@ def test_clean_splits_pass_however_strict(samples, clean, folder):
     assert not read_audits(folder)[0].crossing
 
 
-def test_no_split_is_audited_twice_and_images_are_read_once_for_all(samples, clean, leaky, folder, audited, capsys):
+def test_no_split_is_audited_twice_and_images_are_read_once_for_all(samples, clean, leaky, folder, audited, heard):
     audit_splits(folder, samples, {0: clean, 1: leaky}, strict=False)
     assert audited == ["images", clean, leaky]
-    assert "auditing 12 images, 2 splits" in capsys.readouterr().out
+    assert "auditing 12 images, 2 splits" in heard.text()
     written = (folder.root / "audit.json").stat().st_mtime_ns
     audit_splits(folder, samples, {0: clean, 1: leaky}, strict=False)
     assert audited == ["images", clean, leaky]
     assert (folder.root / "audit.json").stat().st_mtime_ns == written
-    assert "auditing" not in capsys.readouterr().out
+    assert "auditing" not in heard.text()
     audit_splits(folder, samples, {0: clean, 3: clean}, strict=False)
     assert audited == ["images", clean, leaky, "images", clean]
     assert set(read_audits(folder)) == {0, 1, 3}  # what other seeds found stays
 
 
-def test_an_audit_that_is_kept_is_told_and_refused_again(samples, leaky, folder, capsys):
+def test_an_audit_that_is_kept_is_told_and_refused_again(samples, leaky, folder, heard):
     audit_splits(folder, samples, {0: leaky}, strict=False)
-    first = [line for line in capsys.readouterr().out.splitlines() if line.startswith("audit, seed 0: ")]
+    first = [line for line in heard.lines() if line.startswith("audit, seed 0: ")]
     assert [line.removeprefix("audit, seed 0: ") for line in first] == list(read_audits(folder)[0].findings())
     with pytest.raises(tl.InputError, match="patient1"):
         audit_splits(folder, samples, {0: leaky}, strict=True)
-    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("audit")] == first
+    assert [line for line in heard.lines() if line.startswith("audit")] == first
 
 
-def test_what_several_seeds_have_in_common_is_told_once(samples, clean, leaky, folder, capsys):
+def test_what_several_seeds_have_in_common_is_told_once(samples, clean, leaky, folder, heard):
     audit_splits(folder, samples, {0: leaky, 1: clean, 2: leaky}, strict=False)
-    told = capsys.readouterr().out
+    told = heard.text()
     assert told.count("1 group in all lies on two sides.") == 1
     assert "audit, seeds 0, 2: 1 group in all lies on two sides." in told
     assert "audit, seed 1: No group and no image lies on two sides." in told
@@ -142,7 +143,7 @@ def test_data_that_were_mended_after_a_refusal_are_audited_anew(samples, clean, 
     mended = samples.take([row for row in range(12) if row != 8])
     splits = split(mended, [0, 1, 2, 3], [4, 5], [6, 7, 8, 9, 10])
     audit_splits(folder, mended, {0: splits}, strict=True)
-    assert read_audits(folder)[0].findings() == tl.audit(splits, progress=False).findings()
+    assert read_audits(folder)[0].findings() == tl.audit(splits).findings()
 
 
 def test_a_test_image_overwritten_by_a_training_image_of_its_size_is_found(tmp_path, folder):
@@ -181,7 +182,7 @@ def doubled(toy_chest_xray, tmp_path_factory):
 def start(split, data, out, monkeypatch):
     """Runs one tree under a split; returns the cells that got as far as being run."""
     reached = []
-    monkeypatch.setattr(running, "_run_cells", lambda folder, todo, *given: reached.extend(str(c.key) for c in todo))
+    monkeypatch.setattr(running, "_run_cells", lambda *given: reached.extend(str(c.key) for c in given[2]))
     cells = {("tree", "pixels"): tl.PixelBaseline("decision_tree", image_size=(8, 8))}
     experiment = tl.Experiment(
         name="toy",
@@ -212,10 +213,10 @@ def test_a_run_stops_at_an_image_on_two_sides_names_it_and_trains_nothing(split,
     assert (found.crossing_sets, found.crossing_same_bytes) == (1, 0)
 
 
-def test_a_run_that_is_told_not_to_respect_groups_goes_on_and_says_what_crosses(doubled, tmp_path, monkeypatch, capsys):
+def test_a_run_that_is_told_not_to_respect_groups_goes_on_and_says_what_crosses(doubled, tmp_path, monkeypatch, heard):
     split = tl.Predefined(val=0.25, respect_groups=False)
     assert start(split, doubled, tmp_path, monkeypatch) == (["pixels/tree/seed0"], "")
-    assert "audit, seed 0: 1 set of pixel-identical images lies on two sides." in capsys.readouterr().out
+    assert "audit, seed 0: 1 set of pixel-identical images lies on two sides." in heard.text()
 
 
 def test_a_run_on_clean_data_goes_on(toy_chest_xray, tmp_path, monkeypatch):
@@ -271,21 +272,21 @@ def test_a_finished_run_whose_audit_has_no_pixels_is_audited_again(toy_chest_xra
     assert file.stat().st_mtime_ns == written
 
 
-def test_a_run_is_told_how_many_images_its_resize_enlarges(samples, clean, folder, capsys):
+def test_a_run_is_told_how_many_images_its_resize_enlarges(samples, clean, folder, heard):
     audit_splits(folder, samples, {0: clean}, strict=True, image_sizes=[(24, 24), (24, 32), (99, 24)])
-    said = capsys.readouterr().out.splitlines()
+    said = heard.lines()
     assert [line.split(" and are ")[0] for line in said[-2:]] == [
         "audit, seed 0: 12 of 12 images (100.0%) are lower or narrower than 32x24",
         "audit, seed 0: 12 of 12 images (100.0%) are lower or narrower than 24x99",
     ]
 
 
-def test_the_image_sizes_of_the_chosen_cells_are_those_that_are_asked_about(doubled, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(running, "SMOKE_SIDE", 42)  # the images are 44x40
+def test_the_image_sizes_of_the_chosen_cells_are_those_that_are_asked_about(doubled, tmp_path, monkeypatch, heard):
+    monkeypatch.setattr(planning, "SMOKE_SIDE", 42)  # the images are 44x40
     start(tl.Predefined(val=0.25, respect_groups=False), doubled, tmp_path, monkeypatch)
     (found,) = read_audits(RunFolder(tmp_path / "corrected")).values()
     n = sum(found.sizes.values())
-    assert [line for line in capsys.readouterr().out.splitlines() if "lower or narrower" in line] == [
+    assert [line for line in heard.lines() if "lower or narrower" in line] == [
         f"audit, seed 0: {n} of {n} images (100.0%) are lower or narrower than 42x42 and are enlarged to it: 44x40 "
         "(width x height)."
     ]

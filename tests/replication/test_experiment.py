@@ -40,7 +40,7 @@ EXPERIMENT = tl.Experiment(
 
 
 def test_a_protocol_runs_on_the_experiments_data_set_or_the_one_that_stands_in():
-    assert {name: EXPERIMENT.dataset_of(name).name for name in EXPERIMENT.protocols} == {
+    assert {name: EXPERIMENT.under(name).dataset.name for name in EXPERIMENT.protocols} == {
         "paper": "ham10000",
         "stand_in": "chest_xray",
         "first": "chest_xray",
@@ -63,25 +63,25 @@ def test_images_of_ones_own_are_samples_or_a_function_of_the_folder_that_data_na
         asked.append(folder)
         return SAMPLES
 
-    assert own().load("plain", tmp_path) is SAMPLES
-    assert own(data=lambda: SAMPLES).load("plain", tmp_path) is SAMPLES
-    assert own(data=lambda *folders, step=3: SAMPLES).load("plain", tmp_path) is SAMPLES
+    assert own().under("plain").load(tmp_path) is SAMPLES
+    assert own(data=lambda: SAMPLES).under("plain").load(tmp_path) is SAMPLES
+    assert own(data=lambda *folders, step=3: SAMPLES).under("plain").load(tmp_path) is SAMPLES
     asks = [each.reads_folder for each in (own(), own(data=lambda: SAMPLES), own(data=read), EXPERIMENT)]
     assert asks == [False, False, True, True]
-    assert own(data=read).load("plain", str(tmp_path)) is SAMPLES
+    assert own(data=read).under("plain").load(str(tmp_path)) is SAMPLES
     assert asked == [tmp_path]
     selected = {"plain": dataclasses.replace(PROTOCOL, select=FirstImages(1))}
-    assert len(own(protocols=selected).load("plain", tmp_path)) == 1
-    assert own().dataset_of("plain") is None
-    assert own().reported_for("plain") == {}
+    assert len(own(protocols=selected).under("plain").load(tmp_path)) == 1
+    assert own().under("plain").dataset is None
+    assert own().under("plain").reported == {}
     assert own().default_backbones == own().smoke_backbones == ("vgg16",)
 
 
 def test_where_the_images_come_from_is_said_by_the_table_of_data_sets_or_by_the_user():
     row = tl.DATASETS["ham10000"]
-    assert EXPERIMENT.credit("paper") == f"{row.title}, {row.licence}. {row.citation}"
-    assert own(about_data="Slides of ward 7, not to be passed on.").credit("plain").startswith("Slides of ward 7")
-    assert "does not say where they come from" in own().credit("plain")
+    assert EXPERIMENT.under("paper").credit == f"{row.title}, {row.licence}. {row.citation}"
+    assert own(about_data="Slides of ward 7, not to be passed on.").under("plain").credit.startswith("Slides of ward 7")
+    assert "does not say where they come from" in own().under("plain").credit
 
 
 @pytest.mark.parametrize(
@@ -101,28 +101,28 @@ def test_an_experiment_without_images_or_protocols_is_refused(fields, said):
 
 def test_a_function_that_returns_something_else_is_refused(tmp_path):
     with pytest.raises(tl.InputError, match="the function returned list; accepted are Samples"):
-        own(data=lambda folder: ["a.png"]).load("plain", tmp_path)
+        own(data=lambda folder: ["a.png"]).under("plain").load(tmp_path)
 
 
 def test_the_positive_class_is_the_stand_ins_where_it_names_one():
-    assert EXPERIMENT.positive_class_of("paper") == "mel"
-    assert EXPERIMENT.positive_class_of("stand_in") == "PNEUMONIA"
-    assert EXPERIMENT.positive_class_of("first") == "NORMAL"
+    assert EXPERIMENT.under("paper").positive_class == "mel"
+    assert EXPERIMENT.under("stand_in").positive_class == "PNEUMONIA"
+    assert EXPERIMENT.under("first").positive_class == "NORMAL"
 
 
 def test_samples_are_those_the_protocol_selects(toy_chest_xray):
-    whole = EXPERIMENT.load("whole", toy_chest_xray, check_counts=False)
+    whole = EXPERIMENT.under("whole").load(toy_chest_xray, check_counts=False)
     assert len(whole) == 60
-    drawn = EXPERIMENT.load("stand_in", toy_chest_xray, check_counts=False)
+    drawn = EXPERIMENT.under("stand_in").load(toy_chest_xray, check_counts=False)
     assert drawn.class_counts() == {"NORMAL": 3, "PNEUMONIA": 3}
     assert set(drawn.sample_ids) < set(whole.sample_ids)
-    first = EXPERIMENT.load("first", toy_chest_xray, check_counts=False)
+    first = EXPERIMENT.under("first").load(toy_chest_xray, check_counts=False)
     assert first.sample_ids.tolist() == whole.sample_ids[:7].tolist()
 
 
 def test_a_smaller_copy_of_a_set_is_refused_unless_it_is_asked_for(toy_chest_xray):
     with pytest.raises(tl.InputError, match="does not hold the expected images"):
-        EXPERIMENT.load("stand_in", toy_chest_xray)
+        EXPERIMENT.under("stand_in").load(toy_chest_xray)
 
 
 def test_a_protocol_carries_on_where_any_kind_of_recipe_starts_from_an_earlier_run():
@@ -150,26 +150,13 @@ def test_options_are_checked_in_words_and_keep_the_users_order():
         choose("--x", ["a", "d"], known, ())
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"embedded": {"b": "a title"}}, r"Experiment.embedded: received \['b'\]"),
-        ({"published_grid": {"b": {}}}, r"Experiment.published_grid: received \['b'\]"),
-    ],
-)
-def test_methods_that_no_protocol_has_are_refused(fields, said):
-    with pytest.raises(tl.InputError, match=said):
-        dataclasses.replace(EXPERIMENT, **fields)
-
-
-def test_trees_have_no_features_to_embed():
-    protocol = tl.Protocol(split=tl.Predefined(), cells={("trees", PIXELS): tl.PixelBaseline("decision_tree")})
-    with pytest.raises(tl.InputError, match="trees look at pixels, and have no features"):
-        dataclasses.replace(EXPERIMENT, protocols={"paper": protocol}, embedded={"trees": "pixels"})
+def test_a_protocol_that_is_not_there_is_refused_and_those_that_are_are_named():
+    with pytest.raises(tl.InputError, match=r"protocol: received 'papr'; toy has paper, stand_in, first, whole\."):
+        EXPERIMENT.under("papr")
 
 
 def test_a_set_of_two_classes_without_the_positive_one_is_refused(toy_chest_xray):
     protocol = dataclasses.replace(PROTOCOL, dataset="chest_xray", positive_class="tumor")
     experiment = dataclasses.replace(EXPERIMENT, protocols={"paper": protocol})
     with pytest.raises(tl.InputError, match="its classes are NORMAL and PNEUMONIA, and the tables of toy speak of the"):
-        experiment.load("paper", toy_chest_xray, check_counts=False)
+        experiment.under("paper").load(toy_chest_xray, check_counts=False)

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 import tlkeras as tl
-from tlkeras.data import remembered_digests
+from tlkeras.data import image_index
 from tlkeras.files import read_json, write_json
 from tlkeras.replication import running
 from tlkeras.replication.known_data import KnownData
@@ -23,7 +23,7 @@ EXPERIMENT = tl.Experiment(
     protocols={"corrected": tl.Protocol(split=tl.Predefined(val=0.25), cells=CELLS)},
     reported={},
 )
-KEY = CellKey("pixels", "tree", 0)
+KEY = CellKey("tree", "pixels", 0)
 SEEDS = ["--seeds", "0", "1"]
 
 
@@ -39,7 +39,7 @@ def data(toy_chest_xray, tmp_path):
 
 
 @pytest.fixture
-def run(data, tmp_path, capsys):
+def run(data, tmp_path, heard, capsys):
     """Runs the experiment with more options; returns what it said, and the exit code."""
 
     def start(*more):
@@ -50,7 +50,7 @@ def run(data, tmp_path, capsys):
         except SystemExit as stopped:
             code = stopped.code
         said = capsys.readouterr()
-        return said.out + said.err, code
+        return heard.text() + said.out + said.err, code
 
     return start
 
@@ -85,7 +85,7 @@ def test_a_cell_of_an_earlier_version_is_kept_if_names_and_sizes_are_the_same_wh
     assert code == 0
     assert f"1 finished cells of {folder.root} are of a version that knew its images by names and sizes" in said
     assert folder.settings_of(KEY).keys() == cell["settings"].keys()  # nobody writes that they are known
-    assert folder.settings_of(CellKey("pixels", "tree", 1))["contents"] == contents
+    assert folder.settings_of(CellKey("tree", "pixels", 1))["contents"] == contents
     page = (folder.root / "table.md").read_text()
     assert f"not recorded, sha256 {contents[:16]}" in page
     for image in (data / "chest_xray" / "test").rglob("*.jpeg"):
@@ -96,8 +96,8 @@ def test_a_cell_of_an_earlier_version_is_kept_if_names_and_sizes_are_the_same_wh
 
 
 def test_images_are_hashed_again_when_it_is_asked_for(data, run, monkeypatch):
-    monkeypatch.setattr(remembered_digests, "_SETTLED", -(10**12))
-    monkeypatch.setattr(remembered_digests, "_status", lambda path: [9000, 1000, 1000, 1])
+    monkeypatch.setattr(image_index, "_SETTLED", -(10**12))
+    monkeypatch.setattr(image_index, "_status", lambda path: (9000, 1000, 1000, 1))
     assert run()[1] == 0
     overwrite_a_test_image(data)
     assert run()[1] == 0

@@ -4,9 +4,13 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from cells import KEY, finished, right_in
+from scripts import load_script
 
 import tlkeras as tl
-from tlkeras.files import read_json, write_csv
+from tlkeras.evaluation.blocks import Figure, Text
+from tlkeras.files import read_json, write_csv, write_text
+from tlkeras.replication.common_page import PAGE, activation_figures, every_figure, every_metric, probabilities
 from tlkeras.replication.comparison import compare_protocols
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.results import report_experiment
@@ -47,14 +51,14 @@ TOY = tl.Experiment(
         (("all", "vgg16"), "test", "micro_f1"): 0.81,
         (("tree", PIXELS), "test", "micro_f1"): 0.57,
     },
-    f1_columns=COLUMNS,
+    page=load_script("patel2019_ham10000").page_with(COLUMNS),
     compared={"random": "random weights", "all": "ImageNet weights"},
 )
 
 
 def write_cell(out, protocol, method, backbone, predicted, *, seed=0, side=224, epochs=6, experiment=TOY, recipe=None):
     """A finished cell as a run leaves it: one of an experiment's (the toy one's), at `side` pixels."""
-    folder, key = RunFolder(out / protocol), CellKey(backbone, method, seed)
+    folder, key = RunFolder(out / protocol), CellKey(method, backbone, seed)
     declared = experiment.protocols[protocol]
     recipe = recipe or dataclasses.replace(declared.cells[method, backbone], image_size=(side, side))
     samples = tl.Samples(images=("a", "b", "c", "d"), labels=np.array([0, 0, 1, 1]), class_names=CLASSES)
@@ -90,7 +94,7 @@ def reported(tmp_path_factory):
     write_cell(out, "corrected", "tree", PIXELS, ALL_NV, side=8)
     write_cell(out, "corrected", "all", "mobilenetv2_035", ONE_WRONG, side=96)
     for protocol in ("paper", "corrected"):
-        report_experiment(TOY, RunFolder(out / protocol), protocol)
+        report_experiment(TOY.under(protocol), RunFolder(out / protocol))
     compare_protocols(TOY, out)
     return out
 
@@ -205,10 +209,8 @@ FIGURES = dataclasses.replace(
         (("all", "vgg16"), "test", "confused_others_as_nv"): 9,
         (("all", "vgg16"), "train", "accuracy"): 92.75,
     },
-    f1_columns={},
+    page=None,
     compared={},
-    summary={"data set": "Moles", "classes, used": "3"},
-    published_grid={"all": {(1e-4,): 0.798}},
     positive_class="mel",
 )
 STAND_IN = dataclasses.replace(
@@ -216,9 +218,8 @@ STAND_IN = dataclasses.replace(
     protocols={
         "stand_in": dataclasses.replace(FIGURES.protocols["paper"], dataset="chest_xray", positive_class="nv"),
     },
-    part_titles={"train": "Train data", "test": "Test data"},
 )
-PRINTED = ("81.25", "0.613", "92.75", "0.798", "published")
+PRINTED = ("81.25", "0.613", "92.75", "published")
 
 
 def report(experiment, out):
@@ -226,7 +227,7 @@ def report(experiment, out):
     (protocol,) = experiment.protocols
     write_cell(out, protocol, "all", "vgg16", ONE_WRONG, experiment=experiment)
     write_cell(out, protocol, "small", "mobilenetv2_035", ALL_RIGHT, experiment=experiment)
-    report_experiment(experiment, RunFolder(out / protocol), protocol)
+    report_experiment(experiment.under(protocol), RunFolder(out / protocol))
     return (out / protocol / "table.md").read_text(), out / protocol / "table.md"
 
 
@@ -251,24 +252,21 @@ def test_every_figure_of_the_document_stands_beside_ours_counts_of_confusions_to
 
 
 def test_where_another_data_set_stands_in_no_published_figure_is_shown_or_subtracted(tmp_path):
-    page, file = report(STAND_IN, tmp_path)
+    page, _ = report(STAND_IN, tmp_path)
     assert not [figure for figure in PRINTED if figure in page]
     assert "Every figure of the document" not in page
     for table in tmp_path.rglob("*.csv"):
         published = [column for column in pd.read_csv(table) if column.endswith("published")]
         assert pd.read_csv(table)[published].isna().all(axis=None), table
     assert f"\n{tl.DATASETS['chest_xray'].title}, {tl.DATASETS['chest_xray'].licence}." in page
-    data = {line[0]: line[1:] for line in lines_of(file, "The data")}
-    assert data["data set"] == ["Moles", tl.DATASETS["chest_xray"].title]
 
 
 def test_the_positive_class_is_the_one_of_the_data_set_that_stands_in(tmp_path):
-    page, file = report(STAND_IN, tmp_path)
-    # nv: all of two found, one df called so.
-    (row,) = [line for line in lines_of(file, "all, vgg16, on every part") if line[0] == "Test data"]
-    assert [cell.split(" [")[0] for cell in row[1:]] == ["4", "0.750", "0.667", "1.000", "0.800"]
+    page, _ = report(STAND_IN, tmp_path)
     scores = pd.read_csv(tmp_path / "stand_in" / "scores.csv").query("method == 'all' and part == 'test'")
-    assert scores.set_index("metric").loc["sensitivity", "value"] == 1
+    # nv: all of two found, one df called so.
+    found = scores.set_index("metric")["value"]
+    assert (found["sensitivity"], found["precision"]) == (1, pytest.approx(2 / 3))
     assert "ROC AUC is the macro average" not in page
 
 
@@ -276,25 +274,24 @@ def test_f1_of_a_stand_in_has_no_published_column_either(tmp_path):
     protocol = dataclasses.replace(TOY.protocols["paper"], dataset="chest_xray")
     stand_in = dataclasses.replace(TOY, protocols={"stand_in": protocol})
     write_cell(tmp_path, "stand_in", "all", "vgg16", ALL_RIGHT, experiment=stand_in)
-    report_experiment(stand_in, RunFolder(tmp_path / "stand_in"), "stand_in")
+    report_experiment(stand_in.under("stand_in"), RunFolder(tmp_path / "stand_in"))
     page = (tmp_path / "stand_in" / "table.md").read_text()
     assert "| published " not in page
     assert "0.92" not in page
 
 
-def test_a_search_over_trees_on_a_stand_in_has_its_command_and_no_published_figure(tmp_path):
+def test_a_search_over_trees_on_a_stand_in_has_its_command_and_no_training(tmp_path):
     searched = tl.Search(tl.PixelBaseline("random_forest", image_size=(16, 16)), {"n_trees": (1, 3)}, tl.KFold(2))
     protocol = tl.Protocol(split=tl.Holdout(), cells={("best", PIXELS): searched}, dataset="chest_xray")
-    published = {"best": {(1,): 0.798}}
-    experiment = dataclasses.replace(FIGURES, protocols={"trees": protocol}, reported={}, published_grid=published)
-    folder, key = RunFolder(tmp_path / "trees"), CellKey(PIXELS, "best", 0)
+    experiment = dataclasses.replace(FIGURES, protocols={"trees": protocol}, reported={})
+    folder, key = RunFolder(tmp_path / "trees"), CellKey("best", PIXELS, 0)
     write_cell(tmp_path, "trees", "best", PIXELS, ALL_RIGHT, experiment=experiment, recipe=searched.resized((8, 8)))
     cell = read_json(folder.cell(key) / "cell.json")
     found = {"best": {"n_trees": 1}, "refit": describe(searched.recipe), "seconds": 2.0}
     folder.write_cell(key, cell["settings"], cell["facts"] | {"search": found})
     table = pd.DataFrame({"sample_id": list("abcd"), "group": "", "fold": [0, 0, 1, 1], "label": ["df", "nv"] * 2})
     write_csv(table.assign(setting_0=table["label"], setting_1="nv"), folder.cell(key) / "out_of_fold.csv")
-    report_experiment(experiment, folder, "trees")
+    report_experiment(experiment.under("trees"), folder)
     page = (folder.root / "table.md").read_text()
     assert "--methods best --seeds 0 --image-size 8" in page
     assert [line[:2] for line in lines_of(folder.root / "table.md", "The grid of pixels/best/seed0")] == [
@@ -302,4 +299,39 @@ def test_a_search_over_trees_on_a_stand_in_has_its_command_and_no_published_figu
         ["2", "3"],
     ]
     assert "### Every training" not in page
-    assert "0.798" not in page
+
+
+def a_section(run):
+    """A section of one's own: how many cells there are."""
+    return [Text(f"{len(run.cells)} cells.")]
+
+
+def test_a_section_of_ones_own_stands_where_it_was_put_in_table_and_report(tmp_path):
+    def page(plan, common):
+        assert plan.name == "paper"
+        return common.adding(a_section, after=every_figure).without(every_metric).replacing(probabilities, of_a_part)
+
+    def of_a_part(run, part):
+        return [Text(f"{part}: {len(run.predicted)} classifiers.")]
+
+    text, file = report(dataclasses.replace(FIGURES, page=page), tmp_path)
+    assert text.index("## Every figure") < text.index("\n2 cells.\n") < text.index("## Settings")
+    assert "\ntest: 2 classifiers.\n" in text
+    assert "### Every metric" not in text
+    assert "### Probabilities" not in text
+    assert "<p>2 cells.</p>" in file.with_name("report.html").read_text()
+
+
+def test_a_place_that_the_page_has_not_is_refused():
+    with pytest.raises(tl.InputError, match="received a_section, which is none of its sections: title, question, data"):
+        PAGE.without(a_section)
+
+
+def test_activations_are_shown_of_networks_that_are_still_there(tmp_path):
+    for name in ("activations_resnet50_seed0_conv1.png", "activations_vgg16_seed0_conv1.png", "embedding_test.png"):
+        write_text(tmp_path / name, "a figure")
+    run = finished({}, folder=RunFolder(tmp_path), predicted={KEY: {"test": right_in(range(4))}})
+    (shown,) = activation_figures(run)
+    assert isinstance(shown, Figure)
+    assert shown.path == tmp_path / "activations_vgg16_seed0_conv1.png"
+    assert "vgg16" in shown.alt

@@ -2,16 +2,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from cells import KEY, TOY, network, right_in, write_cell
+from cells import KEY, MIXED, ONE, TOY, finished, measured, network, right_in, write_cell
 
 import tlkeras as tl
 from tlkeras.data.leakage_findings import Audit
-from tlkeras.data.pixel_sizes import PixelSizes
 from tlkeras.evaluation.blocks import Bullets, Code, Heading, Table, Text
-from tlkeras.replication.provenance import data_blocks, provenance_blocks, seeded
+from tlkeras.replication.provenance import data_parts, data_source, seeded
+from tlkeras.replication.provenance import provenance as origin
 from tlkeras.replication.run_folder import CellKey
 
-TREE, SMALL = CellKey("pixels", "tree", 0), CellKey("mobilenetv2_035", "frozen", 0)
+TREE, SMALL = CellKey("tree", "pixels", 0), CellKey("frozen", "mobilenetv2_035", 0)
 XRAY, LESIONS = tl.DATASETS["chest_xray"], tl.DATASETS["ham10000"]
 
 
@@ -32,8 +32,13 @@ def tables(blocks):
     return {block.frame.index.name: block.frame for block in blocks if isinstance(block, Table)}
 
 
+def data_blocks(cells, audits, experiment=TOY):
+    run = finished(cells, experiment=experiment, audits=audits)
+    return [*data_source(run), *data_parts(run)]
+
+
 def provenance(cells, experiment=TOY):
-    return provenance_blocks(experiment, "corrected", cells)
+    return origin(finished(cells, experiment=experiment))
 
 
 def changed(**fields):
@@ -46,7 +51,7 @@ def changed(**fields):
 
 
 def test_the_data_are_named_with_licence_and_citation(cell):
-    title, named, *_ = data_blocks(TOY, "corrected", {KEY: cell(KEY)}, {})
+    title, named, *_ = data_blocks({KEY: cell(KEY)}, {})
     assert (title, named) == (Heading("The data"), Text(f"{XRAY.title}, CC BY 4.0. {XRAY.citation}"))
 
 
@@ -54,7 +59,7 @@ def test_images_of_every_part_and_class_are_those_of_the_first_cells_seed(cell):
     first, second = dataclasses.replace(KEY, seed=3), dataclasses.replace(KEY, seed=4)
     images = {"train": {"NORMAL": 1000, "PNEUMONIA": 3000}, "test": {"NORMAL": 1, "PNEUMONIA": 2}}
     cells = {first: cell(first, facts={"images": images}), second: cell(second)}
-    frame = tables(data_blocks(TOY, "corrected", cells, {}))["part, seed 3"]
+    frame = tables(data_blocks(cells, {}))["part, seed 3"]
     assert frame.to_dict("index") == {
         "train": {"images": "4,000", "NORMAL": "1,000 (25.0%)", "PNEUMONIA": "3,000 (75.0%)"},
         "test": {"images": "3", "NORMAL": "1 (33.3%)", "PNEUMONIA": "2 (66.7%)"},
@@ -62,52 +67,18 @@ def test_images_of_every_part_and_class_are_those_of_the_first_cells_seed(cell):
 
 
 def test_data_that_stand_in_are_said_to(cell):
-    _, named, said, *_ = data_blocks(changed(dataset="ham10000"), "corrected", {KEY: cell(KEY)}, {})
+    _, named, said, *_ = data_blocks({KEY: cell(KEY)}, {}, changed(dataset="ham10000"))
     assert named.text == f"{LESIONS.title}, CC BY-NC 4.0. {LESIONS.citation}"
     assert said.text.startswith(f"**{LESIONS.title} stands in for {XRAY.title}: ")
     assert "not shown" in said.text
 
 
-def test_the_documents_table_about_the_data_has_ours_beside_it(cell):
-    experiment = dataclasses.replace(
-        TOY, summary={"data set": "X-rays", "images, used": "5,863", "pixels, original": "512x512"}
-    )
-    images = {"train": {"NORMAL": 1000, "PNEUMONIA": 2000}, "test": {"NORMAL": 300, "PNEUMONIA": 45}}
-    cells = {KEY: cell(KEY, facts={"images": images}), TREE: cell(TREE, facts={"images": images})}
-    frame = tables(data_blocks(experiment, "corrected", cells, {0: measured(train=MIXED, test=ONE)}))["the data"]
-    assert frame["ours"].to_dict() == {
-        "data set": XRAY.title,
-        "images, original": "5,856",
-        "images, used": "3,345",
-        "classes, original": "2",
-        "classes, used": "NORMAL, PNEUMONIA",
-        "pixels, original": "smallest 64x100, median 200x150, largest 600x450",
-        "pixels, used": "150x150 / 64x64",
-    }
-    assert frame.loc["images, used", "document"] == "5,863"
-    assert frame.loc["pixels, original", "document"] == "512x512"
-    assert frame.loc["pixels, used", "document"] == ""
-    unknown = tables(data_blocks(experiment, "corrected", cells, {}))["the data"]
-    assert unknown.loc["pixels, original"].tolist() == ["512x512", "not measured"]
-
-
 # ---- Pixels
-
-# {(height, width): images}, by area.
-MIXED = {(100, 64): 1, (150, 200): 3, (450, 600): 2}
-ONE = {(150, 200): 2}
-
-
-def measured(**parts):
-    """The audit of two images, as if other sizes had been measured: {part: {(height, width): images}}."""
-    samples = tl.from_arrays(np.zeros((2, 16, 16, 3), np.uint8), [0, 1])
-    audit = tl.audit(tl.Splits(samples.take([0]), None, {"test": samples.take([1])}), progress=False)
-    return dataclasses.replace(audit, pixel_sizes={part: PixelSizes(sizes) for part, sizes in parts.items()})
 
 
 def test_pixels_on_the_disk_and_the_share_that_is_enlarged_stand_part_by_part(cell):
     cells = {KEY: cell(KEY), TREE: cell(TREE)}  # 150x150 and 64x64
-    blocks = data_blocks(TOY, "corrected", cells, {0: measured(train=MIXED, val={}, test=ONE)})
+    blocks = data_blocks(cells, {0: measured(train=MIXED, val={}, test=ONE)})
     assert tables(blocks)["pixels (width x height), seed 0"].to_dict() == {
         "all": {
             "on disk, smallest": "64x100",
@@ -142,7 +113,7 @@ def test_pixels_on_the_disk_and_the_share_that_is_enlarged_stand_part_by_part(ce
 
 def test_sizes_are_width_by_height_also_where_they_differ(cell):
     wide = cell(KEY, recipe=network("vgg16").resized((100, 201)))
-    blocks = data_blocks(TOY, "corrected", {KEY: wide}, {0: measured(train=ONE)})
+    blocks = data_blocks({KEY: wide}, {0: measured(train=ONE)})
     assert tables(blocks)["pixels (width x height), seed 0"].loc["used, 201x100: enlarged", "all"] == "2 (100.0%)"
     assert under(blocks, "The split and its audit").items[-1] == (
         "2 of 2 images (100.0%) are lower or narrower than 201x100 and are enlarged to it: 200x150 (width x height)."
@@ -153,7 +124,7 @@ def test_each_seed_is_told_of_the_image_sizes_of_its_own_cells(cell):
     second = dataclasses.replace(TREE, seed=1)
     cells = {KEY: cell(KEY), second: cell(second)}  # 150x150 of seed 0, 64x64 of seed 1
     found = under(
-        data_blocks(TOY, "corrected", cells, dict.fromkeys((0, 1), measured(train={(32, 200): 1}))),
+        data_blocks(cells, dict.fromkeys((0, 1), measured(train={(32, 200): 1}))),
         "The split and its audit",
     ).items
     assert [line.split(" (100.0%) ")[0] for line in found[-2:]] == ["seed 0: 1 of 1 images", "seed 1: 1 of 1 images"]
@@ -189,16 +160,16 @@ def copied(blocks):
 )
 def test_a_copy_of_another_size_than_was_published_is_said_to_be_one(cell, dataset, sizes, said):
     experiment = dataclasses.replace(TOY, dataset=dataset)
-    assert copied(data_blocks(experiment, "corrected", {KEY: cell(KEY)}, {0: measured(train=sizes)})) == said
+    assert copied(data_blocks({KEY: cell(KEY)}, {0: measured(train=sizes)}, experiment)) == said
 
 
 def test_an_audit_that_did_not_measure_pixels_says_what_does(cell):
     cells = {dataclasses.replace(KEY, seed=seed): cell(KEY) for seed in range(3)}
-    blocks = data_blocks(TOY, "corrected", cells, {0: measured(), 1: measured(), 2: measured(train=MIXED)})
+    blocks = data_blocks(cells, {0: measured(), 1: measured(), 2: measured(train=MIXED)})
     lacking = "pixels were not measured; the same command measures them, and keeps the finished cells"
     assert under(blocks, "The split and its audit").items[-1] == f"seeds 0, 1: {lacking}"
     assert tables(blocks)["pixels (width x height), seed 2"].loc["on disk, largest", "train"] == "600x450"
-    blocks = data_blocks(TOY, "corrected", cells, dict.fromkeys(range(3), measured()))
+    blocks = data_blocks(cells, dict.fromkeys(range(3), measured()))
     assert under(blocks, "The split and its audit").items[-1] == lacking
     assert not [name for name in tables(blocks) if name.startswith("pixels")]
 
@@ -212,7 +183,7 @@ def audits():
     )
 
     def audit(train, test):
-        return tl.audit(tl.Splits(samples.take(train), None, {"test": samples.take(test)}), progress=False)
+        return tl.audit(tl.Splits(samples.take(train), None, {"test": samples.take(test)}))
 
     leaky, clean = audit([0, 1, 2, 4], [3, 5, 6, 7]), audit([0, 1, 2, 3], [4, 5, 6, 7])
     assert isinstance(clean, Audit)
@@ -224,7 +195,7 @@ WORDS = "Holdout, groups (patients, lesions) on one side; share of val: 0.2; sha
 
 def split_of(cell, audits, **facts):
     cells = {dataclasses.replace(KEY, seed=seed): cell(KEY, facts=facts) for seed in range(3)}
-    return under(data_blocks(TOY, "corrected", cells, audits), "The split and its audit").items
+    return under(data_blocks(cells, audits), "The split and its audit").items
 
 
 def test_what_the_audit_found_names_its_seeds_where_it_is_not_of_all(cell, audits):

@@ -17,7 +17,7 @@ from tlkeras.files import read_json
 from tlkeras.replication.auditing import read_audits
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.script import main
-from tlkeras.replication.settings import image_size_of
+from tlkeras.replication.settings import recipe_of
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_the_page_holds_the_audit_of_its_splits(reported):
     run, words = RunFolder(reported[1]), words_of(reported[1])
     audits = read_audits(run)
     assert set(audits) == {key.seed for key in run.finished()}
-    used = {tuple(image_size_of(run.settings_of(key)["recipe"])) for key in run.finished()}
+    used = {recipe_of(run.read_cell(key)).image_size for key in run.finished()}
     for audit in audits.values():
         assert all(" ".join(finding.split()) in words for finding in audit.findings(*used))
 
@@ -119,7 +119,7 @@ def test_every_published_figure_of_the_table_is_on_the_page(reported):
     name, folder = reported
     experiment, words = load_script(name).EXPERIMENT, words_of(folder)
     accuracies = [
-        value for (_, part, metric), value in experiment.reported_for(PROTOCOL).items() if metric == "accuracy"
+        value for (_, part, metric), value in experiment.under(PROTOCOL).reported.items() if metric == "accuracy"
     ]
     assert len(accuracies) >= 4
     for value in accuracies:
@@ -130,7 +130,7 @@ def test_accuracy_and_interval_on_the_page_are_those_of_the_predictions(reported
     _, folder = reported
     run, words = RunFolder(folder), words_of(folder)
     for key in run.finished():
-        if CellKey(key.backbone, key.method, 1) in run.finished():
+        if CellKey(key.method, key.backbone, 1) in run.finished():
             continue  # shown is a mean over seeds
         test = run.read_predictions(key)["test"]
         low, high = tl.intervals(test, metrics=["accuracy"]).loc["accuracy", ["low", "high"]]

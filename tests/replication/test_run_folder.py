@@ -13,11 +13,11 @@ import tlkeras as tl
 from tlkeras.explaining.lime import read_explanation, write_explanation
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.machine import environment
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
 from tlkeras.training.recipe import describe
 
-KEY = CellKey("mobilenetv2_035", "frozen", 3)
+KEY = CellKey("frozen", "mobilenetv2_035", 3)
 
 
 def predictions():
@@ -39,7 +39,7 @@ def test_a_cell_is_finished_only_with_the_settings_it_was_made_with(tmp_path):
     folder = finished_run(tmp_path)
     assert folder.finished() == [KEY]
     assert folder.is_finished(KEY, {"head": {"units": [4, 8]}})
-    assert not folder.is_finished(CellKey("vgg16", "frozen", 3), {"head": {"units": [4, 8]}})
+    assert not folder.is_finished(CellKey("frozen", "vgg16", 3), {"head": {"units": [4, 8]}})
     with pytest.raises(
         tl.InputError, match=r"made with head\.units\.1 = 8, now it is 16\. Name another folder with --out"
     ):
@@ -51,6 +51,9 @@ def test_a_cell_without_its_last_file_is_not_finished(tmp_path):
     (folder.cell(KEY) / "cell.json").unlink()
     assert folder.finished() == []
     assert not folder.is_finished(KEY, {"head": {"units": [4, 8]}})
+    assert folder.settings_or_none(KEY) is None
+    with pytest.raises(tl.MissingInputError, match=r"cell\.json"):
+        folder.settings_of(KEY)
 
 
 def test_predictions_come_back_by_part(tmp_path):
@@ -133,7 +136,7 @@ def test_unfinished_cells_and_sheets_are_not_published(tmp_path):
     folder = finished_run(tmp_path / "run")
     write_text(folder.cell(KEY) / "sheet_test.png", "images")
     write_text(folder.cell(KEY) / "explanations_test.png", "images")
-    write_text(folder.cell(CellKey("vgg16", "frozen", 0)) / "predictions.csv", "half a cell")
+    write_text(folder.cell(CellKey("frozen", "vgg16", 0)) / "predictions.csv", "half a cell")
     publish(tmp_path / "run", tmp_path / "assets")
     names = {path.name for path in (tmp_path / "assets").rglob("*") if path.is_file()}
     assert names == {"predictions.csv.gz", "cell.json", "table.md"}

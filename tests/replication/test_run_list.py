@@ -12,23 +12,24 @@ import tlkeras as tl
 from tlkeras.errors import MissingInputError
 from tlkeras.files import read_json, write_csv, write_json
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.run_list import COMPARED, compare_runs, runs_table
 from tlkeras.replication.scoring import score_cells
 
-FINE_TUNED = CellKey("vgg16", "fine_tuned", 0)
-TREE = CellKey(PIXELS, "tree", 0)
+FINE_TUNED = CellKey("fine_tuned", "vgg16", 0)
+TREE = CellKey("tree", PIXELS, 0)
 
 
 def reported(root, cells, **facts):
     """Writes {key: {part: predictions}} as cells, and their scores.csv."""
     made = {key: write_cell(root, key, parts, **facts) for key, parts in cells.items()}
-    write_csv(score_cells(TOY, "corrected", RunFolder(root), made, cells), root / "scores.csv")
+    write_csv(score_cells(TOY.under("corrected"), RunFolder(root), made, cells), root / "scores.csv")
     return root
 
 
 def of_seed(key, seed):
-    return CellKey(key.backbone, key.method, seed)
+    return CellKey(key.method, key.backbone, seed)
 
 
 # ---- The list
@@ -248,7 +249,7 @@ def test_published_folders_are_compared_as_well(pair, tmp_path):
 
 
 def test_runs_without_a_cell_in_common_are_refused_with_what_each_holds(tmp_path):
-    for run, keys in (("first", (KEY, TREE)), ("second", (FINE_TUNED, CellKey("resnet50", "frozen", 0)))):
+    for run, keys in (("first", (KEY, TREE)), ("second", (FINE_TUNED, CellKey("frozen", "resnet50", 0)))):
         for key in keys:
             recipe = TOY.protocols["corrected"].cells["frozen", "vgg16"]
             write_cell(tmp_path / run, key, {"test": right_in(range(8))}, recipe=recipe)

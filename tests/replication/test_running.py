@@ -14,10 +14,11 @@ import tlkeras as tl
 from tlkeras.errors import MissingInputError
 from tlkeras.files import write_text
 from tlkeras.models.backbones import backbone_layers
-from tlkeras.replication import running
+from tlkeras.replication import planning
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.running import run_experiment
 from tlkeras.replication.script import main
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
@@ -125,20 +126,20 @@ def test_no_patient_is_in_two_parts(finished):
     assert (parts_of == 1).all()
 
 
-def test_finished_cells_are_kept_and_the_rest_is_run(finished, toy_chest_xray, monkeypatch, capsys):
+def test_finished_cells_are_kept_and_the_rest_is_run(finished, toy_chest_xray, monkeypatch, heard):
     kept = finished / "tiny" / "own_frozen" / "seed0"
     lost = finished / "tiny" / "unit_frozen" / "seed0"
     before = (kept / "model.keras").stat().st_mtime_ns
     first = (lost / "predictions.csv").read_bytes()
     (lost / "cell.json").unlink()  # what a kill before the last file leaves
     run_experiment(EXPERIMENT, options(toy_chest_xray, finished.parent))
-    assert "1 of 2 cells are finished already" in capsys.readouterr().out
+    assert "1 of 2 cells are finished already" in heard.text()
     assert (kept / "model.keras").stat().st_mtime_ns == before
     assert (lost / "predictions.csv").read_bytes() == first  # the same seed, the same digits
 
 
 def test_a_cell_of_other_settings_is_not_taken_for_this_one(finished, toy_chest_xray, monkeypatch):
-    monkeypatch.setattr(running, "SMOKE_SIDE", 40)
+    monkeypatch.setattr(planning, "SMOKE_SIDE", 40)
     with pytest.raises(
         tl.InputError, match=r"was made with recipe\.image_size\.0 = 32, now it is 40\. Name another folder with --out"
     ):
@@ -255,7 +256,7 @@ def test_a_missing_weights_file_is_known_before_anything_is_trained(toy_chest_xr
     cells = {("sound", "tiny"): tiny_tuner(), ("carried", "tiny"): tiny_tuner(weights="nowhere.h5")}
     protocol = dataclasses.replace(EXPERIMENT.protocols["corrected"], cells=cells, grid=None)
     two = dataclasses.replace(EXPERIMENT, protocols={"corrected": protocol})
-    monkeypatch.setattr(running, "_adapted", lambda recipe, options: recipe)  # a smoke run takes random weights
+    monkeypatch.setattr(planning, "_adapted", lambda recipe, options: recipe)  # a smoke run takes random weights
     with pytest.raises(tl.InputError, match=r"there is no file nowhere\.h5"):
         run_experiment(two, options(toy_chest_xray, tmp_path, methods=("sound", "carried")))
     assert RunFolder(tmp_path / "corrected").finished() == []
@@ -371,8 +372,8 @@ def mixed(whole_set, tmp_path_factory):
     return RunFolder(out / "corrected")
 
 
-def cell_json(folder, backbone, method):
-    return json.loads((folder.cell(CellKey(backbone, method, 0)) / "cell.json").read_text())
+def cell_json(folder, method, backbone):
+    return json.loads((folder.cell(CellKey(method, backbone, 0)) / "cell.json").read_text())
 
 
 def test_a_method_on_pixels_needs_no_recipe_per_backbone_and_comes_first_and_once():
@@ -409,15 +410,15 @@ def test_a_cell_of_trees_holds_predictions_of_the_test_part_and_no_network(mixed
         "sheet_test.png",
     }
     of_tree, of_network = (
-        mixed.read_predictions(CellKey(*key, 0)) for key in ((PIXELS, "tree"), ("tiny", "own_frozen"))
+        mixed.read_predictions(CellKey(*key, 0)) for key in (("tree", PIXELS), ("own_frozen", "tiny"))
     )
     assert list(of_tree) == ["test"]  # val was learnt from
     assert list(of_network) == ["test", "val"]
     assert of_tree["test"].samples.sample_ids.tolist() == of_network["test"].samples.sample_ids.tolist()
     assert len(of_tree["test"]) == 16
     assert of_tree["test"].correct.all()  # dark and bright: a pixel tells them apart
-    assert cell_json(mixed, PIXELS, "tree")["facts"]["learnt_from"] == ["train", "val"]
-    assert cell_json(mixed, "tiny", "own_frozen")["facts"]["learnt_from"] == ["train"]
+    assert cell_json(mixed, "tree", PIXELS)["facts"]["learnt_from"] == ["train", "val"]
+    assert cell_json(mixed, "own_frozen", "tiny")["facts"]["learnt_from"] == ["train"]
 
 
 def test_scores_of_trees_are_those_of_the_test_part_and_their_cost(mixed):
@@ -491,14 +492,14 @@ def test_backbones_named_for_a_protocol_of_trees_alone_are_refused_in_words(tmp_
 
 
 @pytest.mark.slow
-def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, tmp_path, capsys):
+def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, tmp_path, capsys, heard):
     given = ["--data", str(whole_set), "--out", str(tmp_path / "out")]
     main(MIXED, [*given, "--methods", "forest"])
     main(MIXED, [*given, "--methods", "tree", "own_frozen", "--image-size", "24"])
     folder = RunFolder(tmp_path / "out" / "corrected")
     sizes = {key.method: folder.settings_of(key)["recipe"]["image_size"] for key in folder.finished()}
     assert sizes == {"tree": [24, 24], "forest": [12, 12], "own_frozen": [24, 24]}
-    assert tl.load(folder.cell(CellKey("tiny", "own_frozen", 0))).image_size == (24, 24)
+    assert tl.load(folder.cell(CellKey("own_frozen", "tiny", 0))).image_size == (24, 24)
     page = (folder.root / "table.md").read_text()
     start = "python experiments/toy.py --data DATA --weights WEIGHTS --protocol corrected"
     commands = [line.strip() for line in page.splitlines() if line.startswith("python ")]
@@ -510,7 +511,7 @@ def test_one_command_for_each_image_size_makes_the_cells_of_the_page(whole_set, 
         capsys.readouterr()
         words = [{"DATA": str(whole_set), "WEIGHTS": str(tmp_path)}.get(word, word) for word in shlex.split(command)]
         main(MIXED, [*words[2:], "--out", str(tmp_path / "out")])
-        assert f"{number} of {number} cells are finished already and kept" in capsys.readouterr().out
+        assert f"{number} of {number} cells are finished already and kept" in heard.text()
 
 
 def test_an_image_size_too_small_for_one_network_stops_before_anything_is_run(whole_set, tmp_path):
@@ -527,7 +528,7 @@ def test_a_network_is_carried_on_from_another_experiments_run(mixed, whole_set):
     main(carrying_on(), ["--data", str(whole_set), "--out", str(out), "--methods", "carried"])
     later = RunFolder(out / "corrected")
     earlier, carried = (
-        tl.load(folder.cell(CellKey("tiny", method, 0))).model
+        tl.load(folder.cell(CellKey(method, "tiny", 0))).model
         for folder, method in ((mixed, "own_frozen"), (later, "carried"))
     )
     names = [layer.name for layer in backbone_layers(carried) if layer.weights]
@@ -540,8 +541,8 @@ def test_a_network_is_carried_on_from_another_experiments_run(mixed, whole_set):
     for name in dense:
         assert not np.array_equal(carried.get_layer(name).kernel, earlier.get_layer(name).kernel)
 
-    cell = cell_json(later, "tiny", "carried")
-    sha256 = json.loads((mixed.cell(CellKey("tiny", "own_frozen", 0)) / "classifier.json").read_text())["sha256"]
+    cell = cell_json(later, "carried", "tiny")
+    sha256 = json.loads((mixed.cell(CellKey("own_frozen", "tiny", 0)) / "classifier.json").read_text())["sha256"]
     assert cell["settings"]["weights_sha256"] == sha256
     weights = cell["facts"]["weights"]
     assert (weights["sha256"], weights["source"], weights["path"]) == (sha256, "run", "model.keras")
@@ -601,11 +602,11 @@ def test_a_network_that_has_seen_test_images_is_not_carried_on(mixed, whole_set,
 
 
 @pytest.mark.slow
-def test_a_finished_cell_needs_the_network_it_started_from_no_more(mixed, whole_set, tmp_path, capsys):
+def test_a_finished_cell_needs_the_network_it_started_from_no_more(mixed, whole_set, tmp_path, heard):
     later = options(whole_set, tmp_path, smoke=False, methods=("carried",), earlier=mixed.root.parent)
     run_experiment(carrying_on(), later)
     run_experiment(carrying_on(), dataclasses.replace(later, earlier=tmp_path / "gone"))
-    assert "1 of 1 cells are finished already" in capsys.readouterr().out
+    assert "1 of 1 cells are finished already" in heard.text()
 
 
 @pytest.mark.slow
@@ -617,7 +618,7 @@ def test_seeds_of_one_cell_are_of_one_recipe(toy_chest_xray, tmp_path):
 
 
 def test_a_published_run_has_no_network_to_carry_on(mixed, whole_set, tmp_path):
-    from tlkeras.replication.run_folder import publish
+    from tlkeras.replication.publishing import publish
 
     publish(mixed.root, tmp_path / "published" / "corrected")
     later = options(whole_set, tmp_path, smoke=False, methods=("carried",), earlier=tmp_path / "published")
@@ -630,7 +631,7 @@ def test_a_published_run_has_no_network_to_carry_on(mixed, whole_set, tmp_path):
 @pytest.mark.slow
 def test_a_smoke_run_carries_nothing_on(toy_chest_xray, tmp_path):
     folder = run_experiment(carrying_on(), options(toy_chest_xray, tmp_path / "later", methods=("carried",)))
-    assert cell_json(folder, "tiny", "carried")["facts"]["weights"] is None
+    assert cell_json(folder, "carried", "tiny")["facts"]["weights"] is None
 
 
 def test_earlier_is_asked_for_only_where_a_network_is_carried_on(tmp_path, capsys):
@@ -696,7 +697,6 @@ def test_activations_of_a_network_that_is_missing_are_refused_in_words(mixed, wh
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"f1_columns": {"tree": "tree"}, "default_backbones": ("tiny", "vgg16")}, "received 2 default_backbones"),
         ({"compared": {"tree": "a", "nothing": "b"}}, r"compared: received \['tree', 'nothing'\]"),
         ({"compared": {"tree": "a"}}, "accepted are two of"),
     ],

@@ -1,5 +1,7 @@
-"""Runs that are killed, find no room, diverge or need more memory than there is. `experiments/drill_faults.py` does the
-same to whole processes."""
+"""Runs that are killed, find no room, diverge or need more memory than there is.
+
+`experiments/benchmarks/drill_faults.py` does the same to whole processes.
+"""
 
 import dataclasses
 
@@ -10,9 +12,9 @@ from tiny import tiny_tuner
 import tlkeras as tl
 from tlkeras.errors import DivergedError, UnwritableError
 from tlkeras.files import read_json
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.running import LAST_GOOD, RunOptions, run_experiment
+from tlkeras.replication.planning import RunOptions
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
+from tlkeras.replication.running import LAST_GOOD, run_experiment
 from tlkeras.replication.script import main
 from tlkeras.training import checkpoint
 
@@ -44,7 +46,7 @@ def options(toy_chest_xray, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_cell_goes_on_and_ends_with_the_same_predictions(options, monkeypatch):
-    toy, key = experiment(tuned=tiny_tuner()), CellKey("tiny", "tuned", 0)
+    toy, key = experiment(tuned=tiny_tuner()), CellKey("tuned", "tiny", 0)
     monkeypatch.setattr(checkpoint, "_SHARE", float("inf"))
     unbroken = run_experiment(toy, options("unbroken", "tuned")).cell(key)
     with monkeypatch.context() as patch:
@@ -71,7 +73,7 @@ def test_a_killed_cell_goes_on_and_ends_with_the_same_predictions(options, monke
 
 
 @pytest.mark.slow
-def test_the_last_good_weights_of_a_training_that_diverged_are_kept(options, capsys):
+def test_the_last_good_weights_of_a_training_that_diverged_are_kept(options, heard):
     phases = (tl.Phase(1, 1e-3), tl.Phase(1, 1e30, optimizer="sgd"))
     toy = experiment(hopeless=tiny_tuner(phases=phases))
     with pytest.raises(
@@ -79,8 +81,8 @@ def test_the_last_good_weights_of_a_training_that_diverged_are_kept(options, cap
     ):
         run_experiment(toy, options("out", "hopeless"))
     folder = RunFolder(options("out").out / "corrected")
-    place = folder.cell(CellKey("tiny", "hopeless", 0)) / LAST_GOOD
-    assert f"The weights of phase 1, epoch 1 are kept. They are in {place}." in capsys.readouterr().out
+    place = folder.cell(CellKey("hopeless", "tiny", 0)) / LAST_GOOD
+    assert f"The weights of phase 1, epoch 1 are kept. They are in {place}." in heard.text()
     history = tl.load(place).history
     assert history[["phase", "epoch", "kept"]].values.tolist() == [[1, 1, True]]
     assert folder.finished() == []
@@ -123,14 +125,14 @@ def test_a_diverged_fit_hands_on_what_it_had(toy_pixels):
     good, hopeless = tl.Phase(2, 1e-3), tl.Phase(2, 1e30, unfreeze="all", optimizer="sgd", keep="last")
     recipe = tiny_tuner(phases=(good, hopeless))
     for val in (None, (images[28:], labels[28:])):
-        alone = dataclasses.replace(recipe, phases=good).fit((images[:28], labels[:28]), val, seed=0, progress=False)
+        alone = dataclasses.replace(recipe, phases=good).fit((images[:28], labels[:28]), val, seed=0)
         with pytest.raises(DivergedError, match="are kept") as stopped:
-            recipe.fit((images[:28], labels[:28]), val, seed=0, progress=False)
+            recipe.fit((images[:28], labels[:28]), val, seed=0)
         kept = stopped.value.classifier
         assert (kept.predict_pixels(images) == alone.predict_pixels(images)).all()
         assert kept.history["kept"].sum() == 1
     with pytest.raises(DivergedError) as stopped:
-        dataclasses.replace(recipe, phases=hopeless).fit((images, labels), seed=0, progress=False)
+        dataclasses.replace(recipe, phases=hopeless).fit((images, labels), seed=0)
     assert stopped.value.classifier is None
 
 
@@ -139,7 +141,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_not_handed_out(toy_
     images, labels = toy_pixels
     recipe = tiny_tuner(phases=tl.Phase(1, 1e38, optimizer="sgd", keep="last"), preprocessing="none")
     with pytest.raises(DivergedError, match="weights are no numbers after the last step in phase 1, epoch 1"):
-        recipe.fit((images[:16], labels[:16]), seed=0, progress=False)
+        recipe.fit((images[:16], labels[:16]), seed=0)
 
 
 @pytest.mark.parametrize("with_val", [True, False])
@@ -149,5 +151,5 @@ def test_weights_that_make_no_numbers_are_not_handed_on(toy_pixels, with_val):
     recipe = tiny_tuner(phases=tl.Phase(3, 1e37, optimizer="sgd", keep="last"), batch_size=40)
     val = (images, labels) if with_val else None
     with pytest.raises(DivergedError, match=f"the {'validation' if with_val else 'training'} loss is nan") as stopped:
-        recipe.fit((images, labels), val, seed=0, progress=False)
+        recipe.fit((images, labels), val, seed=0)
     assert stopped.value.classifier is None

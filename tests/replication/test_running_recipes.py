@@ -1,23 +1,26 @@
 """Three toy experiments of one script: a network is trained, its features are classified, a grid is searched."""
 
 import dataclasses
+import functools
 import gzip
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from liang2024_parts import every_part
 from PIL import Image
+from scripts import load_script
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.evaluation import embedding
 from tlkeras.files import read_json
+from tlkeras.replication.common_page import every_figure, rankings
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.script import main
 from tlkeras.replication.settings import training_of
 from tlkeras.training import grid
-from tlkeras.training.recipe import describe
 
 pytestmark = [pytest.mark.usefixtures("quick_figures"), pytest.mark.slow]  # three experiments, 20 seconds
 
@@ -28,8 +31,18 @@ COMMON = {
     "paper": tl.Paper(title="Toys", authors="Nobody", venue="nowhere"),
     "default_backbones": ("tiny", "other"),
     "smoke_backbones": ("tiny", "other"),
-    "class_reports": True,
 }
+HABEL, LIANG = load_script("habel2023_feature_transfer"), load_script("liang2024_tumor")
+SUMMARY = {"data set": "Tiles", "images, original": "120 000", "pixels, used": "224x224"}
+PUBLISHED = {"best_of_grid": {(1e-3, 1): 0.798, (1e-2, 9): 0.96}}
+
+
+def grid_page(plan, common):
+    """The page of liang2024, with other figures of the grid."""
+    page = common.replacing(every_figure, functools.partial(every_part, titles=LIANG.PARTS))
+    return page.replacing(rankings, functools.partial(rankings, published=PUBLISHED))
+
+
 SOURCE = tl.Experiment(
     name="toy_source",
     dataset="prostate_tiles",
@@ -41,8 +54,8 @@ SOURCE = tl.Experiment(
         )
     },
     reported={(("trained", "tiny"), "test", "accuracy"): 98.33},
-    embedded={"trained": "trained here"},
-    summary={"data set": "Tiles", "images, original": "120 000", "pixels, used": "224x224"},
+    after_fit=HABEL.embed_features,
+    page=HABEL.page_with(SUMMARY),
     **COMMON,
 )
 FEATURES = tl.Experiment(
@@ -60,7 +73,8 @@ FEATURES = tl.Experiment(
         )
     },
     reported={},
-    embedded={"knn_custom": "custom", "svm_random": "random"},
+    after_fit=HABEL.embed_features,
+    page=HABEL.page_with({}),
     **COMMON,
 )
 GRID = tl.Experiment(
@@ -83,8 +97,7 @@ GRID = tl.Experiment(
     },
     positive_class="tumor",
     scores_training=True,
-    part_titles={"train": "Train data", "test1": "Test data 1", "test2": "Test data 2"},
-    published_grid={"best_of_grid": {(1e-3, 1): 0.798, (1e-2, 9): 0.96}},
+    page=grid_page,
     **COMMON,
 )
 TOYS = (SOURCE, FEATURES, GRID)
@@ -136,8 +149,8 @@ def folders(ran):
     return {toy.name: RunFolder(ran / "runs" / toy.name / "corrected") for toy in TOYS}
 
 
-def cell_json(folder, backbone, method):
-    return read_json(folder.cell(CellKey(backbone, method, 0)) / "cell.json")
+def cell_json(folder, method, backbone):
+    return read_json(folder.cell(CellKey(method, backbone, 0)) / "cell.json")
 
 
 def page_of(folder):
@@ -167,15 +180,15 @@ def test_one_command_runs_every_experiment_into_a_folder_of_its_own(folders, ran
 
 
 def test_the_features_of_a_network_trained_earlier_are_those_it_has(folders, toys):
-    cell = cell_json(folders["toy_features"], "tiny", "knn_custom")
-    trained = folders["toy_source"].cell(CellKey("tiny", "trained", 0))
+    cell = cell_json(folders["toy_features"], "knn_custom", "tiny")
+    trained = folders["toy_source"].cell(CellKey("trained", "tiny", 0))
     assert cell["settings"]["weights_sha256"] == read_json(trained / "classifier.json")["sha256"]
     assert cell["facts"]["weights"]["note"].startswith("backbone of toy_source, corrected, tiny/trained/seed0")
     assert cell["facts"]["features"] == 8  # the channels of TINY's last layer
     samples = tl.load_dataset("tumor", toys)
     test1 = samples.take(np.flatnonzero(samples.parts == "test1"))
     placed = pd.read_csv(
-        folders["toy_features"].cell(CellKey("tiny", "knn_custom", 0)) / "embedding_test1.csv", dtype={"sample_id": str}
+        folders["toy_features"].cell(CellKey("knn_custom", "tiny", 0)) / "embedding_test1.csv", dtype={"sample_id": str}
     )
     assert placed["sample_id"].tolist() == test1.sample_ids.tolist()
     assert placed["label"].tolist() == [test1.class_names[label] for label in test1.labels]
@@ -191,13 +204,6 @@ def test_embeddings_are_drawn_and_published_and_too_few_images_have_none(folders
     published = ran / "assets" / "toy_features" / "corrected"
     assert (published / "tiny" / "knn_custom" / "seed0" / "embedding_test1.csv").is_file()
     assert (published / "embedding_test1.png").is_file()
-
-
-@pytest.mark.slow
-def test_that_there_are_too_few_images_for_t_sne_is_said(toys, tmp_path, capsys):
-    given = ["--data", str(toys), "--out", str(tmp_path), "--only", "toy_features", "--methods", "svm_random"]
-    main(TOYS, given)
-    assert "t-SNE needs 5 images; test2 has 4, and is left out" in capsys.readouterr().out
 
 
 def test_cells_that_nobody_declared_are_a_dash_and_not_run_cells_say_so(folders):
@@ -218,7 +224,7 @@ def test_the_page_shows_the_data_and_every_class(folders):
     assert data["pixels, used"] == ["224x224", "32x32"]
     classes = rows_of(section(page, "Every class, on test"))
     assert [row[2] for row in classes[:4]] == ["Gland", "Nongland", "Tumor", "mean over the classes"]
-    test = folders["toy_source"].read_predictions(CellKey("tiny", "trained", 0))["test"]
+    test = folders["toy_source"].read_predictions(CellKey("trained", "tiny", 0))["test"]
     for label, row in enumerate(classes[:3]):
         assert row[3] == str((test.samples.labels == label).sum())  # groups: of unknown ones each image is one
         assert row[5].split()[0] == f"{(test.predicted[test.samples.labels == label] == label).mean():.3f}"
@@ -226,14 +232,14 @@ def test_the_page_shows_the_data_and_every_class(folders):
 
 def test_training_images_are_predicted_where_the_experiment_says_so(folders):
     for method in ("baseline", "best_of_grid"):
-        predicted = folders["toy_grid"].read_predictions(CellKey("tiny", method, 0))
+        predicted = folders["toy_grid"].read_predictions(CellKey(method, "tiny", 0))
         assert {part: len(of_part) for part, of_part in predicted.items()} == {"train": 20, "test1": 8, "test2": 4}
         scores = pd.read_csv(folders["toy_grid"].root / "scores.csv").query("method == @method and part == 'train'")
         figures = scores.set_index("metric")["value"]
         assert figures["accuracy"] == predicted["train"].correct.mean()
-        history = pd.read_csv(folders["toy_grid"].cell(CellKey("tiny", method, 0)) / "history.csv")
+        history = pd.read_csv(folders["toy_grid"].cell(CellKey(method, "tiny", 0)) / "history.csv")
         assert figures["loss"] == pytest.approx(history.query("kept")["loss"].item())
-    assert set(folders["toy_source"].read_predictions(CellKey("tiny", "trained", 0))) == {"val", "test"}
+    assert set(folders["toy_source"].read_predictions(CellKey("trained", "tiny", 0))) == {"val", "test"}
 
 
 def test_every_part_has_its_row_with_the_published_figures(folders):
@@ -247,16 +253,15 @@ def test_every_part_has_its_row_with_the_published_figures(folders):
 
 def test_a_searched_cell_tells_what_was_chosen_and_how_it_was_trained(folders):
     folder = folders["toy_grid"]
-    cell = cell_json(folder, "tiny", "best_of_grid")
-    ranking = pd.read_csv(folder.cell(CellKey("tiny", "best_of_grid", 0)) / "ranking.csv")
+    cell = cell_json(folder, "best_of_grid", "tiny")
+    ranking = pd.read_csv(folder.cell(CellKey("best_of_grid", "tiny", 0)) / "ranking.csv")
     best = cell["facts"]["search"]["best"]
     assert ranking.loc[ranking["best"], ["learning_rate", "epochs"]].to_dict("records") == [best]
-    (phase,) = training_of(cell)["phases"]
-    assert (phase["learning_rate"], phase["epochs"]) == (best["learning_rate"], best["epochs"])
-    assert training_of(cell) == describe(
-        dataclasses.replace(ONE_PHASE, phases=tl.Phase(best["epochs"], best["learning_rate"], keep="last"))
-    )
-    history = pd.read_csv(folder.cell(CellKey("tiny", "best_of_grid", 0)) / "history.csv")
+    (phase,) = training_of(cell).phases
+    assert (phase.learning_rate, phase.epochs) == (best["learning_rate"], best["epochs"])
+    phases = tl.Phase(best["epochs"], best["learning_rate"], keep="last")
+    assert training_of(cell).describe() == dataclasses.replace(ONE_PHASE, phases=phases).describe()
+    history = pd.read_csv(folder.cell(CellKey("best_of_grid", "tiny", 0)) / "history.csv")
     assert len(history) == best["epochs"]
     rows = rows_of(section(page_of(folder), "The grid of tiny/best_of_grid/seed0"))
     assert len(rows) == 5
@@ -265,7 +270,7 @@ def test_a_searched_cell_tells_what_was_chosen_and_how_it_was_trained(folders):
 
 
 def test_ranking_and_out_of_fold_predictions_agree(folders):
-    cell = folders["toy_grid"].cell(CellKey("tiny", "best_of_grid", 0))
+    cell = folders["toy_grid"].cell(CellKey("best_of_grid", "tiny", 0))
     out_of_fold = pd.read_csv(cell / "out_of_fold.csv", keep_default_na=False)
     assert len(out_of_fold) == out_of_fold["sample_id"].nunique() == 20
     ranking = pd.read_csv(cell / "ranking.csv").set_index(["learning_rate", "epochs"])
@@ -318,7 +323,7 @@ def test_a_killed_grid_keeps_its_finished_cells_and_ends_as_an_unbroken_one(fold
     main(TOYS, given)
     assert len(ran_now) == 1  # two rates and two folds make four trainings, each for both numbers of epochs
     assert {path.name: path.read_bytes() for path in (cell / "search").iterdir()}.items() >= kept.items()
-    unbroken = folders["toy_grid"].cell(CellKey("tiny", "best_of_grid", 0))
+    unbroken = folders["toy_grid"].cell(CellKey("best_of_grid", "tiny", 0))
     for name in ("out_of_fold.csv", "ranking.csv", "predictions.csv"):
         assert (cell / name).read_bytes() == (unbroken / name).read_bytes(), name
     assert "of another run" not in (cell / "history.csv").read_text()
@@ -345,19 +350,19 @@ def test_the_command_of_the_page_names_the_experiment(folders):
 
 @pytest.mark.slow
 def test_the_weights_of_a_search_are_told_as_every_recipes_and_not_by_their_folder(folders, toys, tmp_path):
-    network = folders["toy_source"].cell(CellKey("tiny", "trained", 0))
+    network = folders["toy_source"].cell(CellKey("trained", "tiny", 0))
     searched = tl.Search(
         dataclasses.replace(ONE_PHASE, weights=tl.EarlierRun("toy_source", "trained")),
         {"learning_rate": (1e-2,)},
         tl.KFold(2),
     )
     protocol = dataclasses.replace(GRID.protocols["corrected"], cells={("best_of_grid", "tiny"): searched})
-    experiment = dataclasses.replace(GRID, protocols={"corrected": protocol}, reported={}, published_grid={})
+    experiment = dataclasses.replace(GRID, protocols={"corrected": protocol}, reported={}, page=None)
     main(
         experiment,
         ["--data", str(toys), "--out", str(tmp_path / "grid"), "--earlier", str(network.parents[3])],
     )
-    cell = cell_json(RunFolder(tmp_path / "grid" / "corrected"), "tiny", "best_of_grid")
+    cell = cell_json(RunFolder(tmp_path / "grid" / "corrected"), "best_of_grid", "tiny")
     assert cell["settings"]["weights_sha256"] == read_json(network / "classifier.json")["sha256"]
     assert cell["facts"]["weights"]["path"] == "model.keras"
     assert str(network) not in json.dumps(cell)

@@ -9,7 +9,8 @@ from sklearn.dummy import DummyClassifier
 
 import tlkeras as tl
 from tlkeras.evaluation.blocks import Table, page_as_markdown
-from tlkeras.evaluation.comparison_tables import calibration_table, comes_from
+from tlkeras.evaluation.comparison_tables import comes_from
+from tlkeras.evaluation.score_tables import calibration_table
 from tlkeras.evaluation.tables import BASELINE, SCORES
 from tlkeras.files import write_json
 from tlkeras.replication.experiment import PIXELS
@@ -25,7 +26,7 @@ ALL_RIGHT = answers([0, 1, 1], [0.2, 0.7, 0.9])
 def scored(root, cells, experiment=TOY, **facts):
     """Scores of {key: {part: predictions}}, by (method, part, seed, metric)."""
     made = {key: write_cell(root, key, parts, experiment=experiment, **facts) for key, parts in cells.items()}
-    scores = score_cells(experiment, "corrected", RunFolder(root), made, cells)
+    scores = score_cells(experiment.under("corrected"), RunFolder(root), made, cells)
     assert tuple(scores.columns) == SCORES
     assert not scores.duplicated(["protocol", "method", "backbone", "part", "seed", "metric"]).any()
     return scores
@@ -61,7 +62,7 @@ def test_the_figures_of_a_cell_are_those_of_its_predictions_with_their_intervals
 
 def test_the_positive_class_of_the_document_is_left_alone_where_the_data_have_others(tmp_path):
     other = tl.Predictions(dataclasses.replace(TEST.samples, class_names=("ill", "well")), TEST.probs)
-    key = CellKey(PIXELS, "tree", 0)
+    key = CellKey("tree", PIXELS, 0)
     facts = {"images": {"train": {"ill": 3, "well": 5}}}
     found = of(scored(tmp_path, {key: {"test": other}}, facts=facts), "tree", "test")
     assert "sensitivity" not in found
@@ -92,7 +93,7 @@ def test_predictions_of_training_images_stand_before_the_log_and_its_loss_stays(
 
 
 def test_trees_have_no_training_log(tmp_path):
-    scores = scored(tmp_path, {CellKey(PIXELS, "tree", 0): {"test": TEST}}, facts={"peak_mb": None})
+    scores = scored(tmp_path, {CellKey("tree", PIXELS, 0): {"test": TEST}}, facts={"peak_mb": None})
     model = of(scores, "tree", "model")
     assert model["seconds"] == 12.4
     assert np.isnan(model["peak_mb"])  # not measured
@@ -107,7 +108,7 @@ def test_the_log_of_an_earlier_version_is_refused_by_the_name_of_its_cell(tmp_pa
     made = {name: cell[name] for name in ("settings", "facts")}  # it kept no hashes
     write_json(history.with_name("cell.json"), made)
     with pytest.raises(tl.InputError, match=r"vgg16/frozen/seed0 was made by an earlier version.* remove it"):
-        score_cells(TOY, "corrected", RunFolder(tmp_path), {KEY: cell}, {KEY: {"test": TEST}})
+        score_cells(TOY.under("corrected"), RunFolder(tmp_path), {KEY: cell}, {KEY: {"test": TEST}})
 
 
 def test_confusions_are_counted_where_the_document_prints_them(tmp_path):
@@ -124,7 +125,7 @@ def test_confusions_are_counted_where_the_document_prints_them(tmp_path):
 def test_the_majority_class_of_each_seed_is_a_dummy_classifier_of_its_own_training_images(tmp_path):
     counts = {0: (30, 10), 1: (5, 15)}
     parts = {0: TEST, 1: answers([0, 0, 1], [0.4, 0.6, 0.7])}
-    cells = {CellKey("vgg16", "frozen", seed): {"val": VAL, "test": part} for seed, part in parts.items()}
+    cells = {CellKey("frozen", "vgg16", seed): {"val": VAL, "test": part} for seed, part in parts.items()}
     made = {
         key: write_cell(
             tmp_path,
@@ -134,7 +135,7 @@ def test_the_majority_class_of_each_seed_is_a_dummy_classifier_of_its_own_traini
         )
         for key, of_parts in cells.items()
     }
-    scores = score_cells(TOY, "corrected", RunFolder(tmp_path), made, cells)
+    scores = score_cells(TOY.under("corrected"), RunFolder(tmp_path), made, cells)
     rows = scores[scores["method"] == BASELINE[0]]
     assert set(rows["backbone"]) == {BASELINE[1]}
     assert set(rows["part"]) == {"test"}
@@ -158,7 +159,7 @@ def test_the_majority_class_of_each_seed_is_a_dummy_classifier_of_its_own_traini
 
 
 def test_one_baseline_for_all_cells_of_a_seed(tmp_path):
-    keys = [KEY, CellKey("vgg16", "fine_tuned", 0), CellKey(PIXELS, "tree", 0)]
+    keys = [KEY, CellKey("fine_tuned", "vgg16", 0), CellKey("tree", PIXELS, 0)]
     scores = scored(tmp_path, {key: {"test": TEST} for key in keys})
     assert len(scores.query("method == 'majority class' and metric == 'accuracy'")) == 1
 
@@ -196,13 +197,13 @@ def test_without_an_error_on_validation_no_temperature_is_best_and_nothing_stand
 
 
 def test_without_validation_predictions_there_is_no_temperature(tmp_path):
-    scores = scored(tmp_path, {CellKey(PIXELS, "tree", 0): {"test": TEST}})
+    scores = scored(tmp_path, {CellKey("tree", PIXELS, 0): {"test": TEST}})
     assert "temperature" not in set(scores["metric"])
     assert calibration_table(scores, part="test") is None
 
 
 def test_after_scaling_is_not_defined_where_a_seed_has_no_temperature(tmp_path):
-    keys = [KEY, CellKey("vgg16", "frozen", 1)]
+    keys = [KEY, CellKey("frozen", "vgg16", 1)]
     scores = scored(
         tmp_path, dict(zip(keys, ({"val": VAL, "test": TEST}, {"val": ALL_RIGHT, "test": TEST}), strict=True))
     )
@@ -214,11 +215,11 @@ def test_after_scaling_is_not_defined_where_a_seed_has_no_temperature(tmp_path):
 def test_of_many_cells_those_that_share_network_or_method_or_are_on_pixels_are_paired(monkeypatch):
     monkeypatch.setattr("tlkeras.replication.scoring.FEW_CELLS", 4)
     rights = {
-        ("vgg16", "frozen"): (range(6), range(4)),
-        ("vgg16", "fine_tuned"): (range(8), range(6)),
-        ("mobilenetv2_035", "frozen"): (range(5), range(5)),
-        ("mobilenetv2_035", "fine_tuned"): (range(8),),  # one seed of two
-        (PIXELS, "tree"): (range(1, 8), range(1, 8)),
+        ("frozen", "vgg16"): (range(6), range(4)),
+        ("fine_tuned", "vgg16"): (range(8), range(6)),
+        ("frozen", "mobilenetv2_035"): (range(5), range(5)),
+        ("fine_tuned", "mobilenetv2_035"): (range(8),),  # one seed of two
+        ("tree", PIXELS): (range(1, 8), range(1, 8)),
     }
     predicted = {
         CellKey(*cell, seed): {"test": right_in(rows)}
@@ -249,15 +250,15 @@ def test_of_many_cells_those_that_share_network_or_method_or_are_on_pixels_are_p
 
 
 def test_of_few_cells_every_two_are_paired():
-    keys = [CellKey("vgg16", "frozen", 0), CellKey("resnet50", "fine_tuned", 0)]
+    keys = [CellKey("frozen", "vgg16", 0), CellKey("fine_tuned", "resnet50", 0)]
     row, _ = pair_cells({key: {"test": TEST} for key in keys}, "test").to_dict("records")
     assert (row["first_method"], row["second_method"]) == ("frozen, vgg16", "fine_tuned, resnet50")
 
 
 def test_seed_stands_beside_the_same_seed_whatever_ran_first():
     first, second = {0: right_in(range(2)), 1: right_in(range(8))}, {1: right_in(range(8)), 0: right_in(range(2))}
-    predicted = {CellKey("vgg16", "a", seed): {"test": part} for seed, part in first.items()}
-    predicted |= {CellKey("vgg16", "b", seed): {"test": part} for seed, part in second.items()}
+    predicted = {CellKey("a", "vgg16", seed): {"test": part} for seed, part in first.items()}
+    predicted |= {CellKey("b", "vgg16", seed): {"test": part} for seed, part in second.items()}
     row, _ = pair_cells(predicted, "test").to_dict("records")
     assert (row["difference"], row["p"]) == (0, 1)
     assert np.isnan([row["low"], row["high"]]).all()  # no exchange gives another difference
@@ -266,7 +267,7 @@ def test_seed_stands_beside_the_same_seed_whatever_ran_first():
 def test_a_seed_whose_validation_lacks_a_class_leaves_out_the_adjusted_accuracy_and_nothing_else():
     one_class = with_probs(np.zeros(8, np.int64), np.linspace(0.1, 0.6, 8))
     cells = {
-        CellKey("vgg16", method, seed): {"val": VAL if seed == 0 else one_class, "test": right_in(range(rights))}
+        CellKey(method, "vgg16", seed): {"val": VAL if seed == 0 else one_class, "test": right_in(range(rights))}
         for method, rights in (("frozen", 3), ("fine_tuned", 7))
         for seed in (0, 1)
     }
@@ -286,7 +287,7 @@ def test_what_is_fitted_to_validation_images_moves_the_line_and_no_rank(tmp_path
     assert test["roc_auc"] == 1
     assert 0.25 < val["threshold"] < 0.4
     right = {part: with_probs(labels, probs + 0.2) for part in ("val", "test")}
-    predicted = {KEY: low, CellKey("vgg16", "fine_tuned", 0): right}
+    predicted = {KEY: low, CellKey("fine_tuned", "vgg16", 0): right}
     table = pair_cells(predicted, "test").set_index("metric")
     assert table["difference"].to_dict() == {"accuracy": 0.5, "accuracy_adjusted": 0, "roc_auc": 0}
     assert comes_from(table) == "the threshold"
@@ -298,7 +299,7 @@ def with_probs(labels, positive):
 
 
 def test_seeds_have_one_interval_of_their_own_and_one_of_their_mean(tmp_path):
-    keys = [KEY, CellKey("vgg16", "frozen", 1)]
+    keys = [KEY, CellKey("frozen", "vgg16", 1)]
     parts = [right_in(range(6)), right_in(range(3))]
     scores = scored(tmp_path, {key: {"test": part} for key, part in zip(keys, parts, strict=True)})
     rows = scores.query("metric == 'accuracy' and method == 'frozen' and part == 'test'").set_index("seed")
@@ -315,11 +316,11 @@ def test_seeds_have_one_interval_of_their_own_and_one_of_their_mean(tmp_path):
     "keys",
     [
         [],
-        [CellKey("vgg16", "frozen", 0)],
-        [CellKey("vgg16", "frozen", 0), CellKey("vgg16", "fine_tuned", 1)],
+        [CellKey("frozen", "vgg16", 0)],
+        [CellKey("frozen", "vgg16", 0), CellKey("fine_tuned", "vgg16", 1)],
     ],
     ids=["none", "one", "other seeds"],
 )
 def test_where_nothing_can_be_compared_there_is_no_table(keys):
     assert pair_cells({key: {"test": TEST} for key in keys}, "test") is None
-    assert pair_cells({key: {"test": TEST} for key in [KEY, CellKey("vgg16", "fine_tuned", 0)]}, "test2") is None
+    assert pair_cells({key: {"test": TEST} for key in [KEY, CellKey("fine_tuned", "vgg16", 0)]}, "test2") is None

@@ -9,6 +9,7 @@ import pytest
 import tlkeras as tl
 from tlkeras.files import write_text
 from tlkeras.replication import comparison, results, script
+from tlkeras.replication.experiment import Plan
 from tlkeras.replication.run_folder import RunFolder
 
 TUNER = tl.Tuner("vgg16", phases=tl.Phase(1, 1e-3, keep="last"))
@@ -55,7 +56,7 @@ def run(monkeypatch, tmp_path):
 
     monkeypatch.setattr(script, "run_experiment", run_experiment)
     # Which data sets are there is looked at before anything runs; here there are none.
-    monkeypatch.setattr(tl.Experiment, "load", lambda *_, **__: None)
+    monkeypatch.setattr(Plan, "load", lambda *_, **__: None)
     monkeypatch.setattr(script, "publish", lambda source, target: published.setdefault(Path(source), Path(target)))
     monkeypatch.setattr(results, "report_experiment", lambda *_: None)
     monkeypatch.setattr(comparison, "compare_protocols", lambda *_: None)
@@ -165,11 +166,11 @@ def test_cells_of_a_grid_run_where_jobs_and_backend_say(run, refused):
 
 
 def test_a_data_set_that_is_missing_is_said_before_anything_runs(run, refused, monkeypatch):
-    def load(experiment, protocol, data, **_):
-        if experiment.name == "second":
+    def load(plan, data, **_):
+        if plan.experiment.name == "second":
             raise tl.InputError(f"there is no second data set in {data}")
 
-    monkeypatch.setattr(tl.Experiment, "load", load)
+    monkeypatch.setattr(Plan, "load", load)
     said = refused("--data", "here")
     assert "second (--only names those that can be run): there is no second data set in here" in said
     assert "== first ==" not in said

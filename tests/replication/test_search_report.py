@@ -1,14 +1,15 @@
 import pandas as pd
 import pytest
+from cells import finished
 
 import tlkeras as tl
 from tlkeras.evaluation.blocks import page_as_markdown
 from tlkeras.files import write_csv
 from tlkeras.replication.run_folder import CellKey, RunFolder
-from tlkeras.replication.search_report import ranking_blocks, write_rankings
+from tlkeras.replication.search_report import rankings, write_rankings
 from tlkeras.training.recipe import describe
 
-KEY = CellKey("vgg16", "best", 0)
+KEY = CellKey("best", "vgg16", 0)
 RATES = {"learning_rate": (1e-3, 1e-2), "epochs": (3, 5)}
 # Four images in two folds. Settings 0 and 3 are right in all, 1 in fold 0 alone, 2 in none (it has no answer).
 LABELS = ["no", "yes", "no", "yes"]
@@ -24,6 +25,10 @@ def searched(folder, grid, answers=ANSWERS, ids=("a", "b", "c", "d"), recipe=Non
     write_csv(table, folder.cell(KEY) / "out_of_fold.csv")
     described = describe(tl.Search(recipe, grid, tl.KFold(2), metric))
     return {KEY: {"settings": {"recipe": described}, "facts": {"search": {"seconds": 1234.4}}}}
+
+
+def ranking_blocks(cells, ranked, published=None):
+    return rankings(finished(cells, rankings=ranked), published=published)
 
 
 @pytest.fixture
@@ -44,9 +49,9 @@ def test_the_ranking_is_that_of_the_held_out_folds_ties_to_the_fewest_epochs(fol
 
 def test_the_section_has_the_documents_figures_beside_ours(folder):
     cells = searched(folder, RATES)
-    rankings = write_rankings(folder, cells)
+    ranked = write_rankings(folder, cells)
     published = {"best": {(1e-3, 3): 0.996, (1e-1, 9): 0.976}}
-    page = page_as_markdown(ranking_blocks(published, cells, rankings), folder.root)
+    page = page_as_markdown(ranking_blocks(cells, ranked, published), folder.root)
     assert page.startswith("## The grid of vgg16/best/seed0\n")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
     assert [line[:3] + line[4:] for line in lines[2:]] == [
@@ -67,7 +72,7 @@ def test_the_metric_that_ranked_is_named_and_the_documents_accuracies_stand_besi
     cells = searched(folder, RATES, metric="balanced_accuracy")
     (ranking,) = write_rankings(folder, cells).values()
     assert ranking["mean"].tolist() == [1, 1, 0.5, 0]
-    page = page_as_markdown(ranking_blocks({"best": {(1e-3, 3): 0.987}}, cells, {KEY: ranking}), folder.root)
+    page = page_as_markdown(ranking_blocks(cells, {KEY: ranking}, {"best": {(1e-3, 3): 0.987}}), folder.root)
     assert "mean balanced accuracy over folds" in page
     assert "\nBalanced accuracy on held-out folds, mean" in page
     assert "0.987" not in page
@@ -76,7 +81,7 @@ def test_the_metric_that_ranked_is_named_and_the_documents_accuracies_stand_besi
 def test_without_published_figures_there_is_no_column_of_them(folder):
     cells = searched(folder, RATES)
     page = page_as_markdown(
-        ranking_blocks({"another": {(1e-3, 3): 0.996}}, cells, write_rankings(folder, cells)), folder.root
+        ranking_blocks(cells, write_rankings(folder, cells), {"another": {(1e-3, 3): 0.996}}), folder.root
     )
     assert "published" not in page
     assert "0.987" not in page
@@ -99,7 +104,7 @@ def test_stages_and_none_are_values_like_others(folder):
         ("all", "null"),
         ("all", "cosine"),
     }
-    assert "block5" in page_as_markdown(ranking_blocks({}, cells, {KEY: ranking}), folder.root)
+    assert "block5" in page_as_markdown(ranking_blocks(cells, {KEY: ranking}), folder.root)
     assert (folder.cell(KEY) / "grid.png").is_file()
 
 
@@ -124,7 +129,7 @@ def test_the_ranking_is_the_one_that_chose(folder, toy_pixels):
         {"n_trees": (1, 3), "pixels": ("raw", "rescaled")},
         tl.KFold(2),
     )
-    found = search.fit(toy_pixels, seed=0, progress=False)
+    found = search.fit(toy_pixels, seed=0)
     facts = found.write_run(folder.cell(KEY))
     (ranking,) = write_rankings(folder, {KEY: {"settings": {"recipe": describe(search)}, "facts": facts}}).values()
     pd.testing.assert_frame_equal(ranking, found.ranking, check_dtype=False)

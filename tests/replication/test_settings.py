@@ -4,14 +4,7 @@ import pytest
 from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
-from tlkeras.replication.settings import (
-    differing_settings,
-    image_size_of,
-    network_of,
-    settings_table,
-    split_in_words,
-    training_of,
-)
+from tlkeras.replication.settings import differing_settings, recipe_of, settings_table, split_in_words, training_of
 from tlkeras.training.recipe import describe
 
 
@@ -21,7 +14,7 @@ def test_settings_are_those_of_the_recipes_beside_those_of_the_document():
         tl.Tuner("mobilenetv2", phases=phases, batch_size=size, augmentation=tl.Augmentation(horizontal_flip=True))
         for size in (32, 128)
     ]
-    table = settings_table([describe(recipe) for recipe in recipes], {"epochs per phase": "10"})
+    table = settings_table(recipes, {"epochs per phase": "10"})
     assert table.loc["epochs per phase"].tolist() == ["10", "1, then 10"]
     assert table.loc["batch size"].tolist() == ["", "32 / 128"]
     ours = table["ours"]
@@ -38,7 +31,7 @@ def test_settings_of_trees_stand_beside_those_of_networks():
         tl.PixelBaseline("random_forest", image_size=(64, 64), n_trees=100, pixels="rescaled"),
         tl.Tuner("vgg16", weights=tl.EarlierRun("other", method="all")),
     ]
-    ours = settings_table([describe(recipe) for recipe in recipes], {})["ours"]
+    ours = settings_table(recipes, {})["ours"]
     assert ours["image size, trees"] == "64x64"
     assert ours["image size"] == "224x224"
     assert ours["pixels, trees"] == "raw / rescaled"
@@ -230,20 +223,20 @@ TREES = tl.PixelBaseline("random_forest", image_size=(24, 32))
 
 
 def test_what_a_grid_varies_stands_in_place_of_the_recipes_own_value():
-    ours = settings_table([describe(SEARCH)], {"learning rate": "1e-4"})["ours"]
+    ours = settings_table([SEARCH], {"learning rate": "1e-4"})["ours"]
     assert ours["learning rate"] == "0.0001 or 0.01, by cross-validation"
     assert ours["epochs per phase"] == "3 or 5, by cross-validation"
     assert ours["head.dropout"] == "0 or 0.5, by cross-validation"
     assert ours["folds"] == "5, image by image"
     assert "ranked by" not in ours  # accuracy goes without saying
     balanced = dataclasses.replace(SEARCH, recipe=dataclasses.replace(SEARCH.recipe, imbalance="oversample"))
-    assert settings_table([describe(balanced)], {})["ours"]["ranked by"] == "balanced_accuracy"
+    assert settings_table([balanced], {})["ours"]["ranked by"] == "balanced_accuracy"
     assert ours["batch size"] == "32"
-    assert settings_table([describe(SEARCH)], {}).index.is_unique
+    assert settings_table([SEARCH], {}).index.is_unique
 
 
 def test_settings_of_a_classifier_on_features():
-    ours = settings_table([describe(EXTRACTOR), describe(dataclasses.replace(EXTRACTOR, layer="add"))], {})["ours"]
+    ours = settings_table([EXTRACTOR, dataclasses.replace(EXTRACTOR, layer="add")], {})["ours"]
     assert ours["classifier on features"] == "knn, n_neighbors=5"
     assert ours["features"] == "last of the backbone, pooling avg / add, pooling avg"
     assert ours["scaling of features"] == "standard"
@@ -252,33 +245,21 @@ def test_settings_of_a_classifier_on_features():
     assert "precision" not in ours  # float32 goes without saying
 
 
-@pytest.mark.parametrize(
-    ("recipe", "network", "size"),
-    [
-        (TUNER, TUNER, [224, 224]),
-        (EXTRACTOR, EXTRACTOR, [224, 224]),
-        (TREES, None, [24, 32]),
-        (SEARCH, SEARCH.recipe, [224, 224]),
-        (tl.Search(TREES, {"n_trees": (1, 3)}), None, [24, 32]),
-        (tl.Search(EXTRACTOR, {"arguments.n_neighbors": (1, 3)}), EXTRACTOR, [224, 224]),
-    ],
-    ids=["tuner", "extractor", "trees", "search", "search of trees", "search of an extractor"],
-)
-def test_the_network_and_the_image_size_of_every_kind_of_recipe(recipe, network, size):
-    assert network_of(describe(recipe)) == (None if network is None else describe(network))
-    assert image_size_of(describe(recipe)) == size
+@pytest.mark.parametrize("recipe", [TUNER, EXTRACTOR, TREES, SEARCH], ids=lambda recipe: type(recipe).__name__)
+def test_the_recipe_of_a_cell_is_the_one_it_was_made_with(recipe):
+    assert recipe_of({"settings": settings(recipe)}).describe() == recipe.describe()
 
 
 def test_what_trained_a_cell_is_the_recipe_or_what_the_search_fitted_last():
-    refit = describe(dataclasses.replace(TUNER, batch_size=64))
+    tuner, refit = TUNER.resolved, dataclasses.replace(TUNER.resolved, batch_size=64)
     for recipe, facts, trained in (
-        (TUNER, {}, describe(TUNER)),
+        (tuner, {}, tuner),
         (EXTRACTOR, {}, None),
         (TREES, {}, None),
-        (SEARCH, {"search": {"refit": refit}}, refit),
-        (tl.Search(TREES, {"n_trees": (1, 3)}), {"search": {"refit": describe(TREES)}}, None),
+        (SEARCH, {"search": {"refit": refit.describe()}}, refit),
+        (tl.Search(TREES, {"n_trees": (1, 3)}), {"search": {"refit": TREES.describe()}}, None),
     ):
-        assert training_of({"settings": {"recipe": describe(recipe)}, "facts": facts}) == trained
+        assert training_of({"settings": settings(recipe), "facts": facts}) == trained
 
 
 @pytest.mark.parametrize(

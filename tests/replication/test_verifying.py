@@ -9,13 +9,14 @@ import tlkeras as tl
 from tlkeras.command.main import main
 from tlkeras.files import read_json, write_csv, write_json, write_text
 from tlkeras.replication.experiment import PIXELS
+from tlkeras.replication.publishing import publish
 from tlkeras.replication.results import report_experiment
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.verifying import DAMAGED, EXTRA, MISSING, verify_run
 
 pytestmark = pytest.mark.usefixtures("quick_figures")
 
-TREE = CellKey(PIXELS, "tree", 0)
+TREE = CellKey("tree", PIXELS, 0)
 NAMES = ["classifier.json", "embedding_test.csv", "hardest_test.png", "history.csv", "layers.csv", "predictions.csv"]
 
 
@@ -52,7 +53,7 @@ def edit(file):
 
 
 def test_a_run_and_what_is_published_of_it_are_whole(folder, tmp_path, capsys):
-    report_experiment(TOY, folder, "corrected")
+    report_experiment(TOY.under("corrected"), folder)
     published = RunFolder(publish(folder.root, tmp_path / "published"))
     for each, n_files in ((folder, 7), (published, 5)):  # published without classifier.json and the sheet of images
         whole = verify_run(each.root)
@@ -91,7 +92,7 @@ def test_an_edited_cell_json_is_refused(folder, section, name):
     write_json(file, cell | {section: cell[section] | {name: 1}})
     assert found(folder) == {"cell.json": DAMAGED}
     with pytest.raises(tl.InputError, match=r"cell\.json is not what was written .* Remove it, and"):
-        report_experiment(TOY, folder, "corrected")
+        report_experiment(TOY.under("corrected"), folder)
     write_text(file, "{")
     assert found(folder) == {"cell.json": DAMAGED}
 
@@ -140,14 +141,14 @@ def test_a_folder_without_finished_cells_is_refused(tmp_path, name, capsys):
 def test_a_report_reads_no_file_that_was_edited(folder, name):
     edit(folder.cell(KEY) / name)
     with pytest.raises(tl.InputError, match=rf"{name} is not what was written when the cell was finished"):
-        report_experiment(TOY, folder, "corrected")
+        report_experiment(TOY.under("corrected"), folder)
 
 
 @pytest.mark.parametrize("name", ["history.csv", "layers.csv", "predictions.csv"])
 def test_a_report_misses_no_file_in_silence(folder, name):
     (folder.cell(KEY) / name).unlink()
     with pytest.raises(tl.InputError, match=f"holds no {name}"):
-        report_experiment(TOY, folder, "corrected")
+        report_experiment(TOY.under("corrected"), folder)
 
 
 def test_an_earlier_versions_file_that_is_no_table_is_named(folder):

@@ -10,6 +10,7 @@ from faults import Killed, killed_before
 from tiny import TINY, build_tiny, tiny_tuner
 
 import tlkeras as tl
+from tlkeras.data.image_index import INDEX
 from tlkeras.training import checkpoint as checkpoints
 from tlkeras.training import loop
 
@@ -54,19 +55,19 @@ RECIPES = {
         *(pytest.param(name, 2, 1, marks=pytest.mark.slow) for name in list(RECIPES)[1:]),
     ],
 )
-def test_a_killed_fit_goes_on_to_the_same_bits(name, phase, epoch, parts, tmp_path, monkeypatch, capsys):
+def test_a_killed_fit_goes_on_to_the_same_bits(name, phase, epoch, parts, tmp_path, monkeypatch, heard):
     recipe, (train, val), file = RECIPES[name], parts, tmp_path / "run" / "checkpoint.npz"
-    unbroken = recipe.fit(train, val, seed=1, progress=False)
+    unbroken = recipe.fit(train, val, seed=1)
     with monkeypatch.context() as patch:
         killed_before(patch, phase, epoch)
         with pytest.raises(Killed):
-            recipe.fit(train, val, seed=1, progress=False, checkpoint=file)
+            recipe.fit(train, val, seed=1, checkpoint=file)
     with monkeypatch.context() as patch:
         ran = killed_before(patch, 0, 0)
         resumed = recipe.fit(train, val, seed=1, checkpoint=str(file))
     assert ran == [(p, e) for p in (1, 2) for e in (1, 2) if (p, e) >= (phase, epoch)]
     before = (phase, epoch - 1) if epoch > 1 else (phase - 1, 2)
-    assert f"goes on after epoch {before[1]} of phase {before[0]}, from checkpoint.npz\n" in capsys.readouterr().out
+    assert f"goes on after epoch {before[1]} of phase {before[0]}, from checkpoint.npz\n" in heard.text()
     same(resumed, unbroken)
 
 
@@ -75,21 +76,21 @@ def test_killed_again_and_again_and_at_last_after_the_end(parts, tmp_path, monke
     """The best epoch lies before the kills, so its weights have to come out of the file."""
     (train, val), file = parts, tmp_path / "checkpoint.npz"
     recipe = tiny_tuner(phases=(tl.Phase(2, 1e-2), tl.Phase(3, 50.0, unfreeze="all", patience=2)))
-    unbroken = recipe.fit(train, val, seed=0, progress=False)
+    unbroken = recipe.fit(train, val, seed=0)
     assert unbroken.history.loc[unbroken.history["kept"], "phase"].tolist() == [1]
     for moment in ((1, 2), (2, 1), (2, 2)):
         with monkeypatch.context() as patch:
             killed_before(patch, *moment)
             with pytest.raises(Killed):
-                recipe.fit(train, val, seed=0, progress=False, checkpoint=file)
+                recipe.fit(train, val, seed=0, checkpoint=file)
     for _ in range(2):  # the second finds a training that is over
-        same(recipe.fit(train, val, seed=0, progress=False, checkpoint=file), unbroken)
+        same(recipe.fit(train, val, seed=0, checkpoint=file), unbroken)
 
 
 def test_a_checkpoint_holds_what_learns_and_no_pickle(parts, tmp_path):
     train, val = parts
     recipe = tiny_tuner(phases=tl.Phase(1, 1e-2))
-    model = recipe.fit(train, val, seed=0, progress=False, checkpoint=tmp_path / "c.npz").model
+    model = recipe.fit(train, val, seed=0, checkpoint=tmp_path / "c.npz").model
     head = sum(weight.size for weight in model.layers[-1].get_weights() + model.get_layer("head_dense_1").get_weights())
     with np.load(tmp_path / "c.npz", allow_pickle=False) as file:
         kept = {kind: [file[name] for name in file.files if name.startswith(kind)] for kind in ("weights", "optimizer")}
@@ -110,29 +111,29 @@ def test_a_checkpoint_holds_what_learns_and_no_pickle(parts, tmp_path):
 )
 def test_another_trainings_checkpoint_is_refused(other, said, parts, tmp_path):
     (train, val), file, recipe = parts, tmp_path / "c.npz", tiny_tuner(phases=tl.Phase(1, 1e-2))
-    recipe.fit(train, val, seed=0, progress=False, checkpoint=file)
+    recipe.fit(train, val, seed=0, checkpoint=file)
     before = file.read_bytes()
     if "flipped" in other:  # one label, the images as they were
         train = (train[0], np.r_[1 - train[1][:1], train[1][1:]])
     with pytest.raises(tl.InputError, match=f"c.npz is another training's checkpoint: {said}"):
         dataclasses.replace(recipe, **other.get("recipe", {})).fit(
-            train, val, seed=other.get("seed", 0), progress=False, checkpoint=file
+            train, val, seed=other.get("seed", 0), checkpoint=file
         )
     assert file.read_bytes() == before
 
 
 def test_a_damaged_checkpoint_is_named_with_the_remedy(parts, tmp_path):
     (train, val), path, recipe = parts, tmp_path / "c.npz", tiny_tuner(phases=tl.Phase(1, 1e-2))
-    recipe.fit(train, val, seed=0, progress=False, checkpoint=path)
+    recipe.fit(train, val, seed=0, checkpoint=path)
     with np.load(path) as file:
         training = json.loads(file["state"].tobytes())["training"]
     whole, unnoticed = path.read_bytes(), 0
-    kept = checkpoints.CheckpointFile(path, training, print).read()
+    kept = checkpoints.CheckpointFile(path, training).read()
     places = np.random.default_rng(0).choice(len(whole), 200, replace=False)
     for damaged in (b"", whole[: len(whole) // 2], whole[:-1], b"no archive", *(flip(whole, i) for i in places)):
         path.write_bytes(damaged)
         try:
-            found = checkpoints.CheckpointFile(path, training, print).read()
+            found = checkpoints.CheckpointFile(path, training).read()
         except tl.InputError as error:
             words = str(error)
         else:  # the byte was none that counts, such as a date
@@ -143,24 +144,24 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(parts, tmp_path):
         assert "Remove it, and the training begins anew." in words
     assert unnoticed < 20
     with pytest.raises(tl.InputError, match="is no checkpoint that can be read"):
-        recipe.fit(train, val, seed=0, progress=False, checkpoint=path)
+        recipe.fit(train, val, seed=0, checkpoint=path)
 
 
 @pytest.mark.slow
 def test_a_checkpoint_of_a_version_that_knew_two_monitors_is_gone_on_from(parts, tmp_path, monkeypatch):
     (train, val), path, recipe = parts, tmp_path / "c.npz", RECIPES["features"]
-    unbroken = recipe.fit(train, val, seed=0, progress=False)
+    unbroken = recipe.fit(train, val, seed=0)
     with monkeypatch.context() as patch:
         killed_before(patch, 2, 2)
         with pytest.raises(Killed):
-            recipe.fit(train, val, seed=0, progress=False, checkpoint=path)
+            recipe.fit(train, val, seed=0, checkpoint=path)
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     state = json.loads(arrays.pop("state").tobytes())
     known = ("phase", "epoch", "seconds", "loss", "accuracy", "val_loss", "val_accuracy", "kept")
     state["history"] = [{name: log[name] for name in known} for log in state["history"]]
     np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
-    same(recipe.fit(train, val, seed=0, progress=False, checkpoint=path), unbroken)
+    same(recipe.fit(train, val, seed=0, checkpoint=path), unbroken)
 
 
 @pytest.mark.slow
@@ -170,9 +171,9 @@ def test_a_precision_chosen_by_the_clock_is_not_chosen_again(parts, tmp_path, mo
         patch.setattr(loop, "choose_precision", lambda *_: tl.schema.Precision("bfloat16"))
         killed_before(patch, 1, 2)
         with pytest.raises(Killed):
-            recipe.fit(train, val, seed=0, progress=False, checkpoint=file)
+            recipe.fit(train, val, seed=0, checkpoint=file)
     monkeypatch.setattr(loop, "choose_precision", None)
-    assert recipe.fit(train, val, seed=0, progress=False, checkpoint=file).precision.name == "bfloat16"
+    assert recipe.fit(train, val, seed=0, checkpoint=file).precision.name == "bfloat16"
 
 
 def flip(contents, place):
@@ -183,7 +184,7 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch)
     monkeypatch.setattr(checkpoints, "_SHARE", 0.05)
     clock = iter([0.0, 0.0, 1.0, 20.9, 21.0, 22.5, 40.0])  # begin and end of the first, begin, begin and end, begin
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: next(clock))
-    file = checkpoints.CheckpointFile(tmp_path / "c.npz", {}, print)
+    file = checkpoints.CheckpointFile(tmp_path / "c.npz", {})
     written = []
 
     def take():
@@ -197,30 +198,30 @@ def test_checkpoints_take_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch)
         assert len(written) == expected
 
 
-def test_another_machine_goes_on_and_says_so(parts, tmp_path, monkeypatch, capsys):
+def test_another_machine_goes_on_and_says_so(parts, tmp_path, monkeypatch, heard):
     (train, val), file, recipe = parts, tmp_path / "c.npz", tiny_tuner(phases=tl.Phase(1, 1e-2))
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "n_cores", lambda: 96)
-        recipe.fit(train, val, seed=0, progress=False, checkpoint=file)
+        recipe.fit(train, val, seed=0, checkpoint=file)
     recipe.fit(train, val, seed=0, checkpoint=file)
-    assert "note: begun with threads 96, it goes on with" in capsys.readouterr().out
+    assert "note: begun with threads 96, it goes on with" in heard.text()
 
 
 def test_a_checkpoint_that_cannot_be_opened_is_not_called_damaged(parts, tmp_path):
     train, val = parts
     with pytest.raises(tl.InputError, match=r"cannot be opened \(Is a directory\)\. Name a file") as error:
-        tiny_tuner().fit(train, val, seed=0, progress=False, checkpoint=tmp_path)
+        tiny_tuner().fit(train, val, seed=0, checkpoint=tmp_path)
     assert "Remove" not in str(error.value)
 
 
 def test_the_weights_of_a_network_that_was_changed_are_refused(parts, tmp_path):
     """A Backbone of one's own is known by the name of its constructor."""
     (train, val), file = parts, tmp_path / "c.npz"
-    tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(train, val, seed=0, progress=False, checkpoint=file)
+    tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(train, val, seed=0, checkpoint=file)
     wider = dataclasses.replace(TINY, constructor=functools.partial(build_tiny, filters=8))
     with pytest.raises(tl.InputError, match=r"its recipe\.backbone\.constructor is 'build_tiny'"):
         dataclasses.replace(tiny_tuner(phases=tl.Phase(1, 1e-2)), backbone=wider).fit(
-            train, val, seed=0, progress=False, checkpoint=file
+            train, val, seed=0, checkpoint=file
         )
 
     def build_tiny_again(input_tensor, weights=None):
@@ -230,16 +231,13 @@ def test_the_weights_of_a_network_that_was_changed_are_refused(parts, tmp_path):
     same_name = dataclasses.replace(TINY, constructor=build_tiny_again)
     with pytest.raises(tl.InputError, match="it holds the weights of another network than tiny"):
         dataclasses.replace(tiny_tuner(phases=tl.Phase(1, 1e-2)), backbone=same_name).fit(
-            train, val, seed=0, progress=False, checkpoint=file
+            train, val, seed=0, checkpoint=file
         )
 
 
 def test_images_are_hashed_once(parts, tmp_path, monkeypatch):
-    from tlkeras.training import feed, loop
-
-    hashed, real = [], loop.source_digests
-    for module in (feed, loop):
-        monkeypatch.setattr(module, "source_digests", lambda samples: (hashed.append(len(samples)), real(samples))[1])
+    hashed, real = [], INDEX.digests
+    monkeypatch.setattr(INDEX, "digests", lambda samples: (hashed.append(len(samples)), real(samples))[1])
     train, val = parts
-    tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(train, val, seed=0, progress=False, checkpoint=tmp_path / "c.npz")
+    tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(train, val, seed=0, checkpoint=tmp_path / "c.npz")
     assert hashed == [len(train[1]), len(val[1])]

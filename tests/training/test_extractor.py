@@ -22,7 +22,7 @@ def earlier(tmp_path_factory):
     """A classifier that was trained, its BatchNorm too, and the folder it was saved in."""
     phases = (tl.Phase(1, 1e-2), tl.Phase(1, 1e-2, unfreeze_from="block2", batch_norm="train"))
     tuner = tiny_tuner(image_size=SIZE, phases=phases, head=tl.Head(hidden=(5, 4), dropout=0.3, pooling="max"))
-    classifier = tuner.fit(SAMPLES, seed=2, store=False, progress=False)
+    classifier = tuner.fit(SAMPLES, seed=2, store=False)
     return classifier, str(classifier.save(tmp_path_factory.mktemp("earlier")))
 
 
@@ -31,7 +31,7 @@ def extractor(classifier="naive_bayes", **fields):
 
 
 def features(samples=SAMPLES, train=SAMPLES, *, seed=0, store=True, **fields):
-    return extractor(**fields).fit(train, seed=seed, store=store, progress=False).features(samples)
+    return extractor(**fields).fit(train, seed=seed, store=store).features(samples)
 
 
 def by_keras(model, layer, images=IMAGES):
@@ -100,13 +100,13 @@ def test_features_are_those_without_a_store_whatever_images_come_with_them(tmp_p
 def test_each_image_passes_the_network_once_whatever_is_fitted_to_its_features(earlier, tmp_path, computed):
     train, test = SAMPLES.take(range(50)), SAMPLES.take(range(50, 70))
     for seed, name in enumerate(("knn", "svm", "decision_tree")):
-        classifier = extractor(name, weights=earlier[1]).fit(train, seed=seed, store=str(tmp_path), progress=False)
+        classifier = extractor(name, weights=earlier[1]).fit(train, seed=seed, store=str(tmp_path))
         classifier.predict(test)
         classifier.predict(train)
     assert sum(computed) == 70
     # Another split of the same images, and a fit that shares the open store.
     store = FeatureStore(tmp_path)
-    extractor(weights=earlier[1]).fit(SAMPLES.take(range(30, 70)), seed=0, store=store, progress=False)
+    extractor(weights=earlier[1]).fit(SAMPLES.take(range(30, 70)), seed=0, store=store)
     assert sum(computed) == 70
     (entry,) = store.entries()
     assert (entry["rows"], entry["layer"], entry["image_size"]) == (70, "head_avg", [16, 24])
@@ -126,22 +126,25 @@ def test_preprocessing_can_be_chosen():
 
 def test_files_are_read_as_read_pixels_sees_them(toy_chest_xray):
     samples = tl.from_folders(toy_chest_xray / "chest_xray" / "train").take(range(0, 32, 3))
-    classifier = extractor("decision_tree").fit(samples, seed=0, progress=False)
+    classifier = extractor("decision_tree").fit(samples, seed=0)
     read = np.stack([tl.read_pixels(path, SIZE) for path in samples.images])
-    expected = classifier.network(read.astype(np.float32), training=False)
+    expected = classifier.source.network(read.astype(np.float32), training=False)
     np.testing.assert_allclose(classifier.features(samples), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"classifier": "SVM"}, "Extractor.classifier: received 'SVM'; accepted: knn, svm, logistic_regression, "),
+        (
+            {"classifier": "SVM"},
+            "Extractor.classifier: received 'SVM'; accepted: 'knn', 'svm', 'logistic_regression', ",
+        ),
         ({"pooling": "mean"}, "Extractor.pooling: received 'mean'"),
-        ({"scaling": None}, "Extractor.scaling: received None; accepted: standard, none"),
-        ({"preprocessing": "tf"}, "Extractor.preprocessing: received 'tf'; accepted: backbone, unit"),
-        ({"precision": "auto"}, "Extractor.precision: received 'auto'; accepted: float32, bfloat16, float16"),
-        ({"feature_dtype": "int8"}, "Extractor.feature_dtype: received 'int8'; accepted: float32, float16"),
-        ({"layer": 3}, "Extractor.layer: received 3; accepted: None, or the name of a layer"),
+        ({"scaling": None}, "Extractor.scaling: received None; accepted: 'standard', 'none'"),
+        ({"preprocessing": "tf"}, "Extractor.preprocessing: received 'tf'; accepted: 'backbone', 'unit'"),
+        ({"precision": "auto"}, "Extractor.precision: received 'auto'; accepted: 'float32', 'bfloat16', 'float16'"),
+        ({"feature_dtype": "int8"}, "Extractor.feature_dtype: received 'int8'; accepted: 'float32', 'float16'"),
+        ({"layer": 3}, "Extractor.layer: received 3; accepted is the name of a layer, or None"),
         ({"arguments": [3]}, r"Extractor.arguments: received \[3\]; accepted is a dict"),
         ({"image_size": (4, 40)}, r"image_size: received \(4, 40\).*each at least 8 for tiny"),
     ],
@@ -181,7 +184,7 @@ def test_the_arguments_are_the_recipes_own():
 def test_a_smoke_run_takes_random_weights_and_small_images(layer, smoke_layer):
     recipe = extractor("knn", weights="nowhere", layer=layer, pooling="max", image_size=(64, 96)).for_smoke(8)
     assert recipe == extractor("knn", layer=smoke_layer, pooling="max", image_size=(8, 8))
-    assert recipe.fit(SAMPLES, seed=0, progress=False).predict(SAMPLES).probs.shape == (70, 2)
+    assert recipe.fit(SAMPLES, seed=0).predict(SAMPLES).probs.shape == (70, 2)
     assert recipe.for_smoke(3).image_size == (8, 8)  # what the network needs
 
 

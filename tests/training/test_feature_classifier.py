@@ -14,6 +14,7 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.models.classifier import build_encoder
+from tlkeras.progress import silenced
 from tlkeras.seeds import derive_seed
 from tlkeras.training.extractor import CLASSIFIERS
 
@@ -53,7 +54,7 @@ def fit(weights, tmp_path_factory):
 
     def fit(name="knn", train=TRAIN, val=None, *, seed=0, store=True, **fields):
         recipe = tl.Extractor(TINY, name, **({"weights": weights, "image_size": (16, 16)} | fields))
-        return recipe.fit(train, val, seed=seed, store=store, progress=False)
+        return recipe.fit(train, val, seed=seed, store=store)
 
     return fit
 
@@ -288,15 +289,16 @@ def test_a_class_without_training_image_and_samples_without_labels_are_refused(f
         fit(val=clouds(4, 0, NAMES[:2]))
 
 
-def test_what_is_done_is_said(weights, tmp_path, capsys):
+def test_what_is_done_is_said(weights, tmp_path, heard):
     recipe = tl.Extractor(TINY, "knn", weights=weights, image_size=(16, 16))
     recipe.fit(TRAIN, seed=0, store=str(tmp_path))
-    said = capsys.readouterr().out.splitlines()
+    said = heard.lines()
     assert said[0] == "tiny, weights: model.keras"
     assert said[1] == "frozen layers up to head_avg: 48 images to compute, 0 are in the feature store"
     assert said[2].startswith("knn on 8 features of 48 images, fitted in ")
-    recipe.fit(TRAIN, seed=0, store=str(tmp_path), progress=False)
-    assert capsys.readouterr() == ("", "")
+    with silenced():
+        recipe.fit(TRAIN, seed=0, store=str(tmp_path))
+    assert heard.lines() == []
 
 
 def test_a_run_keeps_facts_and_writes_no_file(fit, tmp_path):
@@ -324,6 +326,6 @@ def test_a_copy_predicts_as_the_original_and_by_its_own_network(fit, copied):
     expected = classifier.predict(TEST).probs
     twin = copied(classifier)
     np.testing.assert_array_equal(twin.predict(TEST).probs, expected)
-    twin.network.set_weights([0 * weight for weight in twin.network.get_weights()])
+    twin.source.network.set_weights([0 * weight for weight in twin.source.network.get_weights()])
     assert np.ptp(twin.predict(TEST).probs, axis=0).max() < 1e-6  # every image gives the same features
     np.testing.assert_array_equal(classifier.predict(TEST).probs, expected)

@@ -447,9 +447,7 @@ def test_without_a_home_folder_there_is_no_store_which_is_said(monkeypatch):
     assert re.search("no home folder .*HOME.*TLKERAS_STORE", said[0])
     with pytest.raises(MissingInputError, match="no home folder"):
         FeatureStore()
-    fitted = tl.Extractor(TINY, weights=None, image_size=SIZE).fit(
-        (make_images(8), np.arange(8) % 2), seed=0, progress=False
-    )
+    fitted = tl.Extractor(TINY, weights=None, image_size=SIZE).fit((make_images(8), np.arange(8) % 2), seed=0)
     assert fitted.store is None
 
 

@@ -54,11 +54,10 @@ def test_an_image_passes_the_network_once(network, tmp_path, computed):
     assert (entry["rows"], entry["layer"], entry["row_shape"]) == (70, "head_avg", [8])
 
 
-def test_what_is_computed_is_said(network, tmp_path):
-    lines = []
+def test_what_is_computed_is_said(network, tmp_path, heard):
     for _ in range(2):
-        features_of(network, SAMPLES, store=FeatureStore(tmp_path), say=lines.append)
-    assert lines == ["frozen layers up to head_avg: 70 images to compute, 0 are in the feature store"]
+        features_of(network, SAMPLES, store=FeatureStore(tmp_path))
+    assert heard.lines() == ["frozen layers up to head_avg: 70 images to compute, 0 are in the feature store"]
 
 
 def test_no_images_have_no_features(network, tmp_path):

@@ -17,6 +17,7 @@ from tiny import TINY, tiny_tuner
 import tlkeras as tl
 from tlkeras.data.digests import sealed, unsealed
 from tlkeras.errors import DivergedError
+from tlkeras.progress import silenced
 from tlkeras.seeds import derive_seed
 from tlkeras.training import grid, loop
 from tlkeras.training.recipe import describe
@@ -40,7 +41,7 @@ def samples():
 def weights(tmp_path_factory):
     """A classifier's folder: with random weights every fold would have a trunk of its own."""
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
-    fitted = tuner(tl.Phase(1, 1e-3), weights=None).fit((images, [0, 1, 0, 1]), seed=9, store=False, progress=False)
+    fitted = tuner(tl.Phase(1, 1e-3), weights=None).fit((images, [0, 1, 0, 1]), seed=9, store=False)
     return str(fitted.save(tmp_path_factory.mktemp("weights")))
 
 
@@ -90,7 +91,7 @@ def answering(monkeypatch, n_right):
 def test_a_column_is_what_its_setting_predicts_alone_and_the_best_is_fitted_on_all(samples, tmp_path):
     recipe = tuner(tl.Phase(5, 1e-2))
     search = tl.Search(recipe, {"learning_rate": (1e-2, 1e-3), "epochs": (3, 1)}, tl.KFold(2))
-    options = {"store": str(tmp_path), "progress": False}
+    options = {"store": str(tmp_path)}
     found = search.fit(samples, seed=4, **options)
     folds = tl.KFold(2).folds(samples, seed=4)
     assert found.out_of_fold["sample_id"].tolist() == [name for fold in folds for name in fold.test.sample_ids]
@@ -114,7 +115,7 @@ def test_a_column_is_what_its_setting_predicts_alone_and_the_best_is_fitted_on_a
 
 
 def test_the_ranking_is_the_mean_over_folds_of_the_columns(samples):
-    found = TREES.fit(samples, seed=0, progress=False)
+    found = TREES.fit(samples, seed=0)
     table = found.out_of_fold
     for row in found.ranking.itertuples():
         number = TREES.settings.index({"n_trees": row.n_trees, "pixels": row.pixels})
@@ -148,14 +149,14 @@ def test_settings_that_differ_in_the_last_epochs_share_a_training(phases, varied
 
 
 def test_every_image_is_held_out_once_with_its_group(samples):
-    found = TREES.fit(samples, seed=1, progress=False)
+    found = TREES.fit(samples, seed=1)
     table = found.out_of_fold
     assert Counter(table["sample_id"]) == Counter(samples.sample_ids)
     group_of = dict(zip(samples.sample_ids, samples.groups, strict=True))
     assert table["group"].tolist() == [group_of[name] for name in table["sample_id"]]
     assert table.groupby("group")["fold"].nunique().max() == 1
     assert table.groupby(["fold", "label"]).size().tolist() == [6] * 6  # three folds of two classes
-    other = TREES.fit(samples, seed=2, progress=False).out_of_fold
+    other = TREES.fit(samples, seed=2).out_of_fold
     assert set(other.query("fold == 0")["sample_id"]) != set(table.query("fold == 0")["sample_id"])
 
 
@@ -163,7 +164,7 @@ def test_each_image_passes_the_frozen_layers_once_over_the_whole_grid(samples, w
     search = tl.Search(
         tuner(tl.Phase(1, 1e-2), weights=weights), {"learning_rate": (1e-2, 1e-3), "epochs": (1, 2)}, tl.KFold(2)
     )
-    found = search.fit(samples, seed=0, store=str(tmp_path), progress=False)
+    found = search.fit(samples, seed=0, store=str(tmp_path))
     assert sum(computed) == len(samples)
     found.predict(samples)
     assert sum(computed) == len(samples)
@@ -175,7 +176,7 @@ def test_each_image_passes_the_frozen_layers_once_over_the_whole_grid(samples, w
 def test_features_are_classified_over_a_grid(samples, weights, tmp_path, computed):
     recipe = tl.Extractor(TINY, weights=weights, image_size=(SIZE, SIZE))
     search = tl.Search(recipe, {"classifier": ("knn", "decision_tree")}, tl.KFold(2))
-    options = {"store": str(tmp_path), "progress": False}
+    options = {"store": str(tmp_path)}
     found = search.fit(samples, seed=0, **options)
     assert sum(computed) == len(samples)
     first = tl.KFold(2).folds(samples, seed=0)[0]
@@ -188,14 +189,14 @@ def test_features_are_classified_over_a_grid(samples, weights, tmp_path, compute
 
 
 def test_pairs_of_arrays_are_taken_and_validation_images_choose_nothing(samples):
-    expected = TREES.fit(samples, seed=0, progress=False)
+    expected = TREES.fit(samples, seed=0)
     pair = (samples.images, samples.labels)
-    ungrouped = TREES.fit(pair, seed=0, progress=False)
+    ungrouped = TREES.fit(pair, seed=0)
     assert ungrouped.class_names == ("0", "1")
     assert set(ungrouped.out_of_fold["group"]) == {""}
-    assert same(TREES.fit(samples, samples.take([0, 2]), seed=0, progress=False), expected)
+    assert same(TREES.fit(samples, samples.take([0, 2]), seed=0), expected)
     with pytest.raises(tl.InputError, match="val: its classes"):
-        TREES.fit(samples, tl.from_arrays(*pair), seed=0, progress=False)
+        TREES.fit(samples, tl.from_arrays(*pair), seed=0)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -207,7 +208,7 @@ def test_ties_go_to_the_fewest_epochs_then_to_the_lower_rate_whatever_the_order(
         varied = {"epochs": epochs[::-1], "learning_rate": rates[::-1]}
     recipe, fitted = tuner(tl.Phase(1, 1e-2)), []
     monkeypatch.setattr(loop, "fit_tuner", lambda recipe, *args, **options: fitted.append((recipe, options["seed"])))
-    found = tl.Search(recipe, varied, tl.KFold(2)).fit(samples, seed=6, store=False, progress=False)
+    found = tl.Search(recipe, varied, tl.KFold(2)).fit(samples, seed=6, store=False)
     assert found.best == {"learning_rate": 1e-4, "epochs": 5}
     assert fitted == [(found.recipe, 6)]
     assert found.recipe.phases == (tl.Phase(5, 1e-4),)
@@ -223,7 +224,7 @@ def test_values_that_are_no_numbers_are_ranked_and_found_again(samples, monkeypa
     answering(monkeypatch, lambda recipe, epochs, n: n if recipe == best else 0)
     monkeypatch.setattr(loop, "fit_tuner", lambda *args, **options: None)
     search = tl.Search(tuner(tl.Phase(1, 1e-2)), {"schedule": schedules, "unfreeze": unfrozen}, tl.KFold(2))
-    found = search.fit(samples, seed=0, progress=False)
+    found = search.fit(samples, seed=0)
     assert found.best == wanted
     assert found.recipe == best
     assert len(found.ranking) == 9
@@ -235,7 +236,7 @@ def test_values_that_are_no_numbers_are_ranked_and_found_again(samples, monkeypa
 def test_a_training_that_diverges_counts_as_wrong_and_stops_nothing(samples, batch_size):
     recipe = tuner(tl.Phase(1, 1e-2, optimizer="sgd"), batch_size=batch_size)
     search = tl.Search(recipe, {"learning_rate": (1e30, 1e-3), "epochs": (1, 2)}, tl.KFold(2))
-    found = search.fit(samples, seed=0, progress=False)
+    found = search.fit(samples, seed=0)
     assert (found.out_of_fold[["setting_0", "setting_1"]] == "").all(axis=None)
     assert (found.out_of_fold[["setting_2", "setting_3"]] != "").all(axis=None)
     assert found.ranking["learning_rate"].tolist() == [1e-3, 1e-3, 1e30, 1e30]
@@ -248,11 +249,11 @@ def test_where_all_diverge_it_is_said_after_the_grid(samples, monkeypatch):
     monkeypatch.setattr(grid, "run_cell", lambda cell: (dict.fromkeys(cell.answers, none), 0.0))
     search = tl.Search(tuner(tl.Phase(1, 1e30)), {"epochs": (1, 2)}, tl.KFold(2))
     with pytest.raises(DivergedError, match="of every setting is no longer a number, in every fold"):
-        search.fit(samples, seed=0, progress=False)
+        search.fit(samples, seed=0)
 
 
 def test_a_grid_that_was_killed_goes_on_with_what_is_left(samples, tmp_path, monkeypatch):
-    expected = TREES.fit(samples, seed=0, progress=False)
+    expected = TREES.fit(samples, seed=0)
     folder, run_cell, begun = tmp_path / "search", grid.run_cell, []
 
     def killed_in_the_fifth(cell):
@@ -264,7 +265,7 @@ def test_a_grid_that_was_killed_goes_on_with_what_is_left(samples, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(grid, "run_cell", killed_in_the_fifth)
         with pytest.raises(KeyboardInterrupt):
-            TREES.fit(samples, seed=0, folder=folder, progress=False)
+            TREES.fit(samples, seed=0, folder=folder)
     kept = sorted(folder.iterdir())
     assert kept == sorted(cell.file for cell in begun[:4])
     answers = [np.load(io.BytesIO(unsealed(path.read_bytes()))) for path in kept]
@@ -272,10 +273,10 @@ def test_a_grid_that_was_killed_goes_on_with_what_is_left(samples, tmp_path, mon
     before = {path: path.stat().st_mtime_ns for path in kept}
     ran = []
     monkeypatch.setattr(grid, "run_cell", lambda cell: ran.append(cell) or run_cell(cell))
-    assert same(TREES.fit(samples, seed=0, folder=folder, progress=False), expected)
+    assert same(TREES.fit(samples, seed=0, folder=folder), expected)
     assert len(ran) == 12 - 4
     assert {path: path.stat().st_mtime_ns for path in kept} == before
-    assert same(TREES.fit(samples, seed=0, folder=folder, progress=False), expected)
+    assert same(TREES.fit(samples, seed=0, folder=folder), expected)
     assert len(ran) == 12 - 4
     assert len(list(folder.iterdir())) == 12
 
@@ -289,24 +290,24 @@ def test_what_is_killed_while_it_is_written_leaves_nothing_that_is_read(samples,
     with monkeypatch.context() as patch:
         patch.setattr(tlkeras.files.os, "fsync", killed)
         with pytest.raises(KeyboardInterrupt):
-            TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
+            TREES.fit(samples, seed=0, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
-    TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
+    TREES.fit(samples, seed=0, folder=tmp_path)
     assert len(cells_run) == 1 + 12
 
 
 @pytest.mark.slow
 def test_one_run_for_several_epochs_is_kept_in_their_order(samples, tmp_path, cells_run):
     search = tl.Search(tuner(tl.Phase(1, 1e-1)), {"epochs": (3, 1)}, tl.KFold(2))
-    first = search.fit(samples, seed=0, folder=tmp_path, progress=False)
+    first = search.fit(samples, seed=0, folder=tmp_path)
     assert first.out_of_fold["setting_0"].tolist() != first.out_of_fold["setting_1"].tolist()
     other_order = tl.Search(search.recipe, {"epochs": (1, 3)}, tl.KFold(2))
-    again = other_order.fit(samples, seed=0, folder=tmp_path, progress=False)
+    again = other_order.fit(samples, seed=0, folder=tmp_path)
     assert len(cells_run) == 2
     for ours, theirs in (("setting_0", "setting_1"), ("setting_1", "setting_0")):
         assert again.out_of_fold[ours].tolist() == first.out_of_fold[theirs].tolist()
     assert again.best == first.best
-    assert same(search.fit(samples, seed=0, folder=tmp_path, progress=False), first)
+    assert same(search.fit(samples, seed=0, folder=tmp_path), first)
     assert len(cells_run) == 2
 
 
@@ -322,7 +323,7 @@ def files_of(search, samples, monkeypatch, folder, seed=0):
     with monkeypatch.context() as patch:
         patch.setattr(grid, "run_cell", noting)
         patch.setattr(loop, "fit_tuner", lambda *args, **options: None)
-        search.fit(samples, seed=seed, folder=folder, store=False, progress=False)
+        search.fit(samples, seed=seed, folder=folder, store=False)
     return set(files)
 
 
@@ -365,19 +366,20 @@ def test_a_cell_is_found_again_by_all_that_decides_its_answers_and_nothing_else(
 def test_a_class_that_a_fold_cannot_learn_is_said_before_anything_is_trained(samples, cells_run):
     one_patient = samples.take([*range(0, 2), *np.flatnonzero(samples.labels == 1)])
     with pytest.raises(tl.InputError, match=r"train: without fold \d of 3 there is no training image of normal\. Add"):
-        TREES.fit(one_patient, seed=0, progress=False)
+        TREES.fit(one_patient, seed=0)
     with pytest.raises(tl.InputError, match="have no labels"):
-        TREES.fit(tl.Samples(samples.images, None, ("a", "b")), seed=0, progress=False)
+        TREES.fit(tl.Samples(samples.images, None, ("a", "b")), seed=0)
     assert cells_run == []
 
 
-def test_lines_tell_each_cell_what_was_kept_and_what_was_chosen(samples, tmp_path, capsys):
-    TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
-    assert capsys.readouterr().out == ""
+def test_lines_tell_each_cell_what_was_kept_and_what_was_chosen(samples, tmp_path, heard):
+    with silenced():
+        TREES.fit(samples, seed=0, folder=tmp_path)
+    assert heard.lines() == []
     for path in sorted(tmp_path.iterdir())[:2]:
         path.unlink()
     found = TREES.fit(samples, seed=0, folder=tmp_path)
-    said = capsys.readouterr().out.splitlines()
+    said = heard.lines()
     assert said[0].startswith("grid: 4 settings x 3 folds, 12 trainings on 36 images")
     assert ["kept" in line for line in said[1:13]] == [True] * 10 + [False] * 2
     assert [line.split("/12")[0].strip() for line in said[1:13]] == [str(n) for n in range(1, 13)]
@@ -386,7 +388,7 @@ def test_lines_tell_each_cell_what_was_kept_and_what_was_chosen(samples, tmp_pat
 
 
 def test_what_a_run_keeps_of_it(samples, tmp_path):
-    found = TREES.fit(samples, seed=0, progress=False)
+    found = TREES.fit(samples, seed=0)
     facts = found.write_run(tmp_path)
     assert json.loads(json.dumps(facts["search"])) == facts["search"]
     assert facts["search"]["best"] == found.best
@@ -398,7 +400,7 @@ def test_what_a_run_keeps_of_it(samples, tmp_path):
 
 
 def test_what_it_returns_can_be_explained(samples):
-    found = tl.Search(FOREST, {"n_trees": (2, 3)}, tl.KFold(2)).fit(samples, seed=0, progress=False)
+    found = tl.Search(FOREST, {"n_trees": (2, 3)}, tl.KFold(2)).fit(samples, seed=0)
     assert (found.image_size, found.class_names) == ((8, 8), ("normal", "tumour"))
     explanation = tl.explain(found, np.ascontiguousarray(samples.images[0][:8, :8]), n_samples=20, seed=0)
     assert explanation.class_name in samples.class_names
@@ -409,7 +411,7 @@ def elsewhere(samples, weights, folder, backend):
     search = tl.Search(
         tuner(tl.Phase(1, 1e-2), weights=weights), {"learning_rate": (1e-2, 1e-3), "epochs": (1, 3)}, tl.KFold(2)
     )
-    options = {"seed": 0, "store": str(folder), "progress": False}
+    options = {"seed": 0, "store": str(folder)}
     here = search.fit(samples, **options, folder=folder / "here")
     with joblib.parallel_config(backend=backend, n_jobs=2):
         there = search.fit(samples, **options, folder=folder / "there")
@@ -443,16 +445,14 @@ def test_ray_finds_what_one_process_finds(samples, weights, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "balanced_log_loss"])
-def test_settings_are_ranked_by_what_tl_score_gives_on_each_fold(metric, samples, capsys):
+def test_settings_are_ranked_by_what_tl_score_gives_on_each_fold(metric, samples, heard):
     recipe = tl.PixelBaseline("random_forest", image_size=(8, 8))
     found = tl.Search(recipe, {"n_trees": (1, 9)}, tl.KFold(2), metric).fit(samples, seed=3)
-    said = capsys.readouterr().out.splitlines()
+    said = heard.lines()
     for number, n_trees in enumerate((1, 9)):
         values = []
         for fold, splits in enumerate(tl.KFold(2).folds(samples, seed=3)):
-            alone = replace(recipe, n_trees=n_trees).fit(
-                splits.train, seed=derive_seed(3, "fold", fold), progress=False
-            )
+            alone = replace(recipe, n_trees=n_trees).fit(splits.train, seed=derive_seed(3, "fold", fold))
             values.append(tl.score(alone.predict(splits.test), metrics=[metric]).item())
             assert any(f"fold {fold + 1}, " in line and f"n_trees {n_trees}: {values[-1]:.3f}" in line for line in said)
         mean = found.ranking.set_index("n_trees").loc[n_trees, "mean"]
@@ -472,9 +472,9 @@ def test_a_fold_that_holds_out_no_image_of_a_class_is_said_before_anything_is_tr
         with pytest.raises(
             tl.InputError, match=rf"fold \d of 3 holds out no image of normal, .*Search\.metric='{metric}'"
         ):
-            replace(search, metric=metric).fit(two_patients, seed=0, progress=False)
+            replace(search, metric=metric).fit(two_patients, seed=0)
     assert cells_run == []
-    replace(search, metric="log_loss").fit(two_patients, seed=0, progress=False)
+    replace(search, metric="log_loss").fit(two_patients, seed=0)
 
 
 def of_another_shape(file):
@@ -494,11 +494,11 @@ def of_another_shape(file):
     ],
 )
 def test_a_kept_cell_that_is_damaged_or_anothers_is_named_with_the_remedy(damage, samples, tmp_path):
-    TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
+    TREES.fit(samples, seed=0, folder=tmp_path)
     path = sorted(tmp_path.iterdir())[3]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(tl.InputError, match=rf"{path.name} is .*; remove it, and its training is run again"):
-        TREES.fit(samples, seed=0, folder=tmp_path, progress=False)
+        TREES.fit(samples, seed=0, folder=tmp_path)
 
 
 class Deadly:

@@ -11,8 +11,10 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.models.freezing import set_trainable
+from tlkeras.progress import silenced
 from tlkeras.seeds import generator
 from tlkeras.training.epoch import _showing, batch_norm_learns, seed_dropout
+from tlkeras.training.feed import Feed
 
 
 def parts(toy_pixels):
@@ -44,9 +46,9 @@ def test_history_has_a_row_per_epoch_and_the_task_is_learnt(toy_pixels):
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(toy_pixels):
     train, val = parts(toy_pixels)
     tuner = tiny_tuner(augmentation=tl.Augmentation(rotation_range=20, horizontal_flip=True), imbalance="oversample")
-    first = tuner.fit(train, val, seed=3, progress=False)
+    first = tuner.fit(train, val, seed=3)
     keras.utils.set_random_seed(99)  # no global generator may matter
-    second, other = (tuner.fit(train, val, seed=seed, progress=False) for seed in (3, 4))
+    second, other = (tuner.fit(train, val, seed=seed) for seed in (3, 4))
     assert equal(weights_of(first), weights_of(second))
     assert first.history.drop(columns="seconds").equals(second.history.drop(columns="seconds"))
     assert not equal(weights_of(first), weights_of(other))
@@ -61,7 +63,7 @@ def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels,
     # SGD without momentum keeps no state of its own, so the weights are all that epoch 1 hands on.
     phase = tl.Phase(2, 1e-2, optimizer="sgd", momentum=0.0, keep="last")
     tuner = tiny_tuner(phases=(phase,), augmentation=tl.Augmentation(width_shift_range=0.2))
-    whole = tuner.fit(train, val, seed=0, progress=False)
+    whole = tuner.fit(train, val, seed=0)
 
     after_one = dataclasses.replace(tuner, phases=(dataclasses.replace(phase, epochs=1),)).fit(train, val, seed=0)
     original = loop.run_epoch
@@ -73,7 +75,7 @@ def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels,
         return original(stage, job, phase, number, epoch)
 
     monkeypatch.setattr(loop, "run_epoch", only_the_second)
-    entered = tuner.fit(train, val, seed=0, progress=False)
+    entered = tuner.fit(train, val, seed=0)
     assert equal(weights_of(whole), weights_of(entered))
 
 
@@ -82,7 +84,7 @@ def test_frozen_weights_do_not_move_and_batch_norm_only_when_asked(toy_pixels):
 
     def after(**phase):
         tuner = tiny_tuner(phases=(tl.Phase(2, 1e-2, keep="last", **phase),))
-        model = tuner.fit(train, val, seed=0, progress=False).model
+        model = tuner.fit(train, val, seed=0).model
         start = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=tuner.head, seed=_weights_seed(0))
         moved = {}
         for layer, fresh in zip(model.layers, start.layers, strict=True):
@@ -112,7 +114,7 @@ def test_best_weights_are_kept_across_phases(toy_pixels):
     train, val = parts(toy_pixels)
     # Labels turned round in training: whatever the second phase learns makes validation worse.
     phases = (tl.Phase(1, 1e-12), tl.Phase(3, 1e-2, unfreeze="all"))
-    classifier = tiny_tuner(phases=phases).fit((train[0], 1 - train[1]), val, seed=0, progress=False)
+    classifier = tiny_tuner(phases=phases).fit((train[0], 1 - train[1]), val, seed=0)
     history = classifier.history
     best = history["val_loss"].min()
     assert history.loc[history["phase"] == 1, "val_loss"].min() == best
@@ -123,19 +125,19 @@ def test_best_weights_are_kept_across_phases(toy_pixels):
 
 def test_keep_last_keeps_the_last(toy_pixels):
     train, val = parts(toy_pixels)
-    classifier = tiny_tuner(phases=(tl.Phase(3, 1e-2, keep="last"),)).fit(train, val, seed=0, progress=False)
+    classifier = tiny_tuner(phases=(tl.Phase(3, 1e-2, keep="last"),)).fit(train, val, seed=0)
     probs = classifier.predict_pixels(val[0])
     expected = -np.log(probs[np.arange(len(val[1])), val[1]]).mean()
     assert classifier.history["val_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_epoch_that_is_kept_is_marked_and_said(toy_pixels, capsys, tmp_path):
+def test_the_epoch_that_is_kept_is_marked_and_said(toy_pixels, heard, tmp_path):
     train, val = parts(toy_pixels)
     first, hopeless = tl.Phase(2, 1e-2), tl.Phase(2, 10.0, unfreeze="all", optimizer="sgd", momentum=0.0)
     for keep, kept in (("best", 1), ("last", 2)):
         phases = (first, dataclasses.replace(hopeless, keep=keep))
         classifier = tiny_tuner(phases=phases).fit(train, val, seed=0)
-        history, said = classifier.history, capsys.readouterr().out.splitlines()
+        history, said = classifier.history, heard.lines()
         assert history.loc[history["kept"], "phase"].tolist() == [kept]
         epoch = history.loc[history["kept"], "epoch"].item()
         expected = f"phase {kept}, epoch {epoch} of 2" + ("; no epoch of phase 2 was better" if kept == 1 else "")
@@ -144,7 +146,7 @@ def test_the_epoch_that_is_kept_is_marked_and_said(toy_pixels, capsys, tmp_path)
         assert said[-1] == f"kept: {expected}"
     assert tl.load(classifier.save(tmp_path)).kept == expected
     assert f"| weights kept | {expected} |" in " ".join((tmp_path / "model_card.md").read_text().split())
-    history = tiny_tuner().fit(train, None, seed=0, progress=False).history
+    history = tiny_tuner().fit(train, None, seed=0).history
     assert history["kept"].tolist() == [False, False, False, True]
 
 
@@ -152,7 +154,7 @@ def test_patience_ends_a_phase(toy_pixels):
     train, val = parts(toy_pixels)
     # At a rate of 1e-12 nothing gets better after the first epoch's rounding.
     phase = tl.Phase(20, 1e-12, patience=2, monitor="val_accuracy")
-    history = tiny_tuner(phases=(phase,)).fit(train, val, seed=0, progress=False).history
+    history = tiny_tuner(phases=(phase,)).fit(train, val, seed=0).history
     assert len(history) == 3
 
 
@@ -161,7 +163,7 @@ def test_schedules_reach_the_optimizer(toy_pixels):
     common = {"optimizer": "sgd", "momentum": 0.0}
     still = tl.Phase(3, 1e-2, schedule=tl.StepDecay(every=1, factor=1e-9), **common)
     once = tl.Phase(1, 1e-2, **common)
-    stepped, single = (tiny_tuner(phases=(p,)).fit(train, seed=0, progress=False) for p in (still, once))
+    stepped, single = (tiny_tuner(phases=(p,)).fit(train, seed=0) for p in (still, once))
     # After the first epoch the rate is 1e-11: three epochs end where one ends.
     for a, b in zip(weights_of(stepped), weights_of(single), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
@@ -173,7 +175,7 @@ def test_class_weights_are_in_the_training_loss_only(toy_pixels):
     labels = np.repeat([0, 1], [20, 4])
     phase = tl.Phase(1, 1e-12, keep="last")  # so small that one epoch leaves the weights as they were
     tuner = tiny_tuner(phases=(phase,), imbalance="class_weights", head=tl.Head(hidden=(), dropout=0), batch_size=24)
-    classifier = tuner.fit((images, labels), (images, labels), seed=0, progress=False)
+    classifier = tuner.fit((images, labels), (images, labels), seed=0)
     probs = classifier.predict_pixels(images)
     loss = -np.log(probs[np.arange(24), labels])
     weights = np.where(labels == 0, 24 / (2 * 20), 24 / (2 * 4))  # inverse frequency, mean 1
@@ -188,28 +190,29 @@ def test_validation_images_are_augmented_only_when_the_fault_is_asked_for(toy_pi
     darker = tl.Augmentation(brightness_range=(0.2, 0.2))
 
     def first_val_loss(**fields):
-        return tiny_tuner(phases=phases, **fields).fit(train, val, seed=0, progress=False).history["val_loss"][0]
+        return tiny_tuner(phases=phases, **fields).fit(train, val, seed=0).history["val_loss"][0]
 
     plain = first_val_loss()
     assert first_val_loss(augmentation=darker) == plain
     assert first_val_loss(augmentation=darker, augment_val=True) != plain
 
 
-def test_without_validation_the_last_weights_are_kept_and_that_is_said(toy_pixels, capsys):
+def test_without_validation_the_last_weights_are_kept_and_that_is_said(toy_pixels, heard):
     train, _ = parts(toy_pixels)
     classifier = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(train, seed=0)
-    said = capsys.readouterr().out
+    said = heard.text()
     assert "tiny on CPU, weights: random" in said
     assert "phase 1 of 1: backbone frozen" in said
     assert "kept: phase 1, epoch 1 of 1 (no validation samples: the last one)\n" in said
     assert classifier.history["val_loss"].isna().all()
 
 
-def test_silence_when_no_progress_is_asked_for(toy_pixels, capsys):
+def test_a_silenced_fit_says_nothing(toy_pixels, heard, capfd):
     train, val = parts(toy_pixels)
-    tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(train, val, seed=0, progress=False)
-    captured = capsys.readouterr()
-    assert captured.out + captured.err == ""
+    with silenced():
+        tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit(train, val, seed=0)
+    assert heard.lines() == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -228,14 +231,14 @@ def test_silence_when_no_progress_is_asked_for(toy_pixels, capsys):
 )
 def test_what_cannot_be_trained_on_is_refused_in_words(train, val, said):
     with pytest.raises(tl.InputError, match=said):
-        tiny_tuner().fit(train, val, seed=0, progress=False)
+        tiny_tuner().fit(train, val, seed=0)
 
 
-def test_a_stage_of_the_second_phase_is_checked_before_the_first_is_trained(toy_pixels, capsys):
+def test_a_stage_of_the_second_phase_is_checked_before_the_first_is_trained(toy_pixels, heard):
     tuner = tiny_tuner(phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze_from="blok2")))
     with pytest.raises(tl.InputError, match="has no 'blok2'"):
         tuner.fit(toy_pixels, seed=0)
-    assert "epoch" not in capsys.readouterr().out
+    assert "epoch" not in heard.text()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,7 @@ def test_a_stage_of_the_second_phase_is_checked_before_the_first_is_trained(toy_
 )
 def test_what_needs_validation_samples_says_so(toy_pixels, fields):
     with pytest.raises(tl.InputError, match="val: received None"):
-        tiny_tuner(**fields).fit(toy_pixels, seed=0, progress=False)
+        tiny_tuner(**fields).fit(toy_pixels, seed=0)
 
 
 def test_a_dropout_inside_a_layer_is_seeded_too():
@@ -273,12 +276,31 @@ def test_a_showing_counts_the_entries_before_it():
     assert list(_showing(np.array([5, 2, 5, 5, 2, 7]))) == [0, 0, 1, 2, 1, 0]
 
 
+def test_an_oversampled_image_looks_different_each_time_it_comes(toy_pixels, monkeypatch):
+    images, labels = toy_pixels
+    few = np.r_[np.flatnonzero(labels == 0)[:4], np.flatnonzero(labels == 1)[:12]]  # so each of the 4 comes three times
+    seen, batches = [], Feed.batches
+
+    def noting(feed, *given, **options):
+        seen.append(batches(feed, *given, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(Feed, "batches", noting)
+    tuner = tiny_tuner(
+        phases=(tl.Phase(1, 1e-3),), imbalance="oversample", augmentation=tl.Augmentation(rotation_range=40)
+    )
+    tuner.fit((images[few], labels[few]), seed=0)
+    shown, of = (np.concatenate(column) for column in zip(*seen[0].as_numpy_iterator(), strict=True))
+    assert np.bincount(of).tolist() == [12, 12]
+    assert len(np.unique(shown.round(2).reshape(24, -1), axis=0)) == 24
+
+
 def test_an_earlier_run_is_a_source_of_weights(toy_pixels, tmp_path):
     train, val = parts(toy_pixels)
     first = tiny_tuner(phases=(tl.Phase(2, 1e-2, unfreeze="all", batch_norm="train"),)).fit(train, val, seed=0)
     first.save(tmp_path)
     carried = tiny_tuner(weights=str(tmp_path), phases=(tl.Phase(1, 1e-2),), head=tl.Head(hidden=(3,)))
-    second = carried.fit(train, val, seed=1, progress=False)
+    second = carried.fit(train, val, seed=1)
     for layer in second.model.layers:
         if layer.name in ("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"):
             assert equal(layer.get_weights(), first.model.get_layer(layer.name).get_weights())
@@ -291,13 +313,13 @@ def test_folded_batch_norm_cannot_be_trained(toy_pixels, tmp_path):
     phase = tl.Phase(1, 1e-3, unfreeze="all", batch_norm="train")
     tuner = tl.Tuner("mobilenetv2", image_size=(32, 32), phases=(phase,))
     with pytest.raises(tl.InputError, match="folded into the kernels"):
-        tuner.fit(toy_pixels, seed=0, weights_folder=str(tmp_path), progress=False)
+        tuner.fit(toy_pixels, seed=0, weights_folder=str(tmp_path))
 
 
 def test_statistics_of_batch_norm_follow_with_the_momentum_of_the_phase(toy_pixels):
     # With momentum 0 nothing of the old is kept: what is stored is the mean of the one batch, all 40 images.
     phase = tl.Phase(1, 1e-30, unfreeze="all", batch_norm="train", batch_norm_momentum=0.0)
-    model = tiny_tuner(phases=phase, batch_size=40).fit(toy_pixels, seed=0, progress=False).model
+    model = tiny_tuner(phases=phase, batch_size=40).fit(toy_pixels, seed=0).model
     seen = keras.Model(model.input, model.get_layer("conv1").output).predict(toy_pixels[0].astype("float32"), verbose=0)
     np.testing.assert_allclose(model.get_layer("bn1").moving_mean, seen.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
 
@@ -307,7 +329,7 @@ def test_batch_norm_never_keeps_what_a_single_image_says(toy_pixels):
     images, labels = toy_pixels[0][:33], toy_pixels[1][:33]
     head = tl.Head(hidden=(4,), dropout=0, pooling="avg", batch_norm=True)
     tuner = tiny_tuner(phases=tl.Phase(1, 1e-30), head=head, batch_size=32)
-    model = tuner.fit((images, labels), seed=0, progress=False).model
+    model = tuner.fit((images, labels), seed=0).model
     order = generator(0, "order", 1, 1).permutation(33)
     given = keras.Model(model.input, model.get_layer("head_dense_1").output)(images[order].astype("float32")).numpy()
     kept = np.ones(4)
@@ -344,7 +366,7 @@ from tlkeras.data import pipeline
 pipeline.n_cores = lambda: 4  # threads of tf.data, whatever this machine has
 splits = tl.Predefined(val=0.25).split(tl.load_dataset("chest_xray", sys.argv[1], check_counts=False), seed=0)
 recipe = tiny_tuner(augmentation=tl.Augmentation(rotation_range=20, zoom_range=0.1), imbalance="oversample")
-classifier = recipe.fit(splits.train, splits.val, seed=7, store=False, progress=False)
+classifier = recipe.fit(splits.train, splits.val, seed=7, store=False)
 np.save(sys.argv[2], classifier.predict(splits.test).probs)
 """
     found = []

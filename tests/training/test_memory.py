@@ -23,7 +23,7 @@ def test_a_batch_that_no_memory_holds_is_refused_before_it_is_tried(toy_pixels):
     with pytest.raises(
         tl.InputError, match=r"batch_size: training 16 images at a time takes at least 1\.\d TB of memory"
     ):
-        recipe.fit(toy_pixels, seed=0, progress=False)
+        recipe.fit(toy_pixels, seed=0)
 
 
 def two_layers():
@@ -80,7 +80,7 @@ def test_layers_that_do_not_learn_hold_nothing(monkeypatch):
 def test_a_batch_larger_than_the_set_counts_as_the_set(toy_pixels, monkeypatch):
     images, labels = toy_pixels
     recipe = tiny_tuner(phases=tl.Phase(1, 1e-3), batch_size=2**40)
-    history = recipe.fit((images[:8], labels[:8]), seed=0, progress=False).history
+    history = recipe.fit((images[:8], labels[:8]), seed=0).history
     assert len(history) == 1
 
 
@@ -101,4 +101,4 @@ def test_what_the_backend_cannot_allocate_is_said_too(toy_pixels):
     recipe = tiny_tuner(head=tl.Head(hidden=(2**45,)))
     said = r"memory does not suffice for tiny at \(32, 32\)\. Take a smaller image_size, or another head\."
     with pytest.raises(tl.InputError, match=said):
-        recipe.fit(toy_pixels, seed=0, progress=False)
+        recipe.fit(toy_pixels, seed=0)

@@ -89,7 +89,7 @@ def test_monitors_that_cannot_be_compared_are_refused_by_the_names_they_get():
 def test_the_kept_epoch_is_the_best_by_the_figure_that_tl_score_gives(monitor, unequal):
     train, val = unequal
     phases = (tl.Phase(3, 1e-2, monitor=monitor), tl.Phase(2, 1e-2, unfreeze="all", monitor=monitor))
-    classifier = tiny_tuner(phases=phases, imbalance="class_weights").fit(train, val, seed=0, progress=False)
+    classifier = tiny_tuner(phases=phases, imbalance="class_weights").fit(train, val, seed=0)
     name, history = monitor or "val_balanced_loss", classifier.history
     assert list(history.columns[5:]) == ["val_loss", "val_accuracy", name, "kept"]
     best = history[name].min() if name.endswith("loss") else history[name].max()
@@ -102,7 +102,7 @@ def test_looking_at_another_figure_changes_neither_training_nor_keras_own(unequa
     train, val = unequal
     columns = ["loss", "accuracy", "val_loss", "val_accuracy"]
     own, balanced = (
-        tiny_tuner(phases=tl.Phase(3, 1e-2, monitor=monitor)).fit(train, val, seed=0, progress=False).history[columns]
+        tiny_tuner(phases=tl.Phase(3, 1e-2, monitor=monitor)).fit(train, val, seed=0).history[columns]
         for monitor in ("val_loss", "val_macro_f1")
     )
     assert own.equals(balanced)
@@ -118,17 +118,17 @@ def test_augmented_validation_images_are_the_same_for_both_losses(unequal):
         augmentation=tl.Augmentation(brightness_range=(0.3, 1.7), rotation_range=90),
         augment_val=True,
     )
-    history = recipe.fit(train, (images[rows], labels[rows]), seed=0, progress=False).history
+    history = recipe.fit(train, (images[rows], labels[rows]), seed=0).history
     assert history["val_balanced_loss"].tolist() == pytest.approx(history["val_loss"].tolist(), rel=1e-4)
 
 
 def test_patience_looks_at_the_monitor(unequal):
     train, val = unequal
     phase = tl.Phase(9, 1e-12, patience=2, monitor="val_macro_f1", keep="last")
-    assert len(tiny_tuner(phases=phase).fit(train, val, seed=0, progress=False).history) == 3
+    assert len(tiny_tuner(phases=phase).fit(train, val, seed=0).history) == 3
 
 
-def test_a_class_without_validation_image_is_refused_before_anything_is_trained(unequal, capsys):
+def test_a_class_without_validation_image_is_refused_before_anything_is_trained(unequal, heard):
     (images, labels), (val_images, val_labels) = unequal
     common = val_labels == 0
     parts = [tl.from_arrays(images, labels, NAMES), tl.from_arrays(val_images[common], val_labels[common], NAMES)]
@@ -137,13 +137,13 @@ def test_a_class_without_validation_image_is_refused_before_anything_is_trained(
         tl.InputError, match=r"^val: no validation image of rare, which leaves the monitor val_balanced_loss"
     ):
         recipe.fit(*parts, seed=0)
-    assert "epoch" not in capsys.readouterr().out
+    assert "epoch" not in heard.text()
     for phase in (tl.Phase(1, 1e-2, monitor="val_loss"), tl.Phase(1, 1e-2, keep="last")):  # nothing undefined is asked
-        history = dataclasses.replace(recipe, phases=phase).fit(*parts, seed=0, progress=False).history
+        history = dataclasses.replace(recipe, phases=phase).fit(*parts, seed=0).history
         assert list(history.columns[5:]) == ["val_loss", "val_accuracy", "kept"]
 
 
-def test_each_epochs_line_tells_the_monitor(unequal, capsys):
+def test_each_epochs_line_tells_the_monitor(unequal, heard):
     tiny_tuner(phases=tl.Phase(1, 1e-2, monitor="val_roc_auc")).fit(*unequal, seed=0)
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  epoch"))
+    (line,) = (line for line in heard.lines() if line.startswith("  epoch"))
     assert [word for word in line.split() if word.startswith("val_")] == ["val_loss", "val_accuracy", "val_roc_auc"]

@@ -41,7 +41,7 @@ def graphs():
 def test_no_graph_of_a_step_outlives_its_classifier(toy_pixels, tmp_path):
     def fit():
         classifier = tiny_tuner(phases=tl.Phase(1, 1e-2, unfreeze=("block3",))).fit(
-            toy_pixels, toy_pixels, seed=0, store=str(tmp_path), progress=False
+            toy_pixels, toy_pixels, seed=0, store=str(tmp_path)
         )
         classifier.predict(tl.from_arrays(*toy_pixels))
 
@@ -61,7 +61,7 @@ from tlkeras.machine import anonymous_memory_mb
 images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8), np.arange(24) % 2
 for _ in range(4):
     recipe = tiny_tuner(phases=tl.Phase(1, 1e-3, unfreeze="all", keep="last"))
-    tl.Search(recipe, {"batch_size": (4, 6, 8)}, tl.KFold(2)).fit(images, seed=0, store=False, progress=False)
+    tl.Search(recipe, {"batch_size": (4, 6, 8)}, tl.KFold(2)).fit(images, seed=0, store=False)
     gc.collect()
     print(anonymous_memory_mb())
 """

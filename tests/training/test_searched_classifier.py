@@ -20,7 +20,7 @@ def images():
 @pytest.fixture(scope="module")
 def searched(images):
     recipe = tiny_tuner(phases=tl.Phase(1, 1e-3, keep="last"), image_size=(16, 16))
-    return tl.Search(recipe, {"epochs": (1, 2)}, tl.KFold(2)).fit(images, seed=0, store=False, progress=False)
+    return tl.Search(recipe, {"epochs": (1, 2)}, tl.KFold(2)).fit(images, seed=0, store=False)
 
 
 def test_the_network_its_log_and_its_features_are_the_classifiers(searched, images):
@@ -49,7 +49,7 @@ def test_a_run_tells_how_many_trainings_were_kept(searched, tmp_path, images):
     found = searched.write_run(tmp_path / "run")["search"]
     assert (found["trainings"], found["kept"]) == (2, 0)
     search = tl.Search(searched.recipe, {"epochs": (1, 2)}, tl.KFold(2))
-    options = {"seed": 0, "store": False, "progress": False, "folder": tmp_path / "search"}
+    options = {"seed": 0, "store": False, "folder": tmp_path / "search"}
     assert search.fit(images, **options).n_kept == 0
     again = search.fit(images, **options)
     assert (again.n_trainings, again.n_kept) == (2, 2)
@@ -58,7 +58,7 @@ def test_a_run_tells_how_many_trainings_were_kept(searched, tmp_path, images):
 
 def test_trees_have_no_network(images):
     trees = tl.PixelBaseline("decision_tree", image_size=(8, 8))
-    found = tl.Search(trees, {"pixels": ("raw", "rescaled")}, tl.KFold(2)).fit(images, seed=0, progress=False)
+    found = tl.Search(trees, {"pixels": ("raw", "rescaled")}, tl.KFold(2)).fit(images, seed=0)
     assert not hasattr(found, "model")
     with pytest.raises(tl.InputError, match="works with every classifier"):
         tl.grad_cam(found, images[0][0])

@@ -28,9 +28,9 @@ def parts():
     return samples.take(range(44)), samples.take(range(44, 58)), samples.take(range(58, 70))
 
 
-def fit(parts, store, *, seed=0, progress=False, memory_budget=None, **fields):
+def fit(parts, store, *, seed=0, memory_budget=None, **fields):
     tuner = tiny_tuner(**({"phases": THEN_CONV3} | fields))
-    return tuner.fit(*parts[:2], seed=seed, store=store, progress=progress, memory_budget=memory_budget)
+    return tuner.fit(*parts[:2], seed=seed, store=store, memory_budget=memory_budget)
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +163,9 @@ def test_fresh_augmentation_computes_only_validation_images_once(parts, tmp_path
     assert sum(computed) == len(parts[1])
 
 
-def test_a_store_that_is_too_small_says_so_and_training_goes_on_without(parts, uncut, tmp_path, capsys):
-    small = fit(parts, FeatureStore(tmp_path, limit="1KB"), progress=True)
-    said = capsys.readouterr().out
+def test_a_store_that_is_too_small_says_so_and_training_goes_on_without(parts, uncut, tmp_path, heard):
+    small = fit(parts, FeatureStore(tmp_path, limit="1KB"))
+    said = heard.text()
     for layer in ("head_flatten", "add2"):
         assert f"features up to {layer} of 58 images are more than the feature store may hold (1.0 KB)" in said
     assert small.kept_features is None
@@ -252,7 +252,7 @@ def test_features_in_half_precision_take_half_the_room(parts, stored, tmp_path):
         assert (ours["dtype"], theirs["dtype"]) == ("float16", "float32")
         assert ours["bytes"] / ours["rows"] == theirs["bytes"] / theirs["rows"] / 2
     cut, kept = half.kept_features
-    found = kept.of(feed.Part(parts[2], (32, 32)).sources, feed.Part(parts[2], (32, 32)).stream, progress=False)
+    found = kept.of(feed.Part(parts[2], (32, 32)).sources, feed.Part(parts[2], (32, 32)).stream)
     assert found.table.dtype == np.float16
     exact = cut.trunk.predict(parts[2].images.astype(np.float32), verbose=0)
     np.testing.assert_allclose(found.table[found.rows], exact, rtol=2**-11, atol=1e-6)
@@ -304,11 +304,11 @@ def test_prediction_keeps_to_the_limit_of_the_store(parts, tmp_path):
     assert sum(entry["bytes"] for entry in store.entries()) <= store.limit
 
 
-def test_what_is_kept_is_not_said_to_be_computed_in_every_epoch(parts, tmp_path, capsys):
+def test_what_is_kept_is_not_said_to_be_computed_in_every_epoch(parts, tmp_path, heard):
     store = FeatureStore(tmp_path, limit=58 * ADDED + 10)  # room for either, not for both
-    classifier = fit(parts, store, progress=True, phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze_from="conv3")))
+    classifier = fit(parts, store, phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze_from="conv3")))
     assert classifier.kept_features is not None
-    assert "computed in every epoch" not in capsys.readouterr().out
+    assert "computed in every epoch" not in heard.text()
 
 
 _CHILD = """
@@ -341,7 +341,7 @@ tl.Tuner(
     image_size=(96, 96),
     head=tl.Head(hidden=(), dropout=0),
     phases=(tl.Phase(2, 1e-4), tl.Phase(1, 1e-5, unfreeze="all")),  # features, then pixels
-).fit(samples, seed=0, store=store, memory_budget="10MB", progress=False)
+).fit(samples, seed=0, store=store, memory_budget="10MB")
 print(peak)
 """
 

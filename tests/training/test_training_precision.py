@@ -28,7 +28,7 @@ def fitted(parts):
     def fit(precision):
         if precision not in found:
             tuner = tiny_tuner(phases=PHASES, precision=precision, head=HEAD)
-            found[precision] = tuner.fit(*parts, seed=0, progress=False)
+            found[precision] = tuner.fit(*parts, seed=0)
         return found[precision]
 
     return fit
@@ -63,7 +63,7 @@ def test_a_fit_in_half_precision_says_what_it_costs_on_the_validation_samples(fi
     assert 0 <= found.val_accuracy_float32 <= 1
 
 
-def test_the_cost_is_the_accuracy_of_the_same_weights_in_both_precisions(capsys):
+def test_the_cost_is_the_accuracy_of_the_same_weights_in_both_precisions(heard):
     def build(precision):
         return tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=HEAD, precision=precision, seed=1)
 
@@ -81,9 +81,9 @@ def test_the_cost_is_the_accuracy_of_the_same_weights_in_both_precisions(capsys)
     classifier = tl.TunedClassifier(
         model=ours, class_names=("0", "1"), image_size=(32, 32), precision=Precision("bfloat16", {"float32": 1.0})
     )
-    compared = compared_with_float32(classifier, build, tl.from_arrays(pixels, labels), print)
+    compared = compared_with_float32(classifier, build, tl.from_arrays(pixels, labels))
     assert compared == Precision("bfloat16", {"float32": 1.0}, pytest.approx(accuracy), 1.0)
-    assert f"{accuracy:.4f} in bfloat16, 1.0000 with the same weights in float32" in capsys.readouterr().out
+    assert f"{accuracy:.4f} in bfloat16, 1.0000 with the same weights in float32" in heard.text()
 
 
 def test_the_rate_of_the_phase_reaches_the_optimizer_behind_the_loss_scale(parts, fitted):
@@ -91,7 +91,7 @@ def test_the_rate_of_the_phase_reaches_the_optimizer_behind_the_loss_scale(parts
     phase = tl.Phase(2, 1e-2, schedule=tl.StepDecay(every=1, factor=1e-9), keep="last")
     two, one = (
         tiny_tuner(phases=(each,), precision="float16", head=tl.Head(hidden=(), dropout=0))
-        .fit(*parts, seed=0, progress=False)
+        .fit(*parts, seed=0)
         .model.get_weights()
         for each in (phase, tl.Phase(1, 1e-2, keep="last"))
     )
@@ -106,7 +106,7 @@ def test_near_a_tie_float32_stays(bfloat16, taken):
     assert faster({"float32": 1.0, "bfloat16": bfloat16}) == taken
 
 
-def test_auto_takes_the_faster_of_two_and_says_how_fast_each_was(parts, capsys):
+def test_auto_takes_the_faster_of_two_and_says_how_fast_each_was(parts, heard):
     classifier = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="auto").fit(*parts, seed=0)
     milliseconds = classifier.precision.milliseconds
     assert milliseconds.keys() == {"float32", "bfloat16"}
@@ -114,13 +114,13 @@ def test_auto_takes_the_faster_of_two_and_says_how_fast_each_was(parts, capsys):
     name = faster(milliseconds)
     assert classifier.precision.name == name
     assert classifier.model.get_layer("conv3").compute_dtype == name
-    said = capsys.readouterr().out
+    said = heard.text()
     assert f"precision: {name} (forward pass per image: float32 {milliseconds['float32']:.2f} ms, bfloat16" in said
     assert (classifier.precision.val_accuracy is None) == (name == "float32")
 
 
 def test_without_validation_samples_and_in_float32_nothing_is_compared(parts, fitted):
-    alone = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="bfloat16").fit(parts[0], seed=0, progress=False)
+    alone = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="bfloat16").fit(parts[0], seed=0)
     for classifier in (alone, fitted("float32")):
         assert (classifier.precision.val_accuracy, classifier.precision.val_accuracy_float32) == (None, None)
 
@@ -150,7 +150,7 @@ def test_xla_stays_off_on_a_cpu(fitted):
 def test_a_loaded_classifier_knows_its_precision(toy_pixels, tmp_path):
     images, labels = toy_pixels
     tuner = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="bfloat16")
-    classifier = tuner.fit((images[:28], labels[:28]), (images[28:], labels[28:]), seed=0, store=False, progress=False)
+    classifier = tuner.fit((images[:28], labels[:28]), (images[28:], labels[28:]), seed=0, store=False)
     loaded = tl.load(classifier.save(tmp_path))
     assert loaded.precision == classifier.precision
     assert loaded.precision.name == "bfloat16"
@@ -159,7 +159,7 @@ def test_a_loaded_classifier_knows_its_precision(toy_pixels, tmp_path):
 def test_a_replaced_model_is_the_one_that_predicts(toy_pixels, tmp_path):
     train = toy_pixels
     fit = tiny_tuner(phases=(tl.Phase(1, 1e-2),)).fit
-    first, other = (fit(train, seed=seed, store=str(tmp_path), progress=False) for seed in (0, 1))
+    first, other = (fit(train, seed=seed, store=str(tmp_path)) for seed in (0, 1))
     samples = tl.from_arrays(*toy_pixels)
     swapped = dataclasses.replace(first, model=other.model)
     np.testing.assert_allclose(swapped.predict(samples).probs, other.predict(samples).probs, atol=1e-6)

@@ -154,7 +154,7 @@ def trained(tmp_path_factory):
     images = np.clip(rng.normal(70 + 110 * labels[:, None, None, None], 30, (20, 32, 32, 3)), 0, 255).astype(np.uint8)
     tuner = tiny_tuner(phases=(tl.Phase(1, 1e-2), tl.Phase(1, 1e-3, unfreeze=("block3",))))
     samples = tl.from_arrays(images, labels)
-    return tuner.fit(samples, seed=0, store=str(tmp_path_factory.mktemp("store")), progress=False), samples
+    return tuner.fit(samples, seed=0, store=str(tmp_path_factory.mktemp("store"))), samples
 
 
 def test_features_of_a_trained_classifier_are_those_it_gives_after_load(trained, tmp_path):
@@ -225,7 +225,7 @@ def test_kept_features_are_the_models_and_follow_its_weights(trained):
 
 
 def test_kept_features_go_with_their_model(toy_pixels, tmp_path):
-    classifier = tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(toy_pixels, seed=0, store=str(tmp_path), progress=False)
+    classifier = tiny_tuner(phases=tl.Phase(1, 1e-2)).fit(toy_pixels, seed=0, store=str(tmp_path))
     classifier.predict(tl.from_arrays(*toy_pixels))
     cut = weakref.ref(classifier.kept_features[0])
     del classifier

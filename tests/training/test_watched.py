@@ -32,7 +32,7 @@ def recipe(*phases, **fields):
 
 def watch(tuner, train, test, moments, **options):
     watched = Watched(test, frozenset(moments))
-    return fit_tuner(tuner, train, None, seed=0, progress=False, watched=watched, **options), watched.probs
+    return fit_tuner(tuner, train, None, seed=0, watched=watched, **options), watched.probs
 
 
 def numbers(classifier):
@@ -82,7 +82,7 @@ def test_a_run_to_more_epochs_answers_for_fewer_and_is_the_run_that_nobody_watch
     assert set(probs) == {(last, 1), (last, 3)}
     for epochs in (1, 3):
         phases = (*tuner.phases[:-1], replace(tuner.phases[-1], epochs=epochs))
-        alone = replace(tuner, phases=phases).fit(train, seed=0, store=str(tmp_path), progress=False)
+        alone = replace(tuner, phases=phases).fit(train, seed=0, store=str(tmp_path))
         np.testing.assert_array_equal(probs[last, epochs], alone.predict(test).probs)
     assert np.abs(probs[last, 1] - probs[last, 3]).max() > 1e-4  # or anything would be equal
     np.testing.assert_array_equal(numbers(watched), numbers(alone))
@@ -108,7 +108,7 @@ def test_what_came_before_a_training_diverged_stays(parts):
     hopeless = tl.Phase(3, 1e30, optimizer="sgd")
     watched = Watched(test, frozenset({(1, 1), (2, 2), (2, 3)}))
     with pytest.raises(DivergedError, match=r"phase 2, epoch 1, with learning rate 1e\+30 \(sgd, batches of 8"):
-        fit_tuner(recipe(tl.Phase(1, 1e-2), hopeless), train, None, seed=0, progress=False, watched=watched)
+        fit_tuner(recipe(tl.Phase(1, 1e-2), hopeless), train, None, seed=0, watched=watched)
     assert set(watched.probs) == {(1, 1)}
     assert np.isfinite(watched.probs[1, 1]).all()
 

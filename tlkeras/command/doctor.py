@@ -112,7 +112,7 @@ def examine_devices() -> Section:
     problems = []
     try:
         with quiet_terminal():
-            from tlkeras.models.device import device_name
+            from tlkeras.backend import device_name
 
             device = device_name()
     except InputError as error:  # another backend

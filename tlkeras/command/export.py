@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.checks import check_number
+from tlkeras.checks import real
 from tlkeras.command.installed import version_of
 from tlkeras.command.predicting import NOTICE, image_files
 from tlkeras.errors import InputError
-from tlkeras.files import atomic_folder, atomic_write, read_json, sha256_of, write_json
+from tlkeras.files import atomic_folder, atomic_write, sha256_of, write_json
 from tlkeras.machine import environment
 from tlkeras.models.formats import FORMATS, Format, Run, get_format, in_float32, write_network
 from tlkeras.schema import Samples
@@ -125,13 +125,12 @@ def export_classifier(
     chosen = get_format(format)
     target = Path(folder, "export", chosen.default_name) if target is None else Path(target)
     _check_target(target, chosen)
-    accepted = "a difference of probabilities, 0 <= t < 1"
-    tolerance = check_number("tolerance", tolerance, lambda tolerance: 0 <= tolerance < 1, accepted)
+    tolerance = real(least=0, below=1).also(", a difference of probabilities").check("tolerance", tolerance)
     files = None if images is None else image_files(images)
 
     start_keras()
-    from tlkeras.training.saved_classifier import load
-    from tlkeras.training.tuned_classifier import CARD
+    from tlkeras.models.saved import read_card
+    from tlkeras.training.tuned_classifier import load
 
     classifier = load(folder)
     exact = classifier
@@ -144,7 +143,7 @@ def export_classifier(
         parity = _compare(classifier, exact, run, files, chosen, tolerance)
         hashes = {str(Path(target.name, file.relative_to(temporary))): sha256_of(file) for file in _files_of(temporary)}
     export = Export(target, _card_of(target), format, parity)
-    write_json(export.card, _describe(export, classifier, read_json(Path(folder, CARD)), hashes, call))
+    write_json(export.card, _describe(export, classifier, read_card(folder).describe(), hashes, call))
     return export
 
 
@@ -263,7 +262,7 @@ def _describe(export: Export, classifier: TunedClassifier, saved: dict, hashes: 
         },
         "call": call,
         "sha256": hashes,
-        "source": {name: saved.get(name) for name in ("sha256", "fingerprint", "precision", "versions")},
+        "source": {name: saved[name] for name in ("sha256", "fingerprint", "precision", "versions")},
         "parity": asdict(export.parity),
         "environment": environment(),
         "use": NOTICE,

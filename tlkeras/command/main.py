@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(prog="tlkeras", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tlkeras", description=str(__doc__).splitlines()[0])
     parser.add_argument("--version", action="version", version=f"tlkeras {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -106,7 +106,7 @@ def _new(given: argparse.Namespace) -> None:
 
 
 def _runs(given: argparse.Namespace) -> None:
-    from tlkeras.evaluation.tables import to_markdown
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.replication.run_list import runs_table
 
     print(to_markdown(runs_table(given.folder)), end="")
@@ -122,8 +122,8 @@ def _verify(given: argparse.Namespace) -> None:
 
 
 def _compare(given: argparse.Namespace) -> None:
+    from tlkeras.evaluation.blocks import to_markdown
     from tlkeras.evaluation.comparison_tables import format_paired_table
-    from tlkeras.evaluation.tables import to_markdown
     from tlkeras.replication.run_list import COMPARED, compare_runs
 
     table = compare_runs(given.first, given.second, given.metrics or COMPARED)

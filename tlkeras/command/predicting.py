@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from tlkeras.data.class_names import few
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
+from tlkeras.data.names import few
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import write_csv
 from tlkeras.schema import PROBABILITY_PREFIX, Samples
@@ -16,6 +16,7 @@ from tlkeras.terminal import start_keras
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from tlkeras.training.tuned_classifier import TunedClassifier
 
@@ -58,7 +59,7 @@ def predict_files(
 
     files = image_files(paths)
     start_keras()
-    from tlkeras.training.saved_classifier import load
+    from tlkeras.training.tuned_classifier import load
 
     classifier = load(folder)
     predictions = _predict(classifier, Samples(images=tuple(files), labels=None, class_names=()))
@@ -144,7 +145,7 @@ def _files_in(folder: str) -> list[str]:
 
 
 def _predict(classifier: TunedClassifier, samples: Samples):
-    from tlkeras.data.images import unreadable
+    from tlkeras.data.readable import unreadable
 
     try:
         return classifier.predict(samples)
@@ -162,7 +163,7 @@ def _explain(classifier, files, labels, folder: Path, seed: int, n_samples: int,
     import pandas as pd
 
     from tlkeras.data.images import read_pixels
-    from tlkeras.evaluation.explanation_plots import draw_explanation
+    from tlkeras.evaluation.image_plots import draw_explanation
     from tlkeras.evaluation.plots import save_figure
     from tlkeras.explaining.lime import explain, write_explanation
 
@@ -174,6 +175,6 @@ def _explain(classifier, files, labels, folder: Path, seed: int, n_samples: int,
         # Numbered, for files of different folders may have one name.
         figure = folder / f"explanation_{row:04d}_{Path(file).stem}.png"
         write_explanation(explanation, figure.with_suffix(".npz"))
-        save_figure(draw_explanation(explanation).figure, figure)
+        save_figure(cast("Figure", draw_explanation(explanation).figure), figure)
         rows.append((explanation.r2, explanation.stability, str(figure)))
     return pd.DataFrame(rows, columns=["r2", "stability", "explanation"])

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkeras.data.class_names import as_groups, check_class_names, few, is_empty, label_numbers
-from tlkeras.data.identifiers import check_normalise
+from tlkeras.data.names import as_groups, check_class_names, check_normalise, few, is_empty, label_numbers
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 
@@ -16,9 +15,9 @@ _MOST_CLASSES = 100_000  # that numbers alone may name; more are no numbers of c
 
 def from_arrays(
     images: np.ndarray,
-    labels: Sequence[int] | Sequence[str] | None,
+    labels: Sequence[int] | Sequence[str] | np.ndarray | None,
     class_names: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | np.ndarray | None = None,
     *,
     normalise: str | None = None,
 ) -> Samples:
@@ -38,34 +37,34 @@ def from_arrays(
         InputError: where shapes, dtypes or values are none of these.
     """
     check_normalise(normalise)
-    images, groups = as_pixels(images), as_groups(groups, normalise)
+    pixels, group_names = as_pixels(images), as_groups(groups, normalise)
     if isinstance(class_names, str):
         raise InputError(f"class_names: received {class_names!r}; accepted are several names, e.g. ('cat', 'dog').")
     class_names = None if class_names is None else [str(name) for name in class_names]
     if labels is None:
-        return Samples(images, None, tuple(class_names or ()), groups=groups)
-    given, labels = labels, _as_labels(labels, len(images))
-    if labels.dtype.kind == "O":
-        labels, class_names = label_numbers(labels.tolist(), class_names, "labels", normalise)
+        return Samples(pixels, None, tuple(class_names or ()), groups=group_names)
+    numbers = _as_labels(labels, len(pixels))
+    if numbers.dtype.kind == "O":
+        numbers, class_names = label_numbers(numbers.tolist(), class_names, "labels", normalise)
     elif class_names is None:
-        low, high = int(labels.min()), int(labels.max())
+        low, high = int(numbers.min()), int(numbers.max())
         if low < 0 or high >= _MOST_CLASSES:
             raise InputError(
                 f"labels: received values {low}..{high}; accepted are 0..k-1 for k classes, at most {_MOST_CLASSES:,}. "
                 "Number the classes so, or give names: [str(label) for label in labels]."
             )
-        n_classes = max(high + 1, np.shape(given)[-1] if np.ndim(given) == 2 else 0)  # a last class without an image
+        n_classes = max(high + 1, np.shape(labels)[-1] if np.ndim(labels) == 2 else 0)  # a last class without an image
         class_names = [str(label) for label in range(n_classes)]
     check_class_names(class_names, "labels")
-    return Samples(images, labels, tuple(class_names), groups=groups)
+    return Samples(pixels, numbers, tuple(class_names), groups=group_names)
 
 
-def _as_labels(labels: Sequence[int] | Sequence[str], n: int) -> np.ndarray:
-    """`labels` as integers (n,), or as an object array of n str."""
-    words = isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels)
+def _as_labels(given: Sequence[int] | Sequence[str] | np.ndarray, n: int) -> np.ndarray:
+    """The labels as integers (n,), or as an object array of n str."""
+    words = isinstance(given, list | tuple) and any(isinstance(label, str) for label in given)
     try:
         # NumPy would make text of the numbers, and of None, beside text.
-        labels = np.asarray(labels, dtype=object if words else None)
+        labels = np.asarray(given, dtype=object if words else None)
     except ValueError as error:
         raise InputError(
             f"labels: received rows of different lengths; accepted is one label per image, ({n},)."

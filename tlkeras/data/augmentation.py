@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from tlkeras.checks import check_whole
+from tlkeras.checks import Constraint, check_fields, either, flag, one_of, or_none, real, several, whole
 from tlkeras.errors import InputError
+from tlkeras.given import Given, default
 from tlkeras.seeds import derive_seed
 
 FILL_MODES = ("nearest", "reflect", "wrap", "constant")
+_SHIFT = either(
+    real(least=0).also(" (a float: a fraction below 1, pixels from 1 on; an integer: whole pixels)"),
+    several(real(least=0), "several numbers to choose from"),
+)
+
+
+def _low_high(each: Constraint, words: str) -> Constraint:
+    pair = several(each, f"two numbers (low, high) {words}")
+    return replace(pair, fits=lambda value: pair.fits(value) and len(value) == 2 and value[0] <= value[1])
 
 
 @dataclass(frozen=True)
@@ -47,56 +56,37 @@ class Augmentation:
     """
 
     rotation_range: float = 0
-    width_shift_range: float | int | Sequence[float] = 0
-    height_shift_range: float | int | Sequence[float] = 0
+    width_shift_range: Given[float | Sequence[float], float | tuple[float, ...]] = default(0)
+    height_shift_range: Given[float | Sequence[float], float | tuple[float, ...]] = default(0)
     shear_range: float = 0
-    zoom_range: float | tuple[float, float] = 0
+    zoom_range: Given[float | Sequence[float], float | tuple[float, float]] = default(0)
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    brightness_range: tuple[float, float] | None = None
+    brightness_range: Given[Sequence[float] | None, tuple[float, float] | None] = default(None)
     channel_shift_range: float = 0
     fill_mode: str = "nearest"
     cval: float = 0.0
     views: int | None = None
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "rotation_range": real(least=0, most=360).also(", in degrees"),
+        "width_shift_range": _SHIFT,
+        "height_shift_range": _SHIFT,
+        "shear_range": real(least=0, below=90).also(", in degrees"),
+        "zoom_range": either(real(least=0, below=1), _low_high(real(above=0), "above 0")),
+        "horizontal_flip": flag(),
+        "vertical_flip": flag(),
+        "brightness_range": or_none(
+            _low_high(real(least=0), "of at least 0, factors of which 1 leaves the image as it is")
+        ),
+        "channel_shift_range": real(least=0, most=255).also(", in grey levels"),
+        "fill_mode": one_of(*FILL_MODES),
+        "cval": real(least=0, most=255).also(", a grey level"),
+        "views": or_none(whole(1)).also(" for new draws in every epoch"),
+    }
+
     def __post_init__(self):
-        for name in ("width_shift_range", "height_shift_range", "zoom_range", "brightness_range"):
-            value = getattr(self, name)
-            if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
-
-        def check(name: str, accepted: bool, words: str) -> None:
-            if not accepted:
-                raise InputError(f"Augmentation({name}={getattr(self, name)!r}): accepted is {words}.")
-
-        check("rotation_range", _within(self.rotation_range, 0, 360), "a number of degrees in 0..360")
-        for name in ("width_shift_range", "height_shift_range"):
-            check(
-                name,
-                _is_shift(getattr(self, name)),
-                "a float at least 0 (a fraction below 1, pixels from 1 on), an int at least 0 (whole pixels), or "
-                "several numbers to choose from",
-            )
-        check(
-            "shear_range",
-            _within(self.shear_range, 0, 90) and self.shear_range < 90,
-            "a number of degrees from 0 to below 90",
-        )
-        low, high = self.zoom_limits if _is_range(self.zoom_range) or _is_number(self.zoom_range) else (0, 0)
-        check("zoom_range", 0 < low <= high, "a number from 0 to below 1, or two numbers (low, high) above 0")
-        for name in ("horizontal_flip", "vertical_flip"):
-            check(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
-        check(
-            "brightness_range",
-            self.brightness_range is None or (_is_range(self.brightness_range) and self.brightness_range[0] >= 0),
-            "None, or two numbers (low, high) at least 0: factors, 1 leaves the image as it is",
-        )
-        check("channel_shift_range", _within(self.channel_shift_range, 0, 255), "a number of grey levels in 0..255")
-        check("fill_mode", self.fill_mode in FILL_MODES, f"one of {', '.join(FILL_MODES)}")
-        check("cval", _within(self.cval, 0, 255), "a grey level in 0..255")
-        if self.views is not None:
-            views = check_whole("Augmentation.views", self.views, 1, also=", or None for new draws in every epoch")
-            object.__setattr__(self, "views", views)
+        check_fields(self, self._accepts)
 
     @property
     def zoom_limits(self) -> tuple[float, float]:
@@ -134,20 +124,3 @@ class Augmentation:
         seeds[:, 0] = derive_seed(seed, "augmentation", *when)
         seeds[:, 1] = indices
         return seeds
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _within(value: object, low: float, high: float) -> bool:
-    return _is_number(value) and low <= value <= high
-
-
-def _is_range(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value)) and value[0] <= value[1]
-
-
-def _is_shift(value: object) -> bool:
-    values = value if isinstance(value, tuple) else (value,)
-    return len(values) > 0 and all(_is_number(number) and number >= 0 for number in values)

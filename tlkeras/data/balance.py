@@ -78,7 +78,7 @@ def _class_counts(labels: np.ndarray, n_classes: int, class_names: Sequence[str]
         )
     counts = np.bincount(labels, minlength=n_classes)
     if not counts.all():
-        names = [str(k) if class_names is None else class_names[k] for k in np.flatnonzero(counts == 0)]
+        names = [str(k) if class_names is None else class_names[k] for k in np.flatnonzero(counts == 0).tolist()]
         raise InputError(
             f"labels: no training image of class {', '.join(names)}; balancing needs at least one of each class. "
             "Split again so that the training part has every class, or leave the class out."

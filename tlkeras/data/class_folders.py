@@ -1,13 +1,16 @@
-"""Sets that lie as class folders and nothing else: two of tissue tiles, animal faces, a tumour folder of one's own."""
+"""Sets that lie as class folders and nothing else: chest X-rays, tissue tiles, animal faces, a tumour folder of one's
+own."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 
-from tlkeras.data.class_names import few
 from tlkeras.data.file_names import is_image, visible
+from tlkeras.data.names import few
 from tlkeras.data.sources import from_folders
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples
@@ -36,6 +39,43 @@ AFHQ_ANIMALS = {
 PROSTATE_TISSUES = ("Gland", "Nongland", "Tumor")
 PROSTATE_ARCHIVES = "_native"  # how the folders of the published archives end, e.g. 01_case_western_native
 TUMOR_PARTS = ("train", "val", "test1", "test2")
+
+
+def chest_xray_group(file_name: str) -> str:
+    """The patient key in a file name of the chest X-ray set, with its prefix and agent.
+
+    "NORMAL2-IM-0115-0001.jpeg" gives "NORMAL2-IM-0115", "person5_virus_7.jpeg" gives "person5_virus". The number alone
+    is used twice for different patients. An assumption: the set has no table of patients.
+    """
+    match = re.fullmatch(
+        r"((?:NORMAL\d*-)?IM-\d+)-\d+(?:-\d+)?|(person\d+_(?:bacteria|virus))_\d+(?:_\d+)?",
+        os.path.splitext(os.path.basename(file_name))[0],
+    )
+    if match is None:
+        raise InputError(
+            f"{file_name} is no name of the chest X-ray set, such as IM-0115-0001.jpeg, NORMAL2-IM-0023-0001.jpeg or "
+            "person5_virus_7.jpeg. Remove it, or read the folder as your own data with from_folders."
+        )
+    return match[1] or match[2]
+
+
+def load_chest_xray(folder: str) -> Samples:
+    """The images below train, val and test, grouped by patient."""
+    return from_folders(folder, parts=_chest_xray_parts(folder), group_of=chest_xray_group)
+
+
+def count_chest_xray(folder: str) -> dict[str, int]:
+    """{"train/NORMAL": images that are there, ...} for every class folder."""
+    return {
+        f"{part}/{class_folder.name}": sum(1 for _ in class_folder.glob("[!.]*.jp*g"))
+        for part in _chest_xray_parts(folder)
+        for class_folder in Path(folder, part).glob("[!.]*/")
+    }
+
+
+def _chest_xray_parts(folder: str) -> list[str]:
+    # By name: the published archive also holds a second copy of itself.
+    return [part for part in ("train", "val", "test") if os.path.isdir(os.path.join(folder, part))]
 
 
 def load_nct_crc_he(folder: str) -> Samples:
@@ -123,7 +163,7 @@ def load_tumor(folder: str) -> Samples:
             f"{folder} has the classes {', '.join(samples.class_names)}; accepted are exactly two, of the same names "
             "in every part. Rename or remove class folders."
         )
-    trained = set(samples.labels[samples.parts == "train"].tolist())
+    trained = set(samples.known_labels[samples.parts == "train"].tolist())
     untrained = [name for label, name in enumerate(samples.class_names) if label not in trained]
     if untrained:
         raise InputError(

@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlkeras.data.chest_xray import count_chest_xray, load_chest_xray
 from tlkeras.data.class_folders import (
     AFHQ_ANIMALS,
     NCT_TISSUES,
     PROSTATE_ARCHIVES,
     PROSTATE_TISSUES,
+    count_chest_xray,
     count_images,
     load_afhq,
+    load_chest_xray,
     load_nct_crc_he,
     load_prostate_tiles,
     load_tumor,
@@ -102,7 +103,7 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
 
 def _told_counts(row: DatasetRow, folder: str) -> list[str]:
     """Where the images of a class are not as many as expected: lines for an error message."""
-    if not row.counts:
+    if not row.counts or row.count is None:
         return []
     found = row.count(folder)
     if found in ({}, row.counts):

@@ -5,27 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tlkeras.data.file_bytes import Unreadable, read_bytes
 from tlkeras.errors import MissingInputError
-from tlkeras.machine import n_cores
 from tlkeras.schema import Samples
 
 DIGEST_BYTES = 16  # 128 bits: among 10**12 images two different ones meet with a probability of 1e-15
-
-
-def source_digests(samples: Samples) -> list[bytes]:
-    """One digest per sample, of the file as it lies on the disk, or of the row of the array.
-
-    A file that cannot be read gets one that no other has: who decodes it finds out why.
-    """
-    if isinstance(samples.images, np.ndarray):
-        return pixel_digests(samples.images)
-    with ThreadPoolExecutor(n_cores()) as pool:
-        return list(pool.map(lambda path: file_digest(path, bytes_or_none(path)), samples.images))
 
 
 def pixel_digests(images: np.ndarray) -> list[bytes]:
@@ -50,7 +36,7 @@ def contents_digest(samples: Samples, digests: Sequence[bytes]) -> str:
 
     Args:
         samples: n images.
-        digests: n, of `source_digests`.
+        digests: n, of `ImageIndex.digests`.
     """
     return _hash_of(samples, [value.hex() for value in digests])
 
@@ -74,19 +60,9 @@ def unsealed(seal: bytes) -> bytes | None:
     return contents if digest(contents) == seal[:DIGEST_BYTES] else None
 
 
-def file_digest(path: str, contents: bytes | None) -> bytes:
-    """That of `source_digests`, of a file whose bytes were read; None of one that cannot be."""
-    if contents is None:
-        return digest(b"unreadable", path.encode("utf-8", "surrogateescape"))
+def file_digest(contents: bytes) -> bytes:
+    """That of a file, of its bytes."""
     return digest(b"file", contents)
-
-
-def bytes_or_none(path: str) -> bytes | None:
-    """The bytes of a file, None where it cannot be read."""
-    try:
-        return read_bytes(path)
-    except Unreadable:
-        return None
 
 
 def _hash_of(samples: Samples, images: Sequence[object]) -> str:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 
-from tlkeras.data.identifiers import normal_form
+from tlkeras.data.names import normal_form
 from tlkeras.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from tlkeras.data.digests import bytes_or_none, file_digest, pixel_digests, source_digests
-from tlkeras.data.file_bytes import Unreadable
-from tlkeras.data.levels import Levels
-from tlkeras.data.perceptual_hash import IMAGE_SIZE, N_BITS, STRUCTURED, near_pairs, perceptual_hashes
-from tlkeras.data.python_decoder import upright_size
+from tlkeras.data.digests import pixel_digests
+from tlkeras.data.measures import Levels
+from tlkeras.data.perceptual_hash import N_BITS, near_pairs
+from tlkeras.data.readable import require_readable
 from tlkeras.errors import InputError
-from tlkeras.machine import n_cores
 from tlkeras.schema import Samples
 
 NEAR_LIMIT = 10**6  # pairs that look alike; frames of films can have billions
-_CHUNK = 512  # images decoded and hashed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +59,7 @@ class Fingerprints:
         unknown = [str(name) for name in samples.sample_ids if name not in row_of]
         rows = np.array([row_of.get(name, 0) for name in samples.sample_ids], dtype=np.int64)
         if not unknown and isinstance(samples.images, np.ndarray):
-            digests = source_digests(samples)
+            digests = pixel_digests(samples.images)
             unknown = [
                 str(name)
                 for name, row, digest in zip(samples.sample_ids, rows, digests, strict=True)
@@ -78,43 +73,35 @@ class Fingerprints:
         return rows
 
 
-def fingerprint(samples: Samples, *, progress: bool = True) -> Fingerprints:
-    """Reads and decodes every image once, so that several splits of them can be audited.
+def fingerprint(samples: Samples) -> Fingerprints:
+    """Looks at every image once, so that several splits of them can be audited.
 
     Args:
         samples: n images, with or without labels.
-        progress: whether long work shows a bar.
 
     Raises:
         InputError: lists the files that cannot be read, with the reasons.
     """
-    return fingerprint_all([samples], progress=progress)
+    return fingerprint_all([samples])
 
 
-def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Fingerprints:
+def fingerprint_all(parts: Sequence[Samples]) -> Fingerprints:
     """`fingerprint` of several sets, one behind the other: files, and arrays of any size."""
-    seen = [each for part in parts for each in _digests_and_sizes(part)]
-    digests = tuple(digest for digest, _ in seen)
-    hashes, levels = zip(*(_hashes_and_levels(part, progress) for part in parts), strict=True)
-    hashes = np.concatenate(hashes)
+    looks = [look for part in parts for look in require_readable(part, hashed=True)]
+    digests = tuple(look.digest for look in looks)
+    hashed = [look.hashed for look in looks if look.hashed is not None]  # all of them: it was asked for
+    hashes = np.stack([of_one.bits for of_one in hashed]) if hashed else np.empty((0, N_BITS), bool)
     _, first, files = np.unique(np.array(digests, dtype=object), return_index=True, return_inverse=True)
     near, distances, complete = near_pairs(hashes[first], limit=NEAR_LIMIT)
-
-    # Equal pixels look alike, so only images that look like another are decoded in full; of images without structure,
-    # and where too many look alike, all.
-    doubtful = np.zeros(len(first), bool)
-    doubtful[near] = True
-    doubtful |= (hashes[first].sum(axis=1) < STRUCTURED) | (not complete)
-    images = list(itertools.chain.from_iterable(part.images for part in parts))
-    picture_of, known = np.arange(len(first)), {}
-    for file in np.flatnonzero(doubtful):
-        picture_of[file] = known.setdefault(_digest_in_full(images[first[file]]), file)
+    known: dict[bytes, int] = {}
+    pixels = [looks[row].hashed.pixels for row in first]
+    picture_of = np.array([known.setdefault(each, file) for file, each in enumerate(pixels)], np.int64)
     near, distances = _between_pictures(picture_of[near], distances)
     return Fingerprints(
         sample_ids=np.concatenate([part.sample_ids for part in parts]),
         digests=digests,
-        sizes=np.array([size for _, size in seen], dtype=np.int64).reshape(-1, 2),
-        levels=tuple(itertools.chain.from_iterable(levels)),
+        sizes=np.array([look.size for look in looks], dtype=np.int64).reshape(-1, 2),
+        levels=tuple(of_one.levels for of_one in hashed),
         hashes=hashes,
         files=files,
         pictures=picture_of[files],
@@ -122,51 +109,6 @@ def fingerprint_all(parts: Sequence[Samples], *, progress: bool = True) -> Finge
         distances=distances,
         complete=complete,
     )
-
-
-def _digests_and_sizes(samples: Samples) -> list[tuple[bytes, tuple[int, int]]]:
-    """The digest (of `source_digests`) and the (height, width) of each image, for which a file is read once."""
-    if isinstance(samples.images, np.ndarray):
-        return [(digest, samples.images.shape[1:3]) for digest in pixel_digests(samples.images)]
-    with ThreadPoolExecutor(n_cores()) as pool:
-        return list(pool.map(_digest_and_size, samples.images))
-
-
-def _digest_and_size(path: str) -> tuple[bytes, tuple[int, int]]:
-    contents = bytes_or_none(path)
-    return file_digest(path, contents), (0, 0) if contents is None else _size(path, contents)
-
-
-def _size(path: str, contents: bytes) -> tuple[int, int]:
-    """(height, width); (0, 0) of what cannot be read: decoding it names it, with the reason."""
-    try:
-        return upright_size(contents)
-    except Unreadable:
-        from tlkeras.data.images import read_pixels
-
-        try:  # TensorFlow forgives a PNG a damaged comment, Pillow does not
-            return read_pixels(path, None).shape[:2]
-        except InputError:
-            return 0, 0
-
-
-def _hashes_and_levels(samples: Samples, progress: bool) -> tuple[np.ndarray, list[Levels]]:
-    from tlkeras.data.pipeline import measured_batches, with_bar
-
-    hashes, levels = [np.empty((0, N_BITS), bool)], []
-    for pixels, of_batch in with_bar(measured_batches(samples, IMAGE_SIZE, _CHUNK), len(samples), progress):
-        hashes.append(perceptual_hashes(pixels))
-        levels += of_batch
-    return np.concatenate(hashes), levels
-
-
-def _digest_in_full(image: str | np.ndarray) -> bytes:
-    """Of the pixels at native size, whichever file format they lie in."""
-    if isinstance(image, np.ndarray):
-        return pixel_digests(image[np.newaxis])[0]
-    from tlkeras.data.images import read_pixels
-
-    return pixel_digests(read_pixels(image, None).astype(np.uint8)[np.newaxis])[0]
 
 
 def _between_pictures(near: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

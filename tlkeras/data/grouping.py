@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
-from tlkeras.data.class_names import part_name
-from tlkeras.data.identifiers import WRITTEN_TWICE, normal_form, spelled_alike, told_alike
+from tlkeras.data.names import WRITTEN_TWICE, normal_form, part_name, spelled_alike, told_alike
 
 NEARLY_EVERY = 0.95  # of the groups hold one image each
 _FEWEST = 10  # groups, of which that says something

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlkeras.data.class_names import few, label_numbers
-from tlkeras.data.csv_text import read_rows
+from tlkeras.data.file_contents import read_rows
 from tlkeras.data.file_names import visible
-from tlkeras.data.identifiers import normal_form, spelled_alike, told_alike
+from tlkeras.data.names import few, label_numbers, normal_form, spelled_alike, told_alike
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples
 
@@ -63,7 +62,7 @@ def load_ham10000(folder: str) -> Samples:
         images=tuple(paths[image_id] for image_id in rows["image_id"]),
         labels=labels,
         class_names=class_names,
-        groups=rows["lesion_id"].tolist(),
+        groups=rows["lesion_id"].to_numpy(dtype=object),
         metadata=rows.drop(columns=["dx", "lesion_id"]).assign(age=[float(age or "nan") for age in rows["age"]]),
         root=folder,
     )
@@ -78,7 +77,7 @@ def count_ham10000(folder: str) -> dict[str, int]:
     if not {"image_id", "dx"} <= set(rows.columns):
         return {}
     there = rows["image_id"].isin(_find_images(folder)[0].keys()) & rows["dx"].isin(DIAGNOSES.keys())
-    return rows.loc[there, "dx"].value_counts().to_dict()
+    return {str(dx): count for dx, count in rows.loc[there, "dx"].value_counts().items()}
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,8 @@ def _lesion_problems(rows: pd.DataFrame, names: Sequence[str]) -> Iterator[_Prob
         yield _Problem(_told("lesion ids written in two ways", alike, "Write each in one."))
     if "dx" in rows:
         diagnoses = rows.loc[lesions.str.strip() != ""].groupby("lesion_id", sort=False)["dx"].unique()
-        two = [f"{_shown(lesion)} ({', '.join(map(_shown, dx))})" for lesion, dx in diagnoses.items() if len(dx) > 1]
+        several = [(str(lesion), dx) for lesion, dx in diagnoses.items() if len(dx) > 1]
+        two = [f"{_shown(lesion)} ({', '.join(map(_shown, dx))})" for lesion, dx in several]
         if two:
             yield _Problem(_told("lesions with more than one dx", two, "Give all images of a lesion the same."))
 

@@ -1,4 +1,4 @@
-"""From a file to pixels: the one decode-and-resize function, and the check of what it cannot read.
+"""From a file to pixels: the one decode-and-resize function.
 
 Training, prediction and `read_pixels` call the same TensorFlow ops, so they see the same pixels bit for bit. Plain JPEG
 and PNG files stay inside TensorFlow; the rest goes through a slower decoder in Python.
@@ -12,26 +12,18 @@ most, from the same files decoded whole; one of exactly 2048x2048, where the res
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.backend import tf
-from tlkeras.checks import check_image_size, check_whole
+from tlkeras.checks import check_image_size
 from tlkeras.data.arrays import as_pixels
-from tlkeras.data.file_bytes import Unreadable, as_path, read_bytes, unfit_to_read
-from tlkeras.data.levels import N_FIELDS, Levels, of_set
+from tlkeras.data.file_contents import Unreadable, as_path, read_bytes
+from tlkeras.data.measures import Levels
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
 from tlkeras.errors import InputError
-from tlkeras.schema import Samples
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Raise it when the pixels of some file change: what was computed from them is then computed again.
 DECODER = 3
@@ -89,27 +81,31 @@ def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return decode_and_resize(tf.io.read_file(path), image_size)
 
 
-def read_measured(path: tf.Tensor, image_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
-    """`read_image`, and int64 (5,), the fields of its `Levels` as they were decoded, before the resize."""
-    pixels, sides, depth = _decode(tf.io.read_file(path), image_size)
-    return resize_pixels(pixels, image_size, sides), measure(pixels, depth)
-
-
-def measure(pixels: tf.Tensor, depth: tf.Tensor | int = 0) -> tf.Tensor:
-    """int64 (5,), the fields of the `Levels` of uint8 (h, w, 3)."""
-    return tf.ensure_shape(tf.numpy_function(_fields, [pixels, depth], tf.int64, stateful=False), [N_FIELDS])
-
-
-def _fields(pixels: np.ndarray, depth: int) -> np.ndarray:
-    if not pixels.size:  # of an unreadable file, which the resize refuses; an exception here would be printed
-        return np.zeros(N_FIELDS, np.int64)
-    return np.array(astuple(Levels.of(pixels, depth)), np.int64)
-
-
 def decode_and_resize(contents: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     """uint8 (H, W, 3), RGB, from the bytes of an image file (a string scalar); the same eagerly and in a graph."""
-    pixels, sides, _ = _decode(contents, image_size)
+    pixels, sides = _decode(contents, image_size)
     return resize_pixels(pixels, image_size, sides)
+
+
+def decode_with_thumbnail(
+    contents: bytes, image_size: tuple[int, int] | None
+) -> tuple[tuple[np.ndarray, Levels], tuple[np.ndarray | None, Levels]]:
+    """The pixels of an image file at native size, uint8 (h, w, 3), and what `decode_and_resize` makes of it for
+    `image_size` (None of None); each with the levels that were decoded, before any resize.
+
+    Raises:
+        Unreadable: why it cannot be decoded.
+    """
+    with tf.device("CPU:0"):
+        pixels, sides, depth = _decode_or_explain(contents)
+        native = pixels.numpy(), Levels.of(pixels.numpy(), depth)
+        if image_size is None:
+            return native, (None, native[1])
+        levels = native[1]
+        if contents.startswith(_JPEG_SIGNATURE) and min(sides.numpy() // np.multiply(2, image_size)) >= _RATIOS[1]:
+            pixels, sides, depth = _decode_or_explain(contents, image_size)
+            levels = Levels.of(pixels.numpy(), depth)
+        return native, (resize_pixels(pixels, image_size, sides).numpy(), levels)
 
 
 def resize_pixels(
@@ -152,93 +148,14 @@ def encode_path(path: str | os.PathLike) -> bytes:
     return os.fsencode(os.path.abspath(path))
 
 
-def check_images(samples: Samples, *, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
-    """Every image that cannot be read, or that tells (almost) nothing, found by reading all of them once with the
-    decoder that training uses.
-
-    Args:
-        samples: n images, files or an array.
-        workers: threads; None takes one per core.
-        progress: whether long checks show a bar.
-
-    Returns:
-        Columns row (of `samples`), path (in an array the sample_id), reason, readable; no rows where there is nothing
-        to tell. Not readable: missing, a folder, a pipe, no permission, empty file, not an image, truncated, damaged,
-        absurd dimensions, transparent everywhere. Readable, and to be looked at: one colour, a handful of levels, a
-        sliver of the range; and every image where the set as a whole has less than half of the range, or 16-bit files
-        of it were read by different ranges.
-    """
-    import pandas as pd
-
-    in_memory = isinstance(samples.images, np.ndarray)
-    names = samples.sample_ids if in_memory else samples.images
-    workers = os.cpu_count() if workers is None else check_whole("workers", workers, 1, also=", or None")
-    with ThreadPoolExecutor(workers) as pool:
-        silent = not progress or len(names) < 500
-        found = pool.map(Levels.of if in_memory else _levels_or_reason, samples.images)
-        found = list(tqdm(found, total=len(names), desc="checking images", disable=silent or None))
-    of_all = " ".join(of_set([each for each in found if isinstance(each, Levels)]))
-    rows = [
-        (row, name, *((each.words() or of_all, True) if isinstance(each, Levels) else (each, False)))
-        for row, (name, each) in enumerate(zip(names, found, strict=True))
-    ]
-    return pd.DataFrame([row for row in rows if row[2]], columns=["row", "path", "reason", "readable"])
-
-
-def unreadable(samples: Samples, *, progress: bool = True) -> pd.DataFrame:
-    """Those of `check_images` that cannot be read: columns row, path, reason."""
-    found = check_images(samples, progress=progress)
-    return found.loc[~found["readable"].astype(bool), ["row", "path", "reason"]].reset_index(drop=True)
-
-
-def require_readable(samples: Samples, *, progress: bool = True) -> None:
-    """Raises InputError where files cannot be read, naming the first 20 with their reasons."""
-    bad = unreadable(samples, progress=progress)
-    if len(bad):
-        raise _refusal(bad["path"], bad["reason"], len(samples))
-
-
-def require_files(samples: Samples) -> None:
-    """Raises InputError for pipes, devices, folders and absurdly large files, on which TensorFlow would wait for ever.
-
-    Only the file system is asked: what is missing, or not an image, shows when it is read.
-    """
-    if isinstance(samples.images, np.ndarray):
-        return
-    unfit = {path: reason for path in samples.images if (reason := unfit_to_read(path))}
-    if unfit:
-        raise _refusal(list(unfit), list(unfit.values()), len(samples))
-
-
-def _refusal(paths: Sequence[str], reasons: Sequence[str], n: int) -> InputError:
-    shown = [f"  {path!r}: {reason}" for path, reason in zip(paths[:20], reasons[:20], strict=True)]
-    if len(paths) > len(shown):
-        shown.append(f"  and {len(paths) - len(shown)} more")
-    return InputError(
-        f"{len(paths)} of {n} image files cannot be read:\n"
-        + "\n".join(shown)
-        + "\nReplace these files, or leave them out: --skip-unreadable in an experiment, in your own code "
-        "samples.take of the rows that tl.check_images(samples) does not list as not readable."
-    )
-
-
-def _levels_or_reason(path: str) -> Levels | str:
-    try:
-        with tf.device("CPU:0"):
-            pixels, _, depth = _decode_or_explain(read_bytes(path))
-    except Unreadable as error:
-        return str(error)
-    return Levels.of(pixels.numpy(), depth)
-
-
 def _decode_or_explain(contents: bytes, image_size: tuple[int, int] | None = None) -> tuple[tf.Tensor, tf.Tensor, int]:
-    """As `_decode`, where TensorFlow meets no exception of ours: it would print its traceback."""
+    """As `_decode`, and the depth of `Levels`, where TensorFlow meets no exception of ours: it would print its
+    traceback."""
     tensor = tf.constant(contents)
     try:
         chosen = int(_choose_decoder(tensor, image_size))
         if chosen != _SLOW:
-            pixels, sides, _ = _decoders(tensor)[chosen]()
-            return pixels, sides, 0
+            return *_decoders(tensor)[chosen](), 0
     except tf.errors.OpError as error:
         decode_with_depth(contents)  # knows the reasons, and raises the one that holds
         raise Unreadable("truncated or damaged") from error
@@ -247,35 +164,32 @@ def _decode_or_explain(contents: bytes, image_size: tuple[int, int] | None = Non
     return pixels, _sides(pixels), depth
 
 
-def _decode(contents: tf.Tensor, image_size: tuple[int, int] | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """uint8 (h, w, 3), at a scale that suffices for `image_size` (None: full scale), the sides of what it shows, and
-    the depth of `Levels`."""
+def _decode(contents: tf.Tensor, image_size: tuple[int, int] | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """uint8 (h, w, 3), at a scale that suffices for `image_size` (None: full scale), and the sides of what it shows."""
     return tf.switch_case(_choose_decoder(contents, image_size), _decoders(contents))
 
 
-def _decoders(contents: tf.Tensor) -> dict[int, Callable[[], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
+def _decoders(contents: tf.Tensor) -> dict[int, Callable[[], tuple[tf.Tensor, tf.Tensor]]]:
     """What `_choose_decoder` chooses among."""
 
-    def jpeg(ratio: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def jpeg(ratio: int) -> tuple[tf.Tensor, tf.Tensor]:
         # The default DCT is a faster, inexact one; this one agrees with Pillow and OpenCV to the bit.
         pixels = tf.io.decode_jpeg(contents, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
         # Of sides that the ratio does not divide, the last pixel shows a part only. Taken for a whole one, it stretches
         # the image by up to half a pixel of the result.
         sides = tf.cast(tf.image.extract_jpeg_shape(contents)[:2], tf.float32) / ratio
-        return pixels, sides, tf.constant(0, tf.int64)
+        return pixels, sides
 
-    def png() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def png() -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.io.decode_png(contents, channels=3)
-        return pixels, _sides(pixels), tf.constant(0, tf.int64)
+        return pixels, _sides(pixels)
 
-    def slow() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def slow() -> tuple[tf.Tensor, tf.Tensor]:
         # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel. Of no
         # pixels nothing can be resized, so an unreadable file ends in TensorFlow's error here as in the other decoders.
-        pixels, depth = tf.numpy_function(
-            decode_or_nothing, [tf.io.decode_raw(contents, tf.uint8)], (tf.uint8, tf.int64), stateful=False
-        )
+        pixels = tf.numpy_function(decode_or_nothing, [tf.io.decode_raw(contents, tf.uint8)], tf.uint8, stateful=False)
         pixels = tf.ensure_shape(pixels, [None, None, 3])
-        return pixels, _sides(pixels), tf.ensure_shape(depth, [])
+        return pixels, _sides(pixels)
 
     return {_SLOW: slow, _PNG: png} | {_JPEG + i: partial(jpeg, ratio) for i, ratio in enumerate(_RATIOS)}
 

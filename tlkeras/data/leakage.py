@@ -13,22 +13,20 @@ import pandas as pd
 from tlkeras.data.fingerprints import Fingerprints, fingerprint_all
 from tlkeras.data.grouping import Grouping
 from tlkeras.data.leakage_findings import Audit
-from tlkeras.data.levels import Levels, of_set
-from tlkeras.data.pixel_sizes import PixelSizes
+from tlkeras.data.measures import Levels, PixelSizes, levels_of_set
 from tlkeras.errors import InputError
 from tlkeras.schema import NOT_TESTS, Samples, Splits
 
 _SET = ["set", "same_bytes", "sample_id", "part", "class_name", "group"]
 
 
-def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress: bool = True) -> Audit:
+def audit(splits: Splits, *, fingerprints: Fingerprints | None = None) -> Audit:
     """Looks for what a split lets leak, and for images that are small or tell nothing. Every image is read and decoded
     once; nothing is trained.
 
     Args:
         splits: the parts.
         fingerprints: of all samples that were split, where several splits of them are audited; None makes them.
-        progress: whether long work shows a bar.
 
     Raises:
         InputError: not Splits, files that cannot be read, or fingerprints of other samples.
@@ -40,7 +38,7 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         )
     parts = splits.parts()
     if fingerprints is None:
-        fingerprints = fingerprint_all(list(parts.values()), progress=progress)
+        fingerprints = fingerprint_all(list(parts.values()))
         rows = np.arange(len(fingerprints))
     else:
         rows = np.concatenate([fingerprints.rows_of(samples) for samples in parts.values()])
@@ -72,7 +70,7 @@ def audit(splits: Splits, *, fingerprints: Fingerprints | None = None, progress:
         pixel_sizes=dict(zip(parts, pixel_sizes, strict=True)),
         grouping=Grouping.of(images),
         n_poor=len(poor),
-        levels_of_all=of_set(levels),
+        levels_of_all=levels_of_set(levels),
         poor=poor,
         known=_known(images),
         groups=groups,

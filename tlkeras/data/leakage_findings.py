@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import pandas as pd
 
 from tlkeras.data.grouping import Grouping
-from tlkeras.data.identifiers import told_alike
-from tlkeras.data.pixel_sizes import PixelSizes, size_words
+from tlkeras.data.measures import PixelSizes, size_words
+from tlkeras.data.names import told_alike
 from tlkeras.errors import InputError
 
 SHARE_DRIFT = 0.05  # a class share this far from the training part's is said
@@ -81,7 +82,7 @@ class Audit:
     @property
     def class_shares(self) -> pd.DataFrame:
         """float64, one row per part and one column per class: the class's share of the part's images, 0..1."""
-        counts = pd.DataFrame.from_dict(self.class_counts, orient="index").fillna(0)
+        counts = pd.DataFrame.from_dict(dict(self.class_counts), orient="index").fillna(0)
         return counts.div(counts.sum(axis=1), axis=0).rename_axis("part")
 
     @property
@@ -144,13 +145,15 @@ class Audit:
     @classmethod
     def from_json(cls, value: Mapping) -> Audit:
         """The audit that `as_json` told of, its tables as long as they were kept: it has the same findings."""
-        value = _OF_OLD | value
-        tables = {name: pd.DataFrame(value[name]["rows"], columns=value[name]["columns"]) for name in _TABLES}
+        value = {**_OF_OLD, **value}
+        given: dict[str, Any] = {
+            name: pd.DataFrame(value[name]["rows"], columns=value[name]["columns"]) for name in _TABLES
+        }
         sizes = {part: PixelSizes.from_json(sizes) for part, sizes in value.get("pixel_sizes", {}).items()}
         grouping = Grouping.from_json(value["grouping"]) if "grouping" in value else Grouping()
         others = (*_TABLES, "pixel_sizes", "grouping")
-        plain = {field.name: value[field.name] for field in fields(cls) if field.name not in others}
-        return cls(**plain, **tables, pixel_sizes=sizes, grouping=grouping)
+        given |= {field.name: value[field.name] for field in fields(cls) if field.name not in others}
+        return cls(**given, pixel_sizes=sizes, grouping=grouping)
 
     def _separate(self) -> list[str]:
         n = sum(self.sizes.values())

@@ -3,7 +3,7 @@
 The DCT hash of Zauner ("Implementation and Benchmarking of Perceptual Image Hash Functions", 2010), with the 16x16
 lowest frequencies of 64x64 grey levels in place of 8x8 of 32x32. It finds copies that were compressed, scaled or
 brightened, not ones that were mirrored, turned or cut out. What it finds and misses is measured by
-experiments/benchmark_near_duplicates.py, and written in assets/benchmark/near_duplicates.md.
+experiments/benchmarks/benchmark_near_duplicates.py, and written in assets/benchmark/near_duplicates.md.
 """
 
 from __future__ import annotations

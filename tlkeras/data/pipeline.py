@@ -6,28 +6,19 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.backend import tf
 from tlkeras.checks import check_image_size
 from tlkeras.data.digests import file_digest
-from tlkeras.data.images import (
-    decode_and_resize,
-    encode_path,
-    measure,
-    read_image,
-    read_measured,
-    require_files,
-    require_readable,
-    resize_pixels,
-)
-from tlkeras.data.levels import Levels
+from tlkeras.data.images import decode_and_resize, encode_path, read_image, resize_pixels
+from tlkeras.data.readable import require_files, require_readable
 from tlkeras.errors import InputError
 from tlkeras.files import scratch_file
 from tlkeras.machine import format_size, n_cores
+from tlkeras.progress import bar
 from tlkeras.schema import Samples
 
 T = TypeVar("T")
@@ -45,7 +36,6 @@ def decode_all(
     *,
     scratch: str | os.PathLike | None = None,
     digests: Sequence[bytes] | None = None,
-    progress: bool = True,
 ) -> np.ndarray:
     """All samples as pixels, decoded once.
 
@@ -55,7 +45,6 @@ def decode_all(
         scratch: None holds them in memory. A folder takes them to a nameless file there, mapped into memory: for more
             pixels than memory; the file goes when nobody holds the array any more.
         digests: see `decoded_batches`.
-        progress: whether long work shows a bar.
 
     Returns:
         uint8 (n, H, W, 3), RGB; row i belongs to sample i. Aligned, so that `cpu_tensor` needs no copy.
@@ -66,19 +55,19 @@ def decode_all(
     shape = (len(samples), *check_image_size(image_size), 3)
     pixels = _aligned(shape) if scratch is None else _mapped(shape, scratch)
     start = 0
-    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, digests=digests), len(samples), progress):
+    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, digests=digests), len(samples)):
         pixels[start : start + len(chunk)] = chunk
         start += len(chunk)
     return pixels
 
 
-def with_bar(batches: Iterable[T], n: int, progress: bool) -> Iterator[T]:
-    """The batches of `n` images as they come, with a bar where they are many and `progress` is asked for."""
-    silent = not progress or n < 500
-    with tqdm(total=n, desc="reading images", unit="image", disable=silent or None) as bar:
+def with_bar(batches: Iterable[T], n: int) -> Iterator[T]:
+    """The batches of `n` images as they come, under a bar."""
+    with bar("reading images", n, "image") as steps:
         for batch in batches:
             yield batch
-            bar.update(len(batch[0] if isinstance(batch, tuple) else batch))
+            first: Any = batch[0] if isinstance(batch, tuple) else batch
+            steps.update(len(first))
 
 
 def decoded_batches(
@@ -96,8 +85,8 @@ def decoded_batches(
         image_size: (height, width).
         batch_size: b.
         rows: int (m,), which samples; None takes all.
-        digests: n, of the files as they were found (`source_digests`): what is known of these bytes must not be taken
-            for known of others. None decodes whatever is there.
+        digests: n, of the files as they were found (`ImageIndex.digests`): what is known of these bytes must not be
+            taken for known of others. None decodes whatever is there.
 
     Yields:
         uint8 (b, H, W, 3), RGB, the last batch smaller.
@@ -126,19 +115,10 @@ def decoded_batches(
         done += len(batch)
 
 
-def measured_batches(
-    samples: Samples, image_size: tuple[int, int], batch_size: int
-) -> Iterator[tuple[np.ndarray, list[Levels]]]:
-    """`decoded_batches`, and with each the levels that its b images had before they were resized."""
-    batches = _ahead(_decoded(samples, check_image_size(image_size), measured=True).batch(batch_size))
-    for pixels, fields in _named(samples, batches):
-        yield pixels.numpy(), [Levels(*row) for row in fields.numpy().tolist()]
-
-
 def _named(samples: Samples, batches: tf.data.Dataset) -> Iterator:
     """The batches; where one fails, `naming_files`."""
-    batches = iter(batches)
-    while (batch := naming_files(samples, lambda: next(batches, None))) is not None:
+    left = iter(batches)
+    while (batch := naming_files(samples, lambda: next(left, None))) is not None:
         yield batch
 
 
@@ -152,7 +132,7 @@ def naming_files(samples: Samples, read: Callable[[], T]) -> T:
         return read()
     except tf.errors.OpError as error:
         failure = error
-    require_readable(samples, progress=False)  # out here, so that its list is not chained to TensorFlow's traceback
+    require_readable(samples)  # out here, so that its list is not chained to TensorFlow's traceback
     if isinstance(failure, tf.errors.NotFoundError | tf.errors.PermissionDeniedError):
         lost = [path for path in samples.images if os.fsdecode(encode_path(path)) in failure.message]
         raise InputError(f"{', '.join(map(repr, lost)) or 'an image'} could not be read, and now can. {_LEAVE_ALONE}")
@@ -218,7 +198,7 @@ def epoch_batches(
     order = order.astype(np.int64)
     rows = order if rows is None else rows.astype(np.int64)
     inputs = cpu_tensor(inputs)
-    columns = {"row": rows}
+    columns: Any = {"row": rows}  # whose type in TensorFlow names tensors, and no arrays
     columns |= {} if labels is None else {"label": np.asarray(labels)[order]}
     columns |= {} if weights is None else {"weight": np.asarray(weights, dtype=np.float32)[order]}
     columns |= {} if warp is None else {"seed": np.asarray(example_seeds, dtype=np.int32)}
@@ -270,37 +250,36 @@ def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
         ) from error
 
 
-def _decoded(
-    samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None, *, measured: bool = False
-) -> tf.data.Dataset:
+def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None) -> tf.data.Dataset:
     """uint8 (H, W, 3) per sample, in order; with the digests of files, and whether the very bytes that were decoded had
-    another one; where `measured`, with the int64 (5,) of `measure`."""
+    another one."""
     if isinstance(samples.images, np.ndarray):
         pixels = cpu_tensor(samples.images)
 
         def resized(row: tf.Tensor):
-            image = resize_pixels(pixels[row], image_size)
-            return (image, measure(pixels[row])) if measured else image
+            return resize_pixels(pixels[row], image_size)
 
         return tf.data.Dataset.range(len(samples)).map(resized, num_parallel_calls=n_cores(), deterministic=True)
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
     dataset = tf.data.Dataset.from_tensor_slices(paths)
-    read = partial(read_measured if measured else read_image, image_size=image_size)
+    read: Callable = partial(read_image, image_size=image_size)
     if digests is not None:
         dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(tf.constant(digests, tf.string)))
 
-        def read(path: tf.Tensor, digest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def read_compared(path: tf.Tensor, digest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             contents = tf.io.read_file(path)
             # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel.
             changed = tf.numpy_function(_is_other, [contents, digest], tf.bool, stateful=False)
             return decode_and_resize(contents, image_size), tf.ensure_shape(changed, [])
 
+        read = read_compared
+
     return dataset.map(read, num_parallel_calls=n_cores(), deterministic=True)
 
 
 def _is_other(contents: bytes, digest: bytes) -> bool:
-    return file_digest("", contents) != digest
+    return file_digest(contents) != digest
 
 
 def _check_epoch(n, order, rows, labels, weights, warp, example_seeds) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
-from tlkeras.checks import check_whole
-from tlkeras.data.class_names import few
+from tlkeras.checks import Constraint, check_fields, flag, or_none, whole
+from tlkeras.data.names import few
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.seeds import generator
@@ -34,6 +36,12 @@ class Selection:
     pool_parts: bool = False
     seed: int = 0
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "per_class": or_none(whole(1)).also(" for all"),
+        "pool_parts": flag(),
+        "seed": whole(),
+    }
+
     def __post_init__(self):
         if self.class_names is not None:
             names = self.class_names if isinstance(self.class_names, tuple | list) else ()
@@ -43,10 +51,7 @@ class Selection:
                     "once, e.g. ('MUS', 'NORM', 'STR'), or None for all."
                 )
             object.__setattr__(self, "class_names", tuple(names))  # the dataclass is frozen
-        if self.per_class is not None:
-            per_class = check_whole("per_class", self.per_class, 1, also=", or None for all")
-            object.__setattr__(self, "per_class", per_class)
-        object.__setattr__(self, "seed", check_whole("seed", self.seed))
+        check_fields(self, self._accepts)
 
     def __call__(self, samples: Samples) -> Samples:
         """The samples that are kept, in their order, with their ids, groups and metadata.

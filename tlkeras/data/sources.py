@@ -8,10 +8,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from tlkeras.data.class_names import as_groups, few, is_part, label_numbers, part_name, part_names
-from tlkeras.data.csv_text import read_rows
-from tlkeras.data.file_bytes import as_path
+from tlkeras.data.file_contents import as_path, read_rows
 from tlkeras.data.file_names import IMAGE_SUFFIXES, is_image, visible
+from tlkeras.data.names import as_groups, few, is_part, label_numbers, part_name, part_names
 from tlkeras.data.tables import REFUSE, from_table
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from tlkeras.checks import check_number, check_whole
-from tlkeras.data.class_names import is_empty
-from tlkeras.data.identifiers import in_one_spelling
+from tlkeras.checks import Constraint, check_fields, check_whole, flag, or_none, real, whole
+from tlkeras.data.digests import pixel_digests
+from tlkeras.data.image_index import INDEX
+from tlkeras.data.names import in_one_spelling, is_empty
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.files import sha256_of
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed, generator
 
 DRIFT = 0.02  # a part's size or class share further than this from what was wanted is said in `Splits.notes`
+_SHARE = real(above=0, below=1).also(", the share of the images, e.g. 0.15 for 15 %")
+_SHARE_OR_NONE = real(least=0, below=1).also(", the share of the images, e.g. 0.15 for 15 %; 0 for none")
+
+
+class Splitter(Protocol):
+    """What cuts samples into parts: Holdout, Predefined, or a class of one's own."""
+
+    def split(self, samples: Samples, /, *, seed: int) -> Splits:
+        """The parts, the same for the same samples and seed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,9 +46,14 @@ class Holdout:
     test: float = 0.2
     respect_groups: bool = True
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "val": _SHARE_OR_NONE,
+        "test": _SHARE,
+        "respect_groups": flag(),
+    }
+
     def __post_init__(self):
-        _check_share("val", self.val, zero=True)
-        _check_share("test", self.test)
+        check_fields(self, self._accepts)
         if self.val + self.test >= 1:
             raise InputError(
                 f"val={self.val} and test={self.test} leave nothing for training; their sum must be below 1."
@@ -58,7 +74,7 @@ class Holdout:
         shares = {part: share for part, share in shares.items() if share > 0}
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
-        parts = _assign(samples.labels, units, shares, derive_seed(seed, "holdout"))
+        parts = _assign(samples.known_labels, units, shares, derive_seed(seed, "holdout"))
         return _splits(samples, parts, groups, notes, shares)
 
 
@@ -79,9 +95,10 @@ class Predefined:
     respect_groups: bool = True
     test: str | tuple[str, ...] | None = None
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {"val": or_none(_SHARE), "respect_groups": flag()}
+
     def __post_init__(self):
-        if self.val is not None:
-            _check_share("val", self.val)
+        check_fields(self, self._accepts)
         if self.test is None:
             return
         tests = (self.test,) if isinstance(self.test, str) else self.test if isinstance(self.test, list | tuple) else ()
@@ -115,7 +132,7 @@ class Predefined:
         if self.val is not None:
             units = groups if self.respect_groups else np.arange(len(samples))
             inner = {"train": 1 - self.val, "val": self.val}
-            parts[pool] = _assign(samples.labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
+            parts[pool] = _assign(samples.known_labels[pool], units[pool], inner, derive_seed(seed, "predefined"))
             shares = {part: share * len(pool) / len(samples) for part, share in inner.items()}
         return _splits(samples, parts, groups, notes, shares)
 
@@ -139,7 +156,7 @@ class Predefined:
                 f"samples.parts: {', '.join(map(repr, unknown))}: neither 'train', 'val' nor a test part. {named} "
                 f"these images out: samples.take(np.flatnonzero(samples.parts != {unknown[0]!r}))."
             )
-        parts = samples.parts.copy()
+        parts = np.array(samples.parts, dtype=object)
         if "val" in tests:
             parts[parts == "val"] = "test"
         return parts
@@ -159,9 +176,14 @@ class KFold:
     val: float = 0.0
     respect_groups: bool = True
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "n_folds": whole(2),
+        "val": _SHARE_OR_NONE,
+        "respect_groups": flag(),
+    }
+
     def __post_init__(self):
-        object.__setattr__(self, "n_folds", check_whole("n_folds", self.n_folds, 2))
-        _check_share("val", self.val, zero=True)
+        check_fields(self, self._accepts)
         if self.val + 1 / self.n_folds >= 1:
             raise InputError(f"val={self.val} and {self.n_folds} folds leave nothing for training.")
 
@@ -174,7 +196,8 @@ class KFold:
         seed = check_whole("seed", seed)
         groups, notes = _groups(samples)
         units = groups if self.respect_groups else np.arange(len(samples))
-        fold_of = held_out_in(samples.labels, units, self.n_folds, seed)
+        labels = samples.known_labels
+        fold_of = held_out_in(labels, units, self.n_folds, seed)
         shares = {"train": 1 - 1 / self.n_folds - self.val, "val": self.val, "test": 1 / self.n_folds}
         folds = []
         for fold in range(self.n_folds):
@@ -182,7 +205,7 @@ class KFold:
             if self.val:
                 rest = np.flatnonzero(parts == "train")
                 inner = {part: shares[part] for part in ("train", "val")}
-                parts[rest] = _assign(samples.labels[rest], units[rest], inner, derive_seed(seed, "folds", str(fold)))
+                parts[rest] = _assign(labels[rest], units[rest], inner, derive_seed(seed, "folds", str(fold)))
             folds.append(_splits(samples, parts, groups, notes, shares))
         return folds
 
@@ -212,7 +235,7 @@ def identical_images(samples: Samples) -> list[np.ndarray]:
     Files are compared by their bytes (the same picture saved twice differs), arrays by their pixels.
     """
     if isinstance(samples.images, np.ndarray):
-        keys = [hashlib.sha256(image.tobytes()).digest() for image in samples.images]
+        rows, digests = np.arange(len(samples)), pixel_digests(samples.images)
     else:
         by_size = defaultdict(list)
         for index, path in enumerate(samples.images):
@@ -220,11 +243,10 @@ def identical_images(samples: Samples) -> list[np.ndarray]:
                 by_size[os.stat(path).st_size].append(index)
             except FileNotFoundError as error:
                 raise MissingInputError(f"{path} is not there any more; read the samples again.") from error
-        keys = [None] * len(samples)
-        for indices in by_size.values():
-            for index in indices if len(indices) > 1 else ():  # a size of its own needs no reading
-                keys[index] = sha256_of(samples.images[index])
-    return [np.array(rows) for key, rows in _rows_of(keys).items() if key is not None and len(rows) > 1]
+        # A size of its own needs no reading.
+        rows = np.array(sorted(index for of in by_size.values() if len(of) > 1 for index in of), dtype=np.int64)
+        digests = INDEX.digests(samples.take(rows))
+    return [rows[same] for same in _rows_of(digests).values() if len(same) > 1]
 
 
 def joined_groups(samples: Samples) -> np.ndarray:
@@ -353,12 +375,13 @@ def _few(groups: list[str]) -> str:
 def _drift(samples: Samples, rows: dict[str, np.ndarray], shares: dict[str, float]) -> list[str]:
     """What the reader has to know about parts and classes that are not as large as wanted."""
     notes, k = [], len(samples.class_names)
-    whole = np.bincount(samples.labels, minlength=k) / len(samples)
+    labels = samples.known_labels
+    whole = np.bincount(labels, minlength=k) / len(samples)
     for part, index in rows.items():
         size = len(index) / len(samples)
         if abs(size - shares.get(part, size)) > DRIFT:
             notes.append(f"{part} has {size:.1%} of the images; {shares[part]:.1%} were wanted")
-        share = np.bincount(samples.labels[index], minlength=k) / len(index)
+        share = np.bincount(labels[index], minlength=k) / len(index)
         for name, here, all_over in zip(samples.class_names, share, whole, strict=True):
             if all_over and not here:
                 notes.append(f"{part} has no image of class {name}")
@@ -368,9 +391,3 @@ def _drift(samples: Samples, rows: dict[str, np.ndarray], shares: dict[str, floa
                     f"class {name} is {here:.1%} of {part} and {all_over:.1%} of the whole ({points:+.1f} points)"
                 )
     return notes
-
-
-def _check_share(name: str, share: float, zero: bool = False) -> None:
-    accepted = "0 (none) or a share between 0 and 1" if zero else "a share between 0 and 1"
-    fits = lambda share: 0 < share < 1 or (zero and share == 0)  # noqa: E731
-    check_number(name, share, fits, f"{accepted}, e.g. 0.15 for 15 %")

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.data.class_names import few, is_empty, label_numbers, part_names
-from tlkeras.data.file_bytes import as_path
+from tlkeras.data.file_contents import as_path
 from tlkeras.data.file_names import IMAGE_SUFFIXES, Spellings, is_image
-from tlkeras.data.identifiers import JOIN, check_normalise, in_one_spelling
+from tlkeras.data.names import JOIN, check_normalise, few, in_one_spelling, is_empty, label_numbers, part_names
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples
 
@@ -42,7 +41,7 @@ def from_table(
     check_normalise(normalise)
     _check_words(suffix, missing)
     one_hot = isinstance(label, Iterable) and not isinstance(label, str)
-    columns = list(label) if one_hot else [label]
+    columns = [label] if isinstance(label, str) or not isinstance(label, Iterable) else list(label)
     if label is None or (one_hot and (len(columns) < 2 or len(set(columns)) < len(columns))):
         raise InputError(f"label: received {label!r}; accepted are a column, or two or more of 0 and 1, one a class.")
     if path is None:
@@ -70,13 +69,13 @@ def from_table(
         images = _as_spelled_on_disk(images, paths, base)
     if root is not None:
         _refuse_outside(images, base, source)
-    kept = _there(images, source) if missing == DROP else range(len(frame))
+    kept = _there(images, source) if missing == DROP else list(range(len(frame)))
     frame, images, paths = frame.iloc[kept], [images[row] for row in kept], [paths[row] for row in kept]
     rows = [row + 1 for row in kept]
     if one_hot:
         names, class_names = _of_one_hot(frame[columns], source, rows), columns if class_names is None else class_names
     else:
-        names = _as_text(frame[label], source, label, rows)
+        names = _as_text(frame[columns[0]], source, columns[0], rows)
     groups, parts = (
         None if column is None else _as_text(frame[column], source, column, rows) for column in (group, part)
     )
@@ -89,8 +88,8 @@ def from_table(
         images=tuple(images),
         labels=labels,
         class_names=class_names,
-        parts=None if part is None else part_names(parts, f"{source}, column {part!r}", normalise),
-        groups=None if group is None else in_one_spelling(groups, f"{source}, column {group!r}", "groups", normalise),
+        parts=None if parts is None else part_names(parts, f"{source}, column {part!r}", normalise),
+        groups=None if groups is None else in_one_spelling(groups, f"{source}, column {group!r}", "groups", normalise),
         metadata=others if len(others.columns) else None,
         root=base if inside else None,
     )
@@ -125,7 +124,7 @@ def _as_text(column: pd.Series, source: str, name: str, rows: Sequence[int]) -> 
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, float | np.floating) and abs(value) < 2**53 and value == int(value)
+    return isinstance(value, float | np.floating) and bool(abs(value) < 2**53 and value == int(value))
 
 
 def _of_one_hot(columns: pd.DataFrame, source: str, rows: Sequence[int]) -> list[str]:

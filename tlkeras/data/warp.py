@@ -5,12 +5,10 @@ the sign of a zoom factor. Nothing depends on the batch an image is in, on its p
 the callables repeat exactly in a parallel `Dataset.map`.
 """
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tlkeras.backend import tf
 from tlkeras.checks import check_image_size
@@ -123,7 +121,7 @@ def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation
         float32 (b, H, W, 3) in [0, 255].
     """
     if _moves(augmentation):
-        pixels = _resample(pixels, transform_matrices(parameters, tuple(pixels.shape[1:3])), augmentation)
+        pixels = _resample(pixels, transform_matrices(parameters, _sides(pixels)), augmentation)
     per_image = lambda values: tf.cast(values, tf.float32)[:, None, None, None]  # noqa: E731
     if augmentation.channel_shift_range:
         lowest = tf.reduce_min(pixels, axis=(1, 2, 3), keepdims=True)
@@ -138,7 +136,7 @@ def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return float(low) + uniform * float(high - low)
 
 
-def _shift(uniform: tf.Tensor, shift_range: float | int | tuple[float, ...], side: int) -> tf.Tensor:
+def _shift(uniform: tf.Tensor, shift_range: float | tuple[float, ...], side: int) -> tf.Tensor:
     if isinstance(shift_range, tuple | numbers.Integral):
         sizes = shift_range if isinstance(shift_range, tuple) else range(max(shift_range, 1))
         scale = side if max(sizes) < 1 else 1
@@ -158,7 +156,7 @@ def _moves(augmentation: Augmentation) -> bool:
 def _resample(pixels: tf.Tensor, matrices: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
     if augmentation.fill_mode == "wrap":
         return _resample_wrapped(pixels, matrices)
-    height, width = pixels.shape[1:3]
+    height, width = _sides(pixels)
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels,
         transforms=tf.cast(tf.reshape(matrices, [-1, 9])[:, :8], tf.float32),
@@ -171,13 +169,13 @@ def _resample(pixels: tf.Tensor, matrices: tf.Tensor, augmentation: Augmentation
         # The op's own CONSTANT blends the edge with the constant over one pixel; ImageDataGenerator's does not.
         x, y = _source_coordinates(matrices, (height, width))
         inside = _inside(x, width) & _inside(y, height)
-        warped = tf.where(inside[..., None], warped, tf.constant(augmentation.cval, tf.float32))
+        warped = tf.where(tf.expand_dims(inside, -1), warped, tf.constant(augmentation.cval, tf.float32))
     return warped
 
 
 def _resample_wrapped(pixels: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
     # The op's own WRAP has another period than ImageDataGenerator's, and none at all beyond the first repetition.
-    height, width = pixels.shape[1:3]
+    height, width = _sides(pixels)
     x, y = _source_coordinates(matrices, (height, width))
     x, left, right = _wrapped(x, width)
     y, top, bottom = _wrapped(y, height)
@@ -186,6 +184,10 @@ def _resample_wrapped(pixels: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
     upper = pixel(top, left) * (1 - x) + pixel(top, right) * x
     lower = pixel(bottom, left) * (1 - x) + pixel(bottom, right) * x
     return upper * (1 - y) + lower * y
+
+
+def _sides(pixels: tf.Tensor) -> tuple[int, int]:
+    return cast(tuple[int, int], tuple(pixels.shape[1:3]))  # static, see `apply_parameters`
 
 
 def _source_coordinates(matrices: tf.Tensor, image_size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:

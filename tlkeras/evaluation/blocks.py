@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote
 
-from tlkeras.evaluation.tables import to_markdown
-from tlkeras.user_text import in_markdown
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from tlkeras.user_text import in_markdown, in_markdown_cell
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,34 @@ def bullets(title: str, items: Iterable[str]) -> list[Block]:
 def page_as_markdown(blocks: Iterable[Block], folder: str | os.PathLike) -> str:
     """The page as Markdown that ends with a newline, for a file in `folder`: figures are linked relative to it."""
     return "\n".join(line for block in blocks for line in _lines(block, Path(folder))).rstrip("\n") + "\n"
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A GitHub pipe table with its columns aligned: numbers right, floats with three decimals, NaN empty.
+
+    The index comes first under its name; levels of column names are joined by a space.
+    """
+    index = frame.index.to_frame(index=False)
+    index.columns = [name or "" for name in frame.index.names]
+    body = frame.reset_index(drop=True)
+    columns = [part.iloc[:, i] for part in (index, body) for i in range(part.shape[1])]
+    lines = []
+    for column in columns:
+        numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+        name = " ".join(map(str, column.name)) if isinstance(column.name, tuple) else str(column.name)
+        cells = [in_markdown_cell(name), *(in_markdown_cell(format_cell(value)) for value in column)]
+        width = max(3, *map(len, cells))
+        rule = "-" * (width - 1) + ":" if numeric else "-" * width
+        cells = [cell.rjust(width) if numeric else cell.ljust(width) for cell in cells]
+        lines.append([cells[0], rule, *cells[1:]])
+    return "".join(f"| {' | '.join(row)} |\n" for row in zip(*lines, strict=True))
+
+
+def format_cell(value: Any) -> str:
+    """A value as tables show it: floats with three decimals, NaN and None empty, anything else as it is."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _lines(block: Block, folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
-from tlkeras.checks import check_number, check_whole
+from tlkeras.checks import check_whole, real
 from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.weighted_scores import ECE_BINS, equal_mass_sums
@@ -41,7 +41,7 @@ def fit_temperature(val: Predictions) -> float:
         InputError: what `metrics.score` refuses.
     """
     check_scorable(val)
-    labels, logits = val.samples.labels, _logits(val)
+    labels, logits = val.samples.known_labels, _logits(val)
     of_label = logits[np.arange(len(labels)), labels]
     # The loss is convex in 1 / T: its slope at 0 and its growth at infinity say whether there is a least one.
     if (of_label == logits.max(axis=1)).all() or (of_label - logits.mean(axis=1)).mean() <= 0:
@@ -62,11 +62,11 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
     Raises:
         InputError: `temperature` is not a finite number above 0.
     """
-    accepted = (
-        "a number above 0. `fit_temperature` gives NaN where the validation samples leave it undefined: then keep the "
-        "probabilities as they are"
+    undefined = (
+        ". `fit_temperature` gives NaN where the validation samples leave it undefined: then keep the probabilities as "
+        "they are"
     )
-    temperature = check_number("temperature", temperature, lambda temperature: temperature > 0, accepted)
+    temperature = real(above=0).also(undefined).check("temperature", temperature)
     return Predictions(predictions.samples, softmax(_logits(predictions) / temperature, axis=1).astype(np.float32))
 
 
@@ -106,7 +106,7 @@ def fit_adjustment(val: Predictions) -> Adjustment | None:
         InputError: what `metrics.score` refuses.
     """
     check_scorable(val)
-    labels, logits, k = val.samples.labels, _logits(val), len(val.samples.class_names)
+    labels, logits, k = val.samples.known_labels, _logits(val), len(val.samples.class_names)
     counts = np.bincount(labels, minlength=k)
     logits = logits - logits.mean(axis=1, keepdims=True)
     scale = logits.std()  # so that the search begins alike whatever the temperature
@@ -126,8 +126,9 @@ def fit_adjustment(val: Predictions) -> Adjustment | None:
 
     start, bounds = np.append(1.0, np.zeros(k)), [(LEAST_SLOPE, None), *[(None, None)] * k]
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}
-    slope, *offsets = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    return Adjustment(slope / scale, offsets - np.mean(offsets))
+    slope, *fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    offsets = np.array(fitted)
+    return Adjustment(slope / scale, offsets - offsets.mean())
 
 
 def at_adjustment(predictions: Predictions, adjustment: Adjustment) -> Predictions:

@@ -1,115 +1,68 @@
-"""One figure beside another, for the eye: before and after what validation images change, one method and the next."""
+"""One method beside another, and one protocol beside another, for the eye."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.evaluation.tables import (
     ADJUSTED,
-    AFTER_SCALING,
     METRICS,
     NOT_DEFINED,
     OURS,
-    SCALED,
     by_cell,
+    cell_rows,
     check_scores,
     format_figures,
     measured,
     over_seeds,
 )
 
-RANKING_AND_THRESHOLD = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")
 
-
-def calibration_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
-    """Log loss, Brier score and calibration error of each cell, before and after scaling by its temperature.
-
-    Args:
-        scores: tidy, of one protocol; part "val" holds n (the images the temperature was fitted to) and temperature,
-            `part` the metrics `tables.SCALED` and the same with `tables.AFTER_SCALING` behind.
-        part: the test part whose scores are shown.
-
-    Returns:
-        str, index (method, backbone), each figure as `tables.measured` writes it; None where no cell has a temperature.
-    """
-    check_scores(scores)
-    of_cells = by_cell(scores, "method", "backbone", "part")
-    rows = {}
-    for method, backbone, of_part in of_cells:
-        on_val = of_cells.get((method, backbone, "val"), {})
-        if of_part != part or "temperature" not in on_val:
-            continue
-        figures = of_cells[method, backbone, part]
-        row = {"val images": measured(on_val, "n", form=",.0f"), "temperature": measured(on_val, "temperature")}
-        for metric in SCALED:
-            title, factor, form = METRICS[metric]
-            row[f"{title} before"] = measured(figures, metric)
-            row[f"{title} after"] = measured(figures, f"{metric}{AFTER_SCALING}", factor=factor, form=form)
-        rows[method, backbone] = row
-    if not rows:
-        return None
-    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))
-
-
-def threshold_figures(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
-    """Accuracy of each cell as it is, with the threshold (of several classes the priors) that validation
-    images set, and ROC AUC, which looks at every threshold; for `curve_plots.draw_thresholds`.
+def difference_table(
+    scores: pd.DataFrame, protocols: tuple[str, str], differences: Mapping[tuple[str, str], str], *, part: str = "test"
+) -> pd.DataFrame:
+    """What the second protocol changes against the first, one line per cell run under both, for the eye.
 
     Args:
-        scores: tidy, of one protocol; see `tables.by_cell`.
-        part: the test part whose scores are shown.
+        scores: tidy, of both protocols; see `tables`.
+        protocols: the two names.
+        differences: {(method, backbone): what differs between the two, in words}; only these cells are shown.
+        part: the part whose scores are shown.
 
     Returns:
-        float64, index (method, backbone), columns (metric, figure) with `tables.OURS`; None where no cell was adjusted.
+        str, index (method, backbone): seeds and accuracy of both, with its interval, the differences (second minus
+        first; means over seeds, points are per cent) and what differs. Where the splits differ
+        the test images are others, and the difference has the uncertainty of both.
     """
     check_scores(scores)
-    of_cells = by_cell(scores[scores["part"] == part], "method", "backbone")
-    rows = {
-        cell: [value for metric in RANKING_AND_THRESHOLD for value in over_seeds(figures.get(metric))]
-        for cell, figures in of_cells.items()
-        if f"accuracy{ADJUSTED}" in figures
+    chosen = scores[scores["part"] == part]
+    of_cells = by_cell(chosen, "method", "backbone", "protocol")
+    seeds = chosen.groupby(["method", "backbone", "protocol"])["seed"].nunique().to_dict()
+    steps = {
+        "accuracy": ("accuracy, points", 100, "+.1f"),
+        "balanced_accuracy": ("balanced accuracy, points", 100, "+.1f"),
+        "macro_f1": ("macro F1", 1, "+.3f"),
+        "roc_auc": ("ROC AUC", 1, "+.3f"),
     }
-    if not rows:
-        return None
-    return pd.DataFrame(
-        list(rows.values()),
-        index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]),
-        columns=pd.MultiIndex.from_product([RANKING_AND_THRESHOLD, OURS], names=["metric", "figure"]),
-        dtype=np.float64,
-    )
 
-
-def threshold_table(scores: pd.DataFrame, *, part: str) -> pd.DataFrame | None:
-    """What each cell gets right as it is, with the threshold (of several classes the priors) that validation
-    images set, and at every threshold (ROC AUC).
-
-    Args:
-        scores: tidy, of one protocol; part "val" holds threshold where there are two classes, `part` the metrics
-            accuracy, balanced_accuracy, the same with `tables.ADJUSTED` behind, and roc_auc.
-        part: the test part whose scores are shown.
-
-    Returns:
-        str, index (method, backbone), each figure as `tables.measured` writes it; None where no cell was adjusted.
-    """
-    check_scores(scores)
-    of_cells = by_cell(scores, "method", "backbone", "part")
-    columns = ("accuracy", f"accuracy{ADJUSTED}", "balanced_accuracy", f"balanced_accuracy{ADJUSTED}", "roc_auc")
     rows = {}
-    for method, backbone, of_part in of_cells:
-        figures = of_cells[method, backbone, of_part]
-        if of_part != part or f"accuracy{ADJUSTED}" not in figures:
-            continue
-        on_val = of_cells.get((method, backbone, "val"), {})
-        row = {METRICS["threshold"][0]: measured(on_val, "threshold")} if "threshold" in on_val else {}
-        rows[method, backbone] = row | {METRICS[metric][0]: measured(figures, metric) for metric in columns}
-    if not rows:
-        return None
-    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))
+    for cell, words in differences.items():
+        before, after = (of_cells[*cell, protocol] for protocol in protocols)
+        row = {"seeds": " / ".join(str(seeds[*cell, protocol]) for protocol in protocols)}
+        row |= {f"accuracy, %, {p}": measured(of_cells[*cell, p], "accuracy") for p in protocols}
+        for metric, (title, factor, form) in steps.items():
+            step = factor * (over_seeds(after.get(metric))[0] - over_seeds(before.get(metric))[0])
+            row[f"{title}, {protocols[1]} minus {protocols[0]}"] = NOT_DEFINED if np.isnan(step) else f"{step:{form}}"
+        rows[cell] = row | {"what differs": words}
+    return cell_rows(rows, ["method", "backbone"])
 
 
 def paired_figures_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `statistics.paired` in several figures, a line per pair, and what its difference in accuracy comes from.
+    """Rows of `paired.paired` in several figures, a line per pair, and what its difference in accuracy comes from.
 
     Args:
         table: columns first_method, second_method, seeds, metric (accuracy, the same with `tables.ADJUSTED` behind,
@@ -127,11 +80,11 @@ def paired_figures_table(table: pd.DataFrame) -> pd.DataFrame:
         for metric in had:
             title, factor, form = METRICS[metric]
             there = metric in of_pair.index
-            row[title] = _step(of_pair.loc[metric], factor, form) if there else ""
-            row[f"p, Holm, {title.removesuffix(', %')}"] = _probability(of_pair.loc[metric, "p_holm"]) if there else ""
+            figures: Any = of_pair.loc[metric] if there else None
+            row[title] = _step(figures, factor, form) if there else ""
+            row[f"p, Holm, {title.removesuffix(', %')}"] = _probability(figures["p_holm"]) if there else ""
         rows[pair] = row | {"comes from": comes_from(of_pair)}
-    index = pd.MultiIndex.from_tuples(rows, names=["first method", "second method"])
-    return pd.DataFrame(list(rows.values()), index=index)
+    return cell_rows(rows, ["first method", "second method"])
 
 
 def comes_from(of_pair: pd.DataFrame, level: float = 0.05) -> str:
@@ -164,7 +117,7 @@ def comes_from(of_pair: pd.DataFrame, level: float = 0.05) -> str:
 
 
 def format_paired_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `statistics.paired`, with p_holm, for the eye: "+2.1 [+0.4, +3.9]", p to three decimals.
+    """Rows of `paired.paired`, with p_holm, for the eye: "+2.1 [+0.4, +3.9]", p to three decimals.
 
     Args:
         table: columns first_method, second_method, metric, those of `paired`, p_holm, and part where there are several.

@@ -9,13 +9,15 @@ every error is one false positive and one false negative, so micro precision, re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from tlkeras.checks import check_whole
 from tlkeras.errors import InputError
-from tlkeras.evaluation.weighted_scores import apart_from, ratio, weighted_scores
+from tlkeras.evaluation.tables import apart_from
+from tlkeras.evaluation.weighted_scores import image_losses, ratio, weighted_scores
 from tlkeras.schema import Predictions
 
 
@@ -47,7 +49,7 @@ def score(
     check_scorable(predictions)
     samples = predictions.samples
     figures = weighted_scores(
-        samples.labels, predictions.probs, samples.class_names, np.ones(len(samples)), positive_class, metrics
+        samples.known_labels, predictions.probs, samples.class_names, np.ones(len(samples)), positive_class, metrics
     )
     return pd.Series(
         {metric: values[0] for metric, values in figures.items()}, dtype=np.float64, name="value"
@@ -85,12 +87,94 @@ def confusion_table(predictions: Predictions, normalize: bool = False) -> pd.Dat
     """
     check_scorable(predictions)
     names, k = predictions.samples.class_names, len(predictions.samples.class_names)
-    counts = np.bincount(predictions.samples.labels * k + predictions.predicted, minlength=k * k).reshape(k, k)
+    counts = np.bincount(predictions.samples.known_labels * k + predictions.predicted, minlength=k * k).reshape(k, k)
     return pd.DataFrame(
         ratio(counts, counts.sum(axis=1, keepdims=True)) if normalize else counts,
         index=pd.Index(names, name="actual"),
         columns=pd.Index(names, name="predicted"),
     )
+
+
+def confused_pairs(predictions: Predictions, n: int = 10) -> pd.DataFrame:
+    """The errors made most often, the commonest first; of equally many that of the first actual class.
+
+    Args:
+        predictions: labelled.
+        n: at most so many pairs; those that never occur are left out.
+
+    Returns:
+        Columns actual and predicted (class names), images (int64) and share (0..1, of the actual class's images).
+
+    Raises:
+        InputError: what `score` refuses, or `n` below 1.
+    """
+    n = check_whole("n", n, 1)
+    counts, shares = (confusion_table(predictions, normalize) for normalize in (False, True))
+    pairs = [
+        (actual, predicted, int(counts.to_numpy()[i, j]), float(shares.to_numpy()[i, j]))
+        for i, actual in enumerate(counts.index)
+        for j, predicted in enumerate(counts.columns)
+        if i != j and counts.to_numpy()[i, j]
+    ]
+    table = pd.DataFrame(
+        sorted(pairs, key=lambda pair: -pair[2])[:n], columns=["actual", "predicted", "images", "share"]
+    )
+    return table.astype({"actual": object, "predicted": object, "images": np.int64, "share": np.float64})
+
+
+def largest_losses(predictions: Predictions, n: int = 12) -> pd.DataFrame:
+    """The images whose true class got the least probability, the worst first: hard ones, or labels to check.
+
+    Args:
+        predictions: labelled.
+        n: at most so many.
+
+    Returns:
+        Columns row (int64, in `predictions`), sample_id, label and predicted (class names), probability (of the true
+        class, 0..1) and loss (its negative natural logarithm, at most 16.1 as in the figure "log_loss").
+
+    Raises:
+        InputError: what `score` refuses, or `n` below 1.
+    """
+    n = check_whole("n", n, 1)
+    check_scorable(predictions)
+    samples, names = predictions.samples, np.array(predictions.samples.class_names, dtype=object)
+    probability = predictions.probs[np.arange(len(samples)), samples.labels].astype(np.float64)
+    # By probability: the loss of all below 1e-7 is the same.
+    rows = np.argsort(probability, kind="stable")[:n]
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "sample_id": samples.sample_ids[rows],
+            "label": names[samples.known_labels[rows]],
+            "predicted": names[predictions.predicted[rows]],
+            "probability": probability[rows],
+            "loss": image_losses(samples.known_labels, predictions.probs)[rows],
+        }
+    )
+
+
+def baseline(train_counts: Mapping[str, int], predictions: Predictions) -> Predictions:
+    """What answering without looking reaches: each class's share of the training images, for every sample.
+
+    So the predicted class is the commonest one (scikit-learn's `DummyClassifier(strategy="prior")`).
+
+    Args:
+        train_counts: {class name: training images}, e.g. `splits.train.class_counts()`.
+        predictions: a method's, whose samples are taken.
+
+    Raises:
+        InputError: other classes, or no training image.
+    """
+    names = predictions.samples.class_names
+    if set(train_counts) != set(names) or sum(train_counts.values()) < 1:
+        raise InputError(
+            f"train_counts: received {dict(train_counts)}; accepted are the training images of the classes "
+            f"{list(names)}, at least one in all."
+        )
+    counts = np.array([train_counts[name] for name in names], dtype=np.float64)
+    shares = (counts / counts.sum()).astype(np.float32)
+    return Predictions(predictions.samples, np.tile(shares, (len(predictions), 1)))
 
 
 def check_scorable(predictions: Predictions) -> None:

@@ -5,20 +5,19 @@ Sections after Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text, bullets
+from tlkeras.evaluation.intervals import intervals
 from tlkeras.evaluation.metrics import check_scorable
-from tlkeras.evaluation.statistics import intervals
 from tlkeras.evaluation.tables import OURS, format_figures
-from tlkeras.evaluation.training_tables import kept_in_words
 from tlkeras.schema import EpochLog, Predictions
 
-MODEL_CARD = "model_card.md"
 NOT_FOR_DIAGNOSIS = "**Not for diagnosis.** It is not a medical device, and no doctor has tried it."
 LIMITS = (
     "It answers with one of its classes for every image, whatever the image shows.",
@@ -30,7 +29,7 @@ _OF_CLASS = ("precision", "recall", "f1")
 
 
 def model_card(
-    facts: Mapping[str, object],
+    facts: Mapping[str, Any],
     *,
     name: str,
     data: Iterable[Block] = (),
@@ -76,6 +75,22 @@ def model_card(
         *_figures_blocks(tested or {}),
         *bullets("Limits", [*limits, *LIMITS]),
     ]
+
+
+def kept_in_words(epochs: Sequence[EpochLog]) -> str:
+    """Which epoch's weights a training ended with, e.g. "phase 1, epoch 3 of 10; no epoch of phase 2 was better".
+
+    Args:
+        epochs: in their order; earlier versions marked none as kept, which gives "".
+    """
+    kept = next((log for log in epochs if log.kept), None)
+    if kept is None:
+        return ""
+    last = {log.phase: log.epoch for log in epochs}
+    # Only what was no better leaves weights of an earlier phase.
+    later = [str(phase) for phase in last if phase > kept.phase]
+    words = f"phase {kept.phase}, epoch {kept.epoch} of {last[kept.phase]}"
+    return words + (f"; no epoch of phase{'s' * (len(later) > 1)} {' and '.join(later)} was better" if later else "")
 
 
 def check_tested(tested: object, class_names: tuple[str, ...]) -> None:
@@ -133,7 +148,7 @@ def _figures_blocks(tested: Mapping[str, Predictions]) -> list[Block]:
         ]
         columns = ["precision", "recall", "F1", "images", "groups"]
         table = pd.DataFrame(rows, index=pd.Index(counts, name=f"class, on {part}"), columns=columns)
-        commonest = max(counts, key=counts.get)
+        commonest = max(counts, key=lambda name: counts[name])
         words = (
             f"Accuracy on {part} ({len(predictions):,} images in {figures.loc['accuracy', 'groups']:,.0f} groups): "
             f"{shown['accuracy']}; balanced accuracy: "

@@ -19,8 +19,8 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.evaluation.blocks import Block, Bullets, Code, Figure, Folded, Heading, Table, Text
-from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN, format_cell
+from tlkeras.evaluation.blocks import Block, Bullets, Code, Figure, Folded, Heading, Table, Text, format_cell
+from tlkeras.evaluation.tables import NOT_DEFINED, NOT_RUN
 
 # A number that a word, a version ("2.5.1") or a date ("2026-01-31") does not go on from.
 _LEADING_NUMBER = re.compile(r"(?:<\s*)?[+\-−]?(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?(?![\w.-])")
@@ -47,7 +47,8 @@ def report_html(blocks: Iterable[Block], *, title: str) -> str:
         blocks.insert(0, Heading(title, 1))
     before, *sections = _sections(blocks)
     style, script = (
-        resources.files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
+        resources.files("tlkeras.evaluation").joinpath(name).read_text(encoding="utf-8")
+        for name in ("report.css", "report.js")
     )
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -95,7 +96,8 @@ def _section(anchor: str, blocks: list[Block]) -> str:
 def _contents(sections: list[tuple[str, list[Block]]]) -> str:
     if not sections:
         return ""
-    links = [f'<li><a href="#{anchor}">{_inline(blocks[0].text)}</a></li>' for anchor, blocks in sections]
+    titles = [(anchor, block.text) for anchor, blocks in sections for block in blocks[:1] if isinstance(block, Heading)]
+    links = [f'<li><a href="#{anchor}">{_inline(title)}</a></li>' for anchor, title in titles]
     inside = ["<details><summary>Contents</summary>", "<ol>", *links, "</ol>", "</details>"]
     return "\n".join(['<nav aria-label="Contents">', *inside, "</nav>"])
 
@@ -139,7 +141,7 @@ def _inline(text: str) -> str:
 
 
 def _table(frame: pd.DataFrame) -> str:
-    """Cells, names and order as in `tables.to_markdown`. A column of numbers is marked: it stands right, and report.js
+    """Cells, names and order as in `blocks.to_markdown`. A column of numbers is marked: it stands right, and report.js
     sorts it by number."""
     levels = frame.index.nlevels
     names = [*[name or "" for name in frame.index.names], *frame.columns]

@@ -1,20 +1,37 @@
-"""The tables a reader sees, made from tidy scores: one row per protocol, method, backbone, part, seed and metric, with
-the metric's value and, where an interval was made, its ends low and high and the groups it is over. Where a cell has
-several seeds, each row has their number, seeds, and the ends seeds_low and seeds_high of the interval of their mean."""
+"""Tidy scores, cell by cell, and how a figure is written for the eye.
+
+Scores hold one row per protocol, method, backbone, part, seed and metric, with the metric's value and, where an
+interval was made, its ends low and high and the groups it is over. Where a cell has several seeds, each row has their
+number, seeds, and the ends seeds_low and seeds_high of the interval of their mean.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError
 from tlkeras.schema import NOT_TESTS
-from tlkeras.user_text import in_markdown_cell
 
 KEYS = ("protocol", "method", "backbone", "part", "seed", "metric")
-MEASURED = ("value", "low", "high", "groups", "seeds", "seeds_low", "seeds_high")
+
+
+class Measurement(NamedTuple):
+    """What scores hold of one figure beside `KEYS`; NaN where no interval was made, or where there is one seed."""
+
+    value: float | None  # None: not measured
+    low: float = np.nan
+    high: float = np.nan
+    groups: float = np.nan
+    seeds: float = np.nan
+    seeds_low: float = np.nan
+    seeds_high: float = np.nan
+
+
+MEASURED = Measurement._fields
 SCORES = (*KEYS, *MEASURED)
 OURS = ("ours", "sd", "low", "high")
 FIGURES = (*OURS, "published")
@@ -48,121 +65,28 @@ METRICS = {
     "seconds": ("run time, s", 1, ".0f"),
     "peak_mb": ("peak memory, MB", 1, ".0f"),
 }
-
 DECISIONS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews", "kappa")
 PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "brier", "ece", "ece_by_chance")
 SCALED = ("log_loss", "brier", "ece")  # what a temperature changes
 AFTER_SCALING = "_after"  # behind a metric's name: with the temperature that was fitted to the validation images
 ADJUSTED = "_adjusted"  # behind a metric's name: with the line between the classes that validation images set
+RANKING_AND_THRESHOLD = ("accuracy", f"accuracy{ADJUSTED}", "roc_auc")  # what tells the two apart
 # The cell that stands for no method at all: for every image the shares that the classes have among the training images.
 BASELINE = ("majority class", "none")
 COUNTED = ("parameters", "trainable_parameters", "epochs_allowed")  # not measured: without spread
-
-
-def accuracy_table(
-    scores: pd.DataFrame,
-    reported: Mapping[tuple[tuple[str, str], str, str], float],
-    *,
-    protocol: str,
-    methods: Sequence[str],
-    backbones: Sequence[str],
-    part: str = "test",
-) -> pd.DataFrame:
-    """Our accuracy beside the published one, in %, one row per backbone.
-
-    Args:
-        scores: tidy, with the columns protocol, method, backbone, part, seed, metric, value and, where intervals were
-            made, low and high; accuracy in 0..1.
-        reported: {((method, backbone), part, "accuracy"): published value in %}.
-        protocol: the one whose scores are shown.
-        methods: the columns, in this order, whether they were run or not.
-        backbones: the rows, likewise.
-        part: the part whose scores are shown.
-
-    Returns:
-        float64, index "backbone", columns (method, figure) with the figures ours (mean over seeds), sd (over seeds,
-        n - 1; NaN with one seed), low, high (of the mean) and published. What was not run or not published is NaN.
-
-    Raises:
-        InputError: a column is missing, or a score is there twice.
-    """
-    check_scores(scores)
-    of_cells = by_cell(scores[(scores["protocol"] == protocol) & (scores["part"] == part)], "method", "backbone")
-
-    def figures(method: str, backbone: str) -> list[float]:
-        published = reported.get(((method, backbone), part, "accuracy"), np.nan)
-        return [*over_seeds(of_cells.get((method, backbone), {}).get("accuracy"), factor=100), published]
-
-    return pd.DataFrame(
-        [[value for method in methods for value in figures(method, backbone)] for backbone in backbones],
-        index=pd.Index(backbones, name="backbone"),
-        columns=pd.MultiIndex.from_product([methods, FIGURES], names=["method", "figure"]),
-        dtype=np.float64,
-    )
-
-
-def format_accuracy_table(table: pd.DataFrame, baseline: str | None = None) -> pd.DataFrame:
-    """`accuracy_table` for the eye: "91.3 ± 0.4 [88.9, 93.4]" in one column per method, then what was published, and
-    ours minus that.
-
-    A cell without a run says so; the other columns are there only where they have a value. `baseline` is what the
-    majority class reaches, for a row of its own.
-    """
-    columns = {}
-    for method in table.columns.unique("method"):
-        figures = table[method]
-        columns[method] = [
-            NOT_RUN if np.isnan(row["ours"]) else format_figures(row, ".1f") for _, row in figures.iterrows()
-        ]
-        if figures["published"].notna().any():
-            columns[f"{method} published"] = [
-                as_printed(None if np.isnan(value) else value, "accuracy") for value in figures["published"]
-            ]
-        difference = figures["ours"] - figures["published"]
-        if difference.notna().any():
-            columns[f"{method} difference"] = ["" if np.isnan(step) else f"{step:+z.1f}" for step in difference]
-    shown = pd.DataFrame(columns, index=table.index)
-    if baseline is not None:
-        shown.loc[BASELINE[0]] = [baseline if column in table.columns.unique("method") else "" for column in columns]
-    return shown
-
-
-def metrics_table(scores: pd.DataFrame, *, part: str = "test", metrics: Sequence[str] = DECISIONS) -> pd.DataFrame:
-    """Several metrics of each cell for the eye, each as `measured` writes it, in the order of `scores`; without those
-    that no cell has.
-
-    Args:
-        scores: tidy, of one or more protocols; see `accuracy_table`.
-        part: the part whose scores are shown.
-        metrics: names in `METRICS`.
-
-    Returns:
-        str, index (protocol, method, backbone), columns seeds and the titles of the metrics.
-    """
-    check_scores(scores)
-    chosen = scores[scores["part"] == part]
-    of_cells = by_cell(chosen, "protocol", "method", "backbone")
-    seeds = chosen.groupby(["protocol", "method", "backbone"])["seed"].nunique()
-    had = [metric for metric in metrics if any(metric in figures for figures in of_cells.values())]
-    rows = [
-        {"seeds": str(seeds[cell])}
-        | {METRICS[metric][0]: measured(figures, metric) if metric in figures else "" for metric in had}
-        for cell, figures in of_cells.items()
-    ]
-    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(of_cells, names=["protocol", "method", "backbone"]))
 
 
 def by_cell(scores: pd.DataFrame, *keys: str) -> dict[tuple, dict[str, pd.DataFrame]]:
     """{cell: {metric: its rows, one for each seed, with the columns `MEASURED`}}, in the order of `scores`.
 
     Args:
-        scores: tidy; see `accuracy_table`. Of the measured columns but value, those that are missing are NaN.
+        scores: tidy, with the columns `KEYS` and value; of the other measured columns those that are missing are NaN.
         keys: the columns that tell one cell from another.
     """
     numbers = scores.reindex(columns=[*scores.columns.union(list(MEASURED), sort=False)])
     numbers = numbers.astype(dict.fromkeys(MEASURED, float))
     return {
-        cell: dict(iter(of_cell.groupby("metric", sort=False)))
+        cell: {str(metric): rows for metric, rows in of_cell.groupby("metric", sort=False)}
         for cell, of_cell in numbers.groupby(list(keys), sort=False)
     }
 
@@ -174,7 +98,7 @@ def over_seeds(rows: pd.DataFrame | None, factor: float = 1) -> tuple[float, flo
     ends are NaN, too, where the rows are not of all the seeds that the interval was made over.
     """
     if rows is None:
-        return (np.nan,) * 4
+        return np.nan, np.nan, np.nan, np.nan
     values = factor * rows["value"]
     several = len(rows) > 1
     low, high = (
@@ -202,64 +126,53 @@ def measured(
     return format_figures(pd.Series(ours, OURS), form or usual_form)
 
 
-def difference_table(
-    scores: pd.DataFrame, protocols: tuple[str, str], differences: Mapping[tuple[str, str], str], *, part: str = "test"
-) -> pd.DataFrame:
-    """What the second protocol changes against the first, one line per cell run under both, for the eye.
+def measured_or_counted(figures: Mapping[str, pd.DataFrame], metric: str) -> str:
+    """`measured`, of what is counted and the same for all seeds the count; nothing where a seed lacks it."""
+    if metric not in figures or figures[metric]["value"].isna().any():
+        return ""
+    counts = figures[metric]["value"]
+    counted = metric in COUNTED and counts.nunique() == 1
+    return f"{counts.iloc[0]:{METRICS[metric][2]}}" if counted else measured(figures, metric)
+
+
+def cell_rows(rows: Mapping[tuple, Mapping[str, object] | Sequence[object]], keys: Sequence[str]) -> pd.DataFrame:
+    """A table with a row for each cell, as `by_cell` tells them apart.
 
     Args:
-        scores: tidy, of both protocols; see `accuracy_table`.
-        protocols: the two names.
-        differences: {(method, backbone): what differs between the two, in words}; only these cells are shown.
-        part: the part whose scores are shown.
-
-    Returns:
-        str, index (method, backbone): seeds and accuracy of both, with its interval, the differences (second minus
-        first; means over seeds, points are per cent) and what differs. Where the splits differ
-        the test images are others, and the difference has the uncertainty of both.
+        rows: {cell: {column: value}}.
+        keys: what the parts of a cell are called: the names of the index.
     """
-    check_scores(scores)
-    chosen = scores[scores["part"] == part]
-    of_cells = by_cell(chosen, "method", "backbone", "protocol")
-    seeds = chosen.groupby(["method", "backbone", "protocol"])["seed"].nunique().to_dict()
-    steps = {
-        "accuracy": ("accuracy, points", 100, "+.1f"),
-        "balanced_accuracy": ("balanced accuracy, points", 100, "+.1f"),
-        "macro_f1": ("macro F1", 1, "+.3f"),
-        "roc_auc": ("ROC AUC", 1, "+.3f"),
-    }
-
-    rows = []
-    for cell, words in differences.items():
-        before, after = (of_cells[*cell, protocol] for protocol in protocols)
-        row = {"seeds": " / ".join(str(seeds[*cell, protocol]) for protocol in protocols)}
-        row |= {f"accuracy, %, {p}": measured(of_cells[*cell, p], "accuracy") for p in protocols}
-        for metric, (title, factor, form) in steps.items():
-            step = factor * (over_seeds(after.get(metric))[0] - over_seeds(before.get(metric))[0])
-            row[f"{title}, {protocols[1]} minus {protocols[0]}"] = NOT_DEFINED if np.isnan(step) else f"{step:{form}}"
-        rows.append(row | {"what differs": words})
-    return pd.DataFrame(rows, index=pd.MultiIndex.from_tuples(differences, names=["method", "backbone"]))
+    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(list(rows), names=list(keys)))
 
 
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A GitHub pipe table with its columns aligned: numbers right, floats with three decimals, NaN empty.
+def figure_columns(rows: Mapping[str, Sequence[Sequence[float]]], index: str, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of float64 with the columns (method, figure), the figures being `FIGURES`.
 
-    The index comes first under its name; levels of column names are joined by a space.
+    Args:
+        rows: {row: for each of `columns` its figures}.
+        index: what the rows are: the name of the index.
+        columns: the methods, or what stands in their place.
     """
-    index = frame.index.to_frame(index=False)
-    index.columns = [name or "" for name in frame.index.names]
-    body = frame.reset_index(drop=True)
-    columns = [part.iloc[:, i] for part in (index, body) for i in range(part.shape[1])]
-    lines = []
-    for column in columns:
-        numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-        name = " ".join(map(str, column.name)) if isinstance(column.name, tuple) else str(column.name)
-        cells = [in_markdown_cell(name), *(in_markdown_cell(format_cell(value)) for value in column)]
-        width = max(3, *map(len, cells))
-        rule = "-" * (width - 1) + ":" if numeric else "-" * width
-        cells = [cell.rjust(width) if numeric else cell.ljust(width) for cell in cells]
-        lines.append([cells[0], rule, *cells[1:]])
-    return "".join(f"| {' | '.join(row)} |\n" for row in zip(*lines, strict=True))
+    return pd.DataFrame(
+        [np.ravel(row) for row in rows.values()],
+        index=pd.Index(list(rows), name=index),
+        columns=pd.MultiIndex.from_product([columns, FIGURES], names=["method", "figure"]),
+        dtype=np.float64,
+    )
+
+
+def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """The labels of a two-way table's rows and columns, in the order in which `places`, {method: (row, column)}, name
+    them."""
+    rows, columns = (list(dict.fromkeys(place[axis] for place in places.values())) for axis in (0, 1))
+    return rows, columns
+
+
+def apart_from(average: str, class_names: Iterable[str]) -> str:
+    """What a row of a table of classes is called that is no class: `average`, with more words where a class has it."""
+    while average in class_names:
+        average += " average"
+    return average
 
 
 def test_parts(scores: pd.DataFrame) -> list[str]:
@@ -284,7 +197,7 @@ def check_scores(scores: pd.DataFrame) -> None:
 
 
 def as_printed(value: float | None, metric: str) -> str:
-    """The digits of a published figure, none added, none rounded away."""
+    """The digits of a printed figure, none added, none rounded away."""
     if value is None:
         return ""
     if metric in COUNTED:
@@ -302,10 +215,3 @@ def format_figures(figures: pd.Series, form: str) -> str:
     if not np.isnan(figures["low"]):
         text += f" [{figures['low']:{form}}, {figures['high']:{form}}]"
     return text
-
-
-def format_cell(value: object) -> str:
-    """A value as tables show it: floats with three decimals, NaN and None empty, anything else as it is."""
-    if pd.isna(value):
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,14 +91,15 @@ def grad_cam(
 
 def _before_activation(model: keras.Model) -> tuple[keras.KerasTensor, Callable[[tf.Tensor], tf.Tensor]]:
     """A tensor of the model, and what turns its value into the scores float32 (B, k) before the last activation."""
-    end = next((layer for layer in model.layers if layer.output is model.outputs[0]), None)
+    end: Any = next((layer for layer in model.layers if layer.output is model.outputs[0]), None)
     activation = "softmax" if isinstance(end, keras.layers.Softmax) else getattr(end, "activation", None)
     activation = getattr(activation, "__name__", activation)
     if isinstance(end, keras.layers.Dense) and activation in ENDS:
+        kernel, bias = end.kernel, end.bias
 
-        def score_of(features):
-            scores = tf.cast(features, tf.float32) @ tf.cast(end.kernel, tf.float32)
-            return scores if end.bias is None else scores + tf.cast(end.bias, tf.float32)
+        def score_of(features: tf.Tensor) -> tf.Tensor:
+            scores = tf.cast(features, tf.float32) @ tf.cast(kernel, tf.float32)
+            return scores if bias is None else scores + tf.cast(bias, tf.float32)
 
         return end.input, score_of
     if isinstance(end, keras.layers.Softmax | keras.layers.Activation) and activation in ENDS:

@@ -7,20 +7,19 @@ at once, and copies that show the same regions are predicted once.
 from __future__ import annotations
 
 import os
-import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from lime.lime_image import LimeImageExplainer
 from scipy.stats import rankdata
-from tqdm import tqdm
 
 from tlkeras.checks import check_whole
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.explaining.pixels import PixelClassifier, check_classifier, predict_probs, uint8_image
 from tlkeras.explaining.segmentation import segment
 from tlkeras.files import atomic_write
+from tlkeras.progress import bar
 from tlkeras.schema import Explanation
 from tlkeras.seeds import derive_seed
 
@@ -41,7 +40,6 @@ def explain(
     segmentation: str | np.ndarray = "slic",
     hide: str | float | tuple[float, float, float] = "mean",
     batch_size: int = 64,
-    progress: bool = True,
 ) -> Explanation:
     """Fits a linear model to what the classifier says of copies of the image with random regions hidden.
 
@@ -57,7 +55,6 @@ def explain(
         segmentation: "slic", "quickshift" or "felzenszwalb", or your own regions as integers (H, W).
         hide: what a hidden region shows: "mean", its own mean colour, or a grey level or RGB colour in 0..255.
         batch_size: copies per call of the classifier.
-        progress: a bar on the terminal where predicting takes longer than two seconds.
 
     Returns:
         Explanation, with lime's weight of every region and lime's r2. With n_repeats above 1, `stability` is the mean
@@ -81,7 +78,7 @@ def explain(
     shown = np.concatenate([_draw_shown(each, n_samples, copies.n_regions) for each in seeds])
     distinct, copy_of = np.unique(shown, axis=0, return_inverse=True)
     copy_of = copy_of.reshape(-1)
-    probs = _predict_copies(classifier, copies, distinct, batch_size, progress)
+    probs = _predict_copies(classifier, copies, distinct, batch_size)
     whole = probs[copy_of[0]]
     label = int(whole.argmax()) if label is None else label
     fits = [
@@ -190,15 +187,13 @@ def _stability(weights: np.ndarray) -> float:
     return float(correlations[np.triu_indices(len(weights), k=1)].mean())
 
 
-def _predict_copies(classifier, copies: _Copies, shown: np.ndarray, batch_size: int, progress: bool) -> np.ndarray:
+def _predict_copies(classifier, copies: _Copies, shown: np.ndarray, batch_size: int) -> np.ndarray:
     probs = []
-    with tqdm(
-        total=len(shown), desc="explain", leave=False, delay=2, disable=not (progress and sys.stderr.isatty())
-    ) as bar:
+    with bar("explaining", len(shown), "image") as steps:
         for start in range(0, len(shown), batch_size):
             images = copies.showing(shown[start : start + batch_size])
             probs.append(predict_probs(classifier, images))
-            bar.update(len(images))
+            steps.update(len(images))
     return np.concatenate(probs)
 
 

@@ -13,7 +13,8 @@ from tlkeras.errors import InputError
 class PixelClassifier(Protocol):
     """What can be explained: uint8 images (n, H, W, 3) in, probabilities (n, k) out, and the names of the k classes."""
 
-    class_names: Sequence[str]
+    @property
+    def class_names(self) -> Sequence[str]: ...  # noqa: D102
 
     def predict_pixels(self, images: np.ndarray) -> np.ndarray: ...  # noqa: D102
 

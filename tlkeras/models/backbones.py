@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import check_whole, is_whole
+from tlkeras.checks import Constraint, check_fields, flag, is_whole, one_of, whole
 from tlkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ class Backbone:
     weights: tuple[PublishedWeights, ...] = ()
     torch_names: bool = False
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "preprocessing": one_of(*PREPROCESSING),
+        "native_size": whole(1).also(" (pixels)"),
+        "min_size": whole(1).also(" (pixels)"),
+        "torch_names": flag(),
+    }
+
     def __post_init__(self):
-        if self.preprocessing not in PREPROCESSING:
-            raise InputError(
-                f"Backbone.preprocessing of {self.name}: received {self.preprocessing!r}; accepted: "
-                f"{', '.join(PREPROCESSING)}."
-            )
-        for name in ("native_size", "min_size"):
-            side = check_whole(f"Backbone.{name} of {self.name}", getattr(self, name), 1, also=" (pixels)")
-            object.__setattr__(self, name, side)
+        check_fields(self, self._accepts, f" of {self.name}")
         if not self.stages:
             raise InputError(f'Backbone.stages of {self.name}: there are none; a single one is {{"block1": 0}}.')
 
@@ -92,7 +92,8 @@ class Backbone:
         """Features (B, h, w, channels) of preprocessed images (B, H, W, 3); the weights are random."""
         from tlkeras.backend import keras
 
-        constructor, arguments = self.constructor, dict(self.arguments)
+        constructor: Any = self.constructor
+        arguments = dict(self.arguments)
         if isinstance(constructor, str):
             constructor, arguments["include_top"] = getattr(keras.applications, constructor, None), False
         if not callable(constructor):
@@ -100,7 +101,7 @@ class Backbone:
                 f"Backbone.constructor of {self.name}: received {self.constructor!r}; accepted is the name of a "
                 "function in keras.applications, or a callable."
             )
-        built = constructor(input_tensor=input_tensor, weights=None, **arguments)
+        built: Any = constructor(input_tensor=input_tensor, weights=None, **arguments)
         return built.output if isinstance(built, keras.Model) else built
 
 

@@ -6,15 +6,16 @@ import os
 
 import numpy as np
 
-from tlkeras.backend import keras, pinned_state
-from tlkeras.checks import check_image_size, check_whole
+from tlkeras.backend import computing_in, keras, pinned_state
+from tlkeras.checks import check_image_size, check_whole, one_of
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, PREPROCESSING_PREFIX, Backbone, backbone_layers
-from tlkeras.models.head import Head, build_head, build_pooling, check_pooling
+from tlkeras.models.head import POOLINGS, Head, build_head, build_pooling
 from tlkeras.models.layers import named_layer
-from tlkeras.models.precision import PRECISIONS, computing_in
-from tlkeras.models.weights import WeightsFile, find_weights, load_weights, read_whole
+from tlkeras.models.weights import find_weights, load_weights, read_whole
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
+from tlkeras.schema import PRECISIONS
 from tlkeras.seeds import derive_seed
 
 # Rescaling(scale, offset) of RGB in 0..255; "caffe" after the channels are turned round to BGR. ImageNet's mean and
@@ -93,7 +94,7 @@ def build_encoder(
     Raises:
         InputError: a layer that is not there, with names that are near; or an argument that does not fit.
     """
-    check_pooling("pooling", pooling)
+    one_of(*POOLINGS).check("pooling", pooling)
     backbone = get_backbone(backbone)
     weights = find_weights(backbone, weights, folder=weights_folder)
     with _checked_precision(precision):
@@ -166,8 +167,7 @@ def preprocess(x: keras.KerasTensor, backbone: Backbone, mode: str = "backbone")
 
 
 def _checked_precision(precision: str):
-    if precision not in PRECISIONS:
-        raise InputError(f"precision: received {precision!r}; accepted: {', '.join(PRECISIONS)}.")
+    one_of(*PRECISIONS).check("precision", precision)
     return computing_in(precision)
 
 

@@ -6,6 +6,7 @@ import io
 import math
 import mmap
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -79,7 +80,7 @@ def _check_heaps(content: bytes | mmap.mmap) -> None:
         heap = content.find(_HEAP, heap + 1)
 
 
-def _checked_shape(found: object, name: object, where: str) -> tuple[int, ...]:
+def _checked_shape(found: Any, name: object, where: str) -> tuple[int, ...]:
     if not isinstance(found, h5py.Dataset) or found.shape is None:
         raise _refused(name, where, "something other than an array")
     if found.external or found.is_virtual:

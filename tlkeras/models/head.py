@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from tlkeras.checks import check_number, check_whole
-from tlkeras.errors import InputError
+from tlkeras.checks import Constraint, check_fields, flag, one_of, real, several, whole
+from tlkeras.given import Given, default
 from tlkeras.models.backbones import HEAD_PREFIX
 from tlkeras.seeds import derive_seed
 
@@ -33,30 +34,26 @@ class Head:
         InputError: names the field, what it received and what it accepts.
     """
 
-    hidden: tuple[int, ...] = (128,)
+    hidden: Given[int | Sequence[int], tuple[int, ...]] = default((128,))
     dropout: float = 0.5
     input_dropout: float = 0.0
     pooling: str = "flatten"
     batch_norm: bool = False
     activation: str = "relu"
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "hidden": several(whole(1), "integers of at least 1, the units of each hidden layer", least=0),
+        "dropout": real(least=0, below=1),
+        "input_dropout": real(least=0, below=1),
+        "pooling": one_of(*POOLINGS),
+        "batch_norm": flag(),
+        "activation": one_of(*ACTIVATIONS),
+    }
+
     def __post_init__(self):
-        hidden = tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (self.hidden,)
-        units = tuple(check_whole("Head.hidden", units, 1, also=" (units) for each hidden layer") for units in hidden)
-        object.__setattr__(self, "hidden", units)
-        for name in ("dropout", "input_dropout"):
-            rate = getattr(self, name)
-            rate = check_number(f"Head.{name}", rate, lambda rate: 0 <= rate < 1, "a number in [0, 1)")
-            object.__setattr__(self, name, rate)
-        check_pooling("Head.pooling", self.pooling)
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"Head.activation: received {self.activation!r}; accepted: {', '.join(ACTIVATIONS)}.")
-
-
-def check_pooling(argument: str, pooling: str) -> None:
-    """Raises InputError for a pooling that `build_pooling` does not know."""
-    if pooling not in POOLINGS:
-        raise InputError(f"{argument}: received {pooling!r}; accepted: {', '.join(POOLINGS)}.")
+        if not isinstance(self.hidden, list | tuple):
+            object.__setattr__(self, "hidden", (self.hidden,))
+        check_fields(self, self._accepts)
 
 
 def build_pooling(x: keras.KerasTensor, pooling: str, dtype: str | None = None) -> keras.KerasTensor:

@@ -195,12 +195,13 @@ def _is_plain(node: dict) -> bool:
 
 def _is_class(module: str | None, name: str) -> bool:
     # Only what Keras itself has imported is looked at: a name in a file imports nothing.
-    known = module is not None and (module in _PLACES or module.startswith(_OPERATIONS)) and module in sys.modules
-    return known and isinstance(vars(sys.modules[module]).get(name), type)
+    if module is None or not (module in _PLACES or module.startswith(_OPERATIONS)) or module not in sys.modules:
+        return False
+    return isinstance(vars(sys.modules[module]).get(name), type)
 
 
 def _is_function(module: str | None, name: str) -> bool:
-    if module not in _FUNCTIONS or name in ("get", "serialize", "deserialize"):
+    if module is None or module not in _FUNCTIONS or name in ("get", "serialize", "deserialize"):
         return False
     places = [sys.modules.get(place) for place in _FUNCTIONS[module] or (module,)]
     return any(callable(vars(place).get(name)) for place in places if place is not None)

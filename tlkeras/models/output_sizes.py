@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tlkeras.backend import keras
 from tlkeras.errors import InputError
@@ -30,7 +31,7 @@ def _of_one_image(tensor: keras.KerasTensor) -> keras.KerasTensor:
     return keras.KerasTensor((1, *sides), dtype=tensor.dtype)
 
 
-def _inside(operation: object, inputs: Sequence[keras.KerasTensor]) -> Iterator[tuple[str, int]]:
+def _inside(operation: Any, inputs: Sequence[keras.KerasTensor]) -> Iterator[tuple[str, int]]:
     """What an operation that is given `inputs` makes before its own output; nothing of a plain one."""
     if isinstance(operation, keras.Sequential | keras.layers.Pipeline):
         (tensor,) = inputs
@@ -91,7 +92,7 @@ def _calls(model: keras.Model) -> list:
     return ordered
 
 
-def _sizes(operation: object, outputs: object) -> Iterator[tuple[str, int]]:
+def _sizes(operation: keras.Operation, outputs: object) -> Iterator[tuple[str, int]]:
     for tensor in keras.tree.flatten(outputs):
         if isinstance(tensor, keras.KerasTensor):
             yield operation.name, math.prod(side or 1 for side in tensor.shape[1:])

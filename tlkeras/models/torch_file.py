@@ -14,7 +14,7 @@ import numpy as np
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.model_file import reading
-from tlkeras.models.torch_pickle import BFLOAT16, Storage, View, all_whole, follow_pickle
+from tlkeras.models.torch_pickle import BFLOAT16, LARGEST_PICKLE, Storage, View, all_whole, unpickle
 
 LARGEST_HEADER = 100_000_000  # bytes, the limit that the safetensors format sets
 _MOST_AXES = 64  # of a NumPy array
@@ -32,8 +32,8 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Three formats are read: safetensors (https://github.com/huggingface/safetensors), and what
     `torch.save(model.state_dict(), path)` writes, both since PyTorch 1.6 (a zip archive) and before (see
-    torch/serialization.py). The pickles inside the last two are not unpickled: of their instructions, those that put
-    together a dict of tensors are followed, and the first other one refuses the file.
+    torch/serialization.py). The pickles inside the last two may put together a dict of tensors and do
+    nothing else: the first other instruction, or name, refuses the file.
 
     Args:
         path: a file that ends in .safetensors, or one of PyTorch's, whatever its ending.
@@ -109,30 +109,30 @@ def _read_zip(content: bytes, path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"{info.filename} in it is compressed, which PyTorch's files are not")
             return archive.read(info)
 
+        if archive.getinfo(folder + "data.pkl").file_size > LARGEST_PICKLE:
+            raise ValueError(f"data.pkl in it has more than {LARGEST_PICKLE:,} bytes")
         order = member("byteorder") if folder + "byteorder" in names else b"little"
-        state = follow_pickle(io.BytesIO(member("data.pkl")), path)
+        state = unpickle(io.BytesIO(member("data.pkl")), path)
         storages = _storages_of(state, len(content))
         stored = {key: member(f"data/{key}", _size_of(storage)) for key, storage in storages.items()}
     return _arrays(state, storages, stored, {b"little": "<", b"big": ">"}[order])
 
 
 def _read_legacy(content: bytes, path: Path) -> dict[str, np.ndarray]:
-    stream = io.BytesIO(content)
-    if follow_pickle(stream, path) != _MAGIC or follow_pickle(stream, path) != _VERSION:
+    stream = io.BytesIO(content[:LARGEST_PICKLE])
+    if [unpickle(stream, path) for _ in range(2)] != [_MAGIC, _VERSION]:
         raise ValueError("it does not begin as PyTorch's files do")
-    follow_pickle(stream, path)  # the machine it was written on; the numbers are little-endian on every one
-    state = follow_pickle(stream, path)
-    storages, stored = _storages_of(state, len(content)), {}
-    keys = follow_pickle(stream, path)
+    unpickle(stream, path)  # the machine it was written on; the numbers are little-endian on every one
+    state, keys = (unpickle(stream, path) for _ in range(2))
+    storages, stored, begin = _storages_of(state, len(content)), {}, stream.tell()
     if not isinstance(keys, list) or any(not isinstance(key, str) or key not in storages for key in keys):
         raise ValueError("it lists numbers that belong to no tensor")
     for key in keys:
-        begin = stream.tell() + 8
-        length = int.from_bytes(content[begin - 8 : begin], "little")
+        length, begin = int.from_bytes(content[begin : begin + 8], "little"), begin + 8
         if length != storages[key].length:
             raise ValueError(f"storage {key} holds {length} numbers in place of {storages[key].length}")
         stored[key] = memoryview(content)[begin : begin + _size_of(storages[key])]
-        stream.seek(begin + _size_of(storages[key]))
+        begin += _size_of(storages[key])
     return _arrays(state, storages, stored, "<")
 
 
@@ -167,7 +167,7 @@ def _arrays(
 
 
 def _array(name: str, view: View, numbers: np.ndarray) -> np.ndarray:
-    _, offset, size, stride = view
+    offset, size, stride = view.offset, view.size, view.stride
     sound = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_AXES
     sound = sound and all_whole([offset, *size, *stride]) and math.prod(size) <= len(numbers)
     if sound and 0 in size:

@@ -1,24 +1,21 @@
-"""Puts together what a state dict's pickle describes, without unpickling it: no function that it names is called."""
+"""Unpickles a state dict of PyTorch, and nothing else: no function that the file names is called."""
 
-from __future__ import annotations
-
-import pickletools
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tlkeras.errors import InputError
 
-BFLOAT16 = "bfloat16"  # NumPy has none; the others are its names
+LARGEST_PICKLE = 10_000_000  # bytes, which describe some 50,000 tensors and unpickled take a hundred times as much
+BFLOAT16 = "bfloat16"  # NumPy has none; the other kinds are its names
+
+# {the file's name of a dtype: NumPy's}
 _STORAGES = {
     **{"HalfStorage": "f2", "FloatStorage": "f4", "DoubleStorage": "f8", "BFloat16Storage": BFLOAT16},
     **{"CharStorage": "i1", "ShortStorage": "i2", "IntStorage": "i4", "LongStorage": "i8"},
     **{"ByteStorage": "u1", "BoolStorage": "?"},
 }
-_STORAGES = {f"{module}.{name}": kind for module in ("torch", "torch.cuda") for name, kind in _STORAGES.items()}
-_ORDERED_DICT = "collections.OrderedDict"
-_TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
-_PARAMETER = "torch._utils._rebuild_parameter"
 
 
 class Storage(NamedTuple):
@@ -30,79 +27,25 @@ class Storage(NamedTuple):
 
 
 class View(NamedTuple):
-    """A tensor as the pickle describes it: nothing about it is checked."""
+    """A tensor as the pickle describes it, with all that PyTorch gives for one: nothing about it is checked."""
 
-    storage: object
-    offset: object
-    size: object
-    stride: object
-
-
-class _Name(NamedTuple):
-    """A class or function that the pickle names: one of those above."""
-
-    text: str
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    requires_grad: object = None
+    hooks: object = None
+    metadata: object = None
 
 
-def follow_pickle(stream: BinaryIO, path: Path) -> object:
-    """What one pickle puts together, out of the instructions that a state dict needs; the stream stands behind it.
+def unpickle(stream: BinaryIO, path: Path) -> Any:
+    """What one pickle of the file `path` puts together, its tensors as `View`s; the stream stands behind it.
 
-    pickletools takes the pickle apart and runs nothing. Functions and classes stay names here, those of a state dict
-    are followed by hand, and the name of any other refuses the file.
+    Raises:
+        InputError: it names what is no part of a state dict.
+        Exception: of any type, where it is damaged or has an instruction that no state dict has.
     """
-    stack, below, memo = [], [], {}
-    for opcode, value, _ in pickletools.genops(stream):
-        match opcode.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINSTRING" | "SHORT_BINSTRING":
-                stack.append(value)
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                stack.append(value)
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
-            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
-                stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[opcode.name]())
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                length = int(opcode.name[-1])
-                stack[-length:] = [tuple(stack[-length:])]
-            case "MARK":
-                below.append(stack)
-                stack = []
-            case "TUPLE" | "APPENDS" | "SETITEMS":
-                items, stack = stack, below.pop()
-                if opcode.name == "TUPLE":
-                    stack.append(tuple(items))
-                else:
-                    _fill(stack[-1], items)
-            case "APPEND":
-                _fill(stack[-2], [stack.pop()])
-            case "SETITEM":
-                item, key = stack.pop(), stack.pop()
-                _fill(stack[-1], [key, item])
-            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-                memo[len(memo) if value is None else value] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[value])
-            case "GLOBAL":
-                stack.append(_named(value.replace(" ", "."), path))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(_named(f"{module}.{name}", path))
-            case "REDUCE":
-                arguments = stack.pop()
-                stack.append(_made(stack.pop(), arguments))
-            case "BUILD":
-                if not isinstance(stack[-2], dict):
-                    raise ValueError("it gives a state to something that has none")
-                stack.pop()  # the versions of the modules, which state_dict() hangs on its dict
-            case "BINPERSID":
-                stack.append(_storage(stack.pop()))
-            case "STOP":
-                return stack.pop()
-            case _:
-                raise ValueError(f"its pickle has the instruction {opcode.name}, which PyTorch writes in no state dict")
-    raise ValueError("its pickle has no end")
+    return _Unpickler(stream, path).load()
 
 
 def all_whole(values: Sequence[object]) -> bool:
@@ -110,43 +53,113 @@ def all_whole(values: Sequence[object]) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _named(name: str, path: Path) -> _Name:
-    if name not in (_ORDERED_DICT, _PARAMETER, *_TENSORS, *_STORAGES):
-        raise InputError(
-            f"{path} names {name:.100}, which is no part of a state dict: a file that does can run code when PyTorch "
-            "loads it. Nothing of it was run here. Save the tensors alone, with torch.save(model.state_dict(), path), "
-            "or take a .safetensors file."
-        )
-    return _Name(name)
+class _Named(dict):
+    """{name: value}. Python would have to hash any other key, which of tuples in tuples takes all of the stack, or all
+    of time."""
+
+    __slots__ = ()
+
+    def __init__(self, pairs: list | None = None):
+        super().__init__()
+        for name, value in pairs or ():
+            self[name] = value
+        if pairs:
+            pairs.clear()  # the pickle may refer to them again, and copies of copies fill any memory
+
+    def __setitem__(self, name: object, value: object) -> None:
+        if not isinstance(name, str):
+            raise ValueError("its pickle fills something other than a list or a dict of names")
+        super().__setitem__(name, value)
 
 
-def _fill(target: object, items: list) -> None:
-    if isinstance(target, list):
-        target.extend(items)
-    elif isinstance(target, dict) and all(isinstance(key, str) for key in items[::2]):
-        target.update(zip(items[::2], items[1::2], strict=True))
-    else:
-        raise ValueError("its pickle fills something other than a list or a dict of names")
+class _Kind(NamedTuple):
+    """What a file names where it names the type of a storage."""
+
+    kind: str
 
 
-def _made(called: object, arguments: object) -> object:
-    """What the call of a function that the file names stands for."""
-    if not isinstance(called, _Name) or called.text in _STORAGES or not isinstance(arguments, tuple):
-        raise ValueError("its pickle calls something that is no function of a state dict")
-    if called.text in _TENSORS:
-        return View(*arguments[:4])
-    if called.text == _PARAMETER:
-        return arguments[0]
-    made = {}
-    for key, item in arguments[0] if arguments else ():
-        _fill(made, [key, item])
-    return made
+_NAMED = {
+    "collections.OrderedDict": _Named,
+    "torch._utils._rebuild_tensor_v2": View,
+    "torch._utils._rebuild_tensor": View,
+    "torch._utils._rebuild_parameter": lambda tensor, requires_grad, hooks: tensor,
+    **{f"{module}.{name}": _Kind(kind) for module in ("torch", "torch.cuda") for name, kind in _STORAGES.items()},
+}
+_INSTRUCTIONS = (
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE "
+    "BINSTRING SHORT_BINSTRING EMPTY_LIST APPEND APPENDS SETITEM SETITEMS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BINPERSID"
+)
 
 
-def _storage(reference: object) -> Storage:
-    # ("storage", its type, its key, the device, how many numbers) and, in the older format, None
-    whole = isinstance(reference, tuple) and reference[:1] == ("storage",) and reference[5:] in ((), (None,))
-    name, key, length = (reference[1], reference[2], reference[4]) if whole else (None, None, None)
-    if not isinstance(name, _Name) or name.text not in _STORAGES or not isinstance(key, str) or not all_whole([length]):
+class _Whole(NamedTuple):
+    """A stream that ends where it has less than it is asked for: half a name would be taken for another one."""
+
+    stream: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        content = self.stream.read(size)
+        if len(content) < size:
+            raise EOFError("it ends in the middle")
+        return content
+
+    def readline(self) -> bytes:
+        line = self.stream.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError("it ends in the middle")
+        return line
+
+
+def _refuse(unpickler: pickle._Unpickler) -> None:
+    raise ValueError("its pickle has an instruction that PyTorch writes in no state dict")
+
+
+_IN_PYTHON: Any = pickle._Unpickler  # no stub knows what it has
+
+
+class _Unpickler(_IN_PYTHON):
+    """Python's unpickler with the instructions, and the names, of a state dict alone.
+
+    It is the unpickler written in Python, because the one written in C cannot be restricted to some instructions, and
+    falls to files that name nothing forbidden (tests/models/test_torch_pickle.py has them): it makes room for 2**32
+    memorised values at the request of five bytes, sets the attributes of any function it was given, and hashes whatever
+    is a key of a dict: tuples a million deep end the process, and sixty pairs of the pair before take 2**60 steps.
+    """
+
+    dispatch = dict.fromkeys(range(256), _refuse) | {
+        code: _IN_PYTHON.dispatch[code] for code in (getattr(pickle, name)[0] for name in _INSTRUCTIONS.split())
+    }
+
+    def __init__(self, stream: BinaryIO, path: Path):
+        super().__init__(_Whole(stream), encoding="latin1")
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> object:
+        full = f"{module}.{name}"
+        if full not in _NAMED:
+            raise InputError(
+                f"{self._path} names {full:.100}, which is no part of a state dict: a file that does can run code when "
+                "PyTorch loads it. Nothing of it was run here. Save the tensors alone, with "
+                "torch.save(model.state_dict(), path), or take a .safetensors file."
+            )
+        return _NAMED[full]
+
+    def persistent_load(self, pid: object) -> Storage:
+        # ("storage", its type, its key, the device, how many numbers) and, in the older format, None
+        if isinstance(pid, tuple) and len(pid) >= 5 and pid[:1] == ("storage",) and pid[5:] in ((), (None,)):
+            _, kind, key, _, length = pid[:5]
+            if isinstance(kind, _Kind) and isinstance(key, str) and all_whole([length]):
+                return Storage(key, kind.kind, length)
         raise ValueError("it refers to something other than the storage of a tensor")
-    return Storage(key, _STORAGES[name.text], length)
+
+    def _new_dict(self) -> None:
+        self.append(_Named())
+
+    dispatch[pickle.EMPTY_DICT[0]] = _new_dict
+
+    def _drop_state(self) -> None:
+        self.stack.pop()  # the versions of the modules, which state_dict() hangs on its dict
+        if not isinstance(self.stack[-1], _Named):
+            raise ValueError("it gives a state to something that has none")
+
+    dispatch[pickle.BUILD[0]] = _drop_state

@@ -4,59 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.files import atomic_write, read_json, sha256_of
+from tlkeras.files import atomic_write, sha256_of
 from tlkeras.machine import keras_home
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
-from tlkeras.models.fingerprint import warn_of_change
 from tlkeras.models.model_file import read_model, reading, require_local
+from tlkeras.models.saved import MODEL, card_beside, warn_of_change
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
 
 if TYPE_CHECKING:
     import keras
 
-CARD = "classifier.json"  # lies beside an earlier run's model.keras
 FOLDER_VARIABLE = "TLKERAS_WEIGHTS"
 SUFFIXES = (".h5", ".hdf5", ".keras")
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
 _FOLDED_NOTE = "BatchNorm is folded into the kernels: equal to the published network only while BatchNorm is frozen"
 
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """A file that holds a backbone's weights, and how far to trust it.
-
-    Attributes:
-        path: where it lies.
-        sha256: of its bytes.
-        source: "folder", "cache", "download", "path" or "run".
-        published_hash: what is published of its hash, and true of the file: Keras' md5, or how PyTorch's sha256 begins;
-            None where nothing is.
-        note: what the reader of a result has to know; empty where there is nothing.
-        batch_norm_folded: equal to the published network only while BatchNorm is frozen.
-    """
-
-    path: Path
-    sha256: str
-    source: str
-    published_hash: str | None = None
-    note: str = ""
-    batch_norm_folded: bool = False
-
-    def describe(self) -> dict:
-        """What a saved classifier and a run folder keep of it: everything but the folder it lay in."""
-        return asdict(self) | {"path": self.path.name}
-
-
+@overload
 def find_weights(
-    backbone: str | Backbone,
-    weights: str | os.PathLike | WeightsFile | None,
-    *,
-    folder: str | os.PathLike | None = None,
+    backbone: str | Backbone, weights: str | os.PathLike | WeightsFile, *, folder: str | os.PathLike | None = None
+) -> WeightsFile: ...
+@overload
+def find_weights(
+    backbone: str | Backbone, weights: object, *, folder: str | os.PathLike | None = None
+) -> WeightsFile | None: ...
+def find_weights(
+    backbone: str | Backbone, weights: object, *, folder: str | os.PathLike | None = None
 ) -> WeightsFile | None:
     """The weights file that `weights` stands for.
 
@@ -116,7 +94,7 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
     Warns:
         UserWarning: an earlier run's model answers otherwise here than where it was saved.
     """
-    _require_unchanged(weights)
+    weights.require_unchanged()
     try:
         if weights.path.suffix == ".keras":
             _copy_backbone(weights, model)
@@ -147,42 +125,36 @@ def read_whole(weights: WeightsFile) -> keras.Model:
     Warns:
         UserWarning: an earlier run's model answers otherwise here than where it was saved.
     """
-    _require_unchanged(weights)
-    model, card = read_model(weights.path), weights.path.with_name(CARD)
-    if weights.source == "run" and card.is_file():
-        warn_of_change(model, _read_card(card, weights.path, weights.sha256), card.parent)
+    weights.require_unchanged()
+    model = read_model(weights.path)
+    card = card_beside(weights.path, weights.sha256) if weights.source == "run" else None
+    if card is not None:
+        warn_of_change(model, card, weights.path.parent)
     return model
-
-
-def _require_unchanged(weights: WeightsFile) -> None:
-    sha256 = _hash_of(weights.path)
-    if sha256 != weights.sha256:
-        raise InputError(
-            f"weights: {weights.path} is not the file that was found (its sha256 is {sha256}, that one's "
-            f"{weights.sha256}). Give the path of the file you mean."
-        )
 
 
 def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
     folded = any(published.batch_norm_folded for published in backbone.weights if published.file == path.name)
     source = "path"
     if path.is_dir():
-        path, source = path / "model.keras", "run"
+        path, source = path / MODEL, "run"
     require_local(path)
     if not path.is_file():
         raise MissingInputError(
             f'weights: there is no file {path}; accepted: "imagenet", None, a .h5 or .weights.h5 file of '
             f"{backbone.name} without its classifier, {'a file of PyTorch, ' * backbone.torch_names}a .keras model, or "
-            "a folder that holds model.keras."
+            f"a folder that holds {MODEL}."
         )
     if path.suffix not in SUFFIXES + TORCH_SUFFIXES * backbone.torch_names:
         raise InputError(
             f"weights: received {path}; accepted for {backbone.name} are files that end in .h5, .weights.h5 or .keras"
             + (f", and PyTorch's, in {', '.join(TORCH_SUFFIXES)}." if backbone.torch_names else ".")
         )
-    sha256, card = _hash_of(path), path.with_name(CARD)
+    with reading(path):
+        sha256 = sha256_of(path)
     if source == "run":
-        folded = card.is_file() and _says_folded(_read_card(card, path, sha256))
+        card = card_beside(path, sha256)
+        folded = card is not None and card.weights is not None and card.weights.batch_norm_folded
     return WeightsFile(
         path=path,
         sha256=sha256,
@@ -195,23 +167,6 @@ def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
 def _hash_of(path: Path) -> str:
     with reading(path):
         return sha256_of(path)
-
-
-def _read_card(card: Path, model: Path, sha256: str) -> dict:
-    """What classifier.json says of the model.keras beside it, which has that sha256."""
-    with reading(card):
-        facts = read_json(card)
-    if not isinstance(facts, dict) or facts.get("sha256") != sha256:
-        raise InputError(
-            f"weights: {model} is not the file that {card.name} was written for (sha256 differs): damaged, or from "
-            "another classifier. Copy both files again from where they were saved, or give the path of model.keras."
-        )
-    return facts
-
-
-def _says_folded(card: dict) -> bool:
-    weights = card.get("weights")
-    return isinstance(weights, dict) and bool(weights.get("batch_norm_folded"))
 
 
 def _checked(path: Path, published: PublishedWeights, source: str) -> WeightsFile:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError
 from tlkeras.files import read_json, write_json
-from tlkeras.replication.manifest import with_hash, without_hash
+from tlkeras.progress import say
+from tlkeras.replication.run_folder import with_hash, without_hash
 
 if TYPE_CHECKING:
     from tlkeras.data.leakage_findings import Audit
@@ -24,7 +25,6 @@ def audit_splits(
     samples: Samples,
     splits: Mapping[int, Splits],
     *,
-    digests: Sequence[bytes] | None = None,
     strict: bool,
     image_sizes: Collection[tuple[int, int]] = (),
 ) -> None:
@@ -33,22 +33,22 @@ def audit_splits(
 
     Args:
         folder: the protocol's run folder.
-        samples: what the splits are of; their images are read once for all splits.
+        samples: what the splits are of.
         splits: {seed: splits}.
-        digests: of the images of `samples`, where they are known (`source_digests`).
         strict: refuse splits with groups or identical images on two sides.
         image_sizes: (height, width) each that the images will be resized to: how many that enlarges is told.
 
     Raises:
         InputError: what crosses, where `strict`; audit.json is written before.
     """
-    from tlkeras.data.digests import contents_digest, source_digests
+    from tlkeras.data.digests import contents_digest
     from tlkeras.data.fingerprints import fingerprint
+    from tlkeras.data.image_index import INDEX
     from tlkeras.data.leakage import audit
     from tlkeras.data.leakage_findings import Audit
 
     kept = _read(folder)
-    of_image = dict(zip(samples.sample_ids, source_digests(samples) if digests is None else digests, strict=True))
+    of_image = dict(zip(samples.sample_ids, INDEX.digests(samples), strict=True))
     hashes = {
         seed: {
             part: contents_digest(of_part, [of_image[name] for name in of_part.sample_ids])
@@ -59,7 +59,7 @@ def audit_splits(
     done = audited_seeds(folder)
     missing = [seed for seed in splits if seed not in done or kept[str(seed)]["parts"] != hashes[seed]]
     if missing:
-        print(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}", flush=True)
+        say(f"auditing {len(samples):,} images, {len(missing)} split{'s' * (len(missing) > 1)}")
         fingerprints = fingerprint(samples)
         for seed in missing:
             found = audit(splits[seed], fingerprints=fingerprints)
@@ -71,7 +71,7 @@ def audit_splits(
         for finding in found.findings(*image_sizes):
             told.setdefault(finding, []).append(seed)
     for finding, seeds in told.items():
-        print(f"audit, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {finding}")
+        say(f"audit, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {finding}")
     for found in audits.values() if strict else ():
         found.require_separate()
 

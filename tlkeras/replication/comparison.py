@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlkeras.data.datasets import DATASETS
-from tlkeras.evaluation.tables import KEYS, difference_table, metrics_table, test_parts, to_markdown
+from tlkeras.evaluation.blocks import to_markdown
+from tlkeras.evaluation.comparison_tables import difference_table
+from tlkeras.evaluation.score_tables import metrics_table
+from tlkeras.evaluation.tables import KEYS, test_parts
 from tlkeras.files import read_csv, write_text
-from tlkeras.replication.page import MACRO_AUC
+from tlkeras.replication.part_sections import MACRO_AUC
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.settings import differing_settings
 from tlkeras.user_text import in_markdown
@@ -26,6 +28,7 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
     """Writes <out>/protocols.md: the test scores of every protocol that has been reported there, side by side, and
     what `corrected` changes against `paper` where both are there."""
     folders = {name: RunFolder(out / name) for name in experiment.protocols}
+    plans = {name: experiment.under(name) for name in experiment.protocols}
     scores = pd.concat([_reported_scores(folder) for folder in folders.values()], ignore_index=True)
     reported = [name for name in folders if name in set(scores["protocol"])]
     smoke = [name for name in reported if folders[name].settings_of(folders[name].finished()[0])["smoke"]]
@@ -33,7 +36,7 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
     lines += [f"**Smoke runs, which say no more than that the code runs: {', '.join(smoke)}.**", ""] if smoke else []
     for part in test_parts(scores):
         lines += [f"## On {part}", "", to_markdown(metrics_table(scores, part=part))]
-        lines += [] if any(map(experiment.positive_class_of, reported)) else [MACRO_AUC, ""]
+        lines += [] if any(plans[name].positive_class for name in reported) else [MACRO_AUC, ""]
         common, differences = _in_common(scores[scores["part"] == part], folders)
         if differences:
             lines += [
@@ -42,9 +45,9 @@ def compare_protocols(experiment: Experiment, out: Path) -> Path:
                 to_markdown(difference_table(common, COMPARED_PROTOCOLS, differences, part=part)),
             ]
     for name in reported:
-        if experiment.protocols[name].dataset is not None:
-            stand_in, own = experiment.dataset_of(name).title, DATASETS[experiment.dataset].title
-            lines += [f"**{name}: {stand_in} in place of {own}; not to be compared with the others.**", ""]
+        stand_in, own = plans[name].dataset, plans[name].replaced
+        if stand_in is not None and own is not None:
+            lines += [f"**{name}: {stand_in.title} in place of {own.title}; not to be compared with the others.**", ""]
     lines += ["Protocols whose splits differ have different test images. Each protocol's table.md says what it does."]
     return write_text(out / "protocols.md", "\n".join(lines) + "\n")
 
@@ -59,7 +62,7 @@ def _reported_scores(folder: RunFolder) -> pd.DataFrame:
 
 
 def _keys_of(scores: pd.DataFrame) -> list[CellKey]:
-    return [CellKey(*row) for row in scores[["backbone", "method", "seed"]].itertuples(index=False)]
+    return [CellKey(*row) for row in scores[["method", "backbone", "seed"]].itertuples(index=False)]
 
 
 def _in_common(scores: pd.DataFrame, folders: dict[str, RunFolder]) -> tuple[pd.DataFrame, dict[tuple[str, str], str]]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
+from tlkeras.data.splits import Splitter
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
+from tlkeras.training.recipe import EarlierRun, Recipe
 
 if TYPE_CHECKING:
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.pixel_baseline import PixelBaseline
-    from tlkeras.training.search import Search
-    from tlkeras.training.tuner import Tuner
-
-    Recipe = Tuner | Extractor | PixelBaseline | Search
+    from tlkeras.replication.page import Page
+    from tlkeras.replication.run_folder import CellKey
+    from tlkeras.schema import Splits
 
 OWN_DATA = "Images of one's own; the experiment does not say where they come from."
 PIXELS = "pixels"  # stands in a cell's key where a network's name stands: a method that looks at pixels, and has none
@@ -33,17 +32,6 @@ class Paper:
     title: str
     authors: str
     venue: str
-
-
-@dataclass(frozen=True)
-class EarlierRun:
-    """A network that another experiment trained, as the weights a recipe starts from: its backbone layers are taken.
-
-    The cell is that of `method` in the same protocol, with the same backbone and seed, in that experiment's run folder.
-    """
-
-    experiment: str
-    method: str
 
 
 @dataclass(frozen=True)
@@ -62,8 +50,8 @@ class Protocol:
         select: called with the samples of the data set, returns those to take, e.g. a tl.Selection; None takes all.
     """
 
-    split: object
-    cells: dict[tuple[str, str], Recipe]
+    split: Splitter
+    cells: Mapping[tuple[str, str], Recipe]
     deviations: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     grid: dict[str, tuple[str, str]] | None = None
@@ -108,28 +96,21 @@ class Experiment:
         question: what is asked, for the head of a report; of a document, what it asks and claims.
         paper: the document; None where there is none.
         reported: {((method, backbone), part, metric): value} as printed in the document, accuracy in per cent; "train"
-            and "model" are parts too, see `evaluation.training_tables.results_table`. F1 is in 0..1: "micro_f1",
+            and "model" are parts too, see `evaluation.printed_tables.results_table`. F1 is in 0..1: "micro_f1",
             "macro_f1" and "f1_<class>".
         default_backbones: what runs when none is named; empty takes all.
         smoke_backbones: what a smoke run takes when none is named: small ones; empty takes `default_backbones`.
         positive_class: the class that sensitivity and precision speak of, or None.
         stated: settings the document gives.
         assumed: settings it does not give, and what was taken.
-        names: {(method, backbone): what the document calls it}.
-        printed: {(method, backbone): {column: text}}, the words of its table of results, for the columns hidden layers,
-            regularization and epochs.
         common: {setting: value} as the document prints them for all its trainings; the settings of a page.
-        f1_columns: {method: title}, where the document's table of results is F1 per class with a column per method of
-            its one network, `default_backbones`; other networks then stand in for that one, and are named so.
         compared: {method: label} of two methods whose training accuracy is drawn in one figure, and whose activations
             side by side.
-        embedded: {method: title} of those whose features of the test images are drawn in two dimensions, by t-SNE.
-        class_reports: show precision, recall and F1 of every class.
         scores_training: predict the training images too, with the finished classifier, as the document did.
-        part_titles: {part: title} where the document's tables have a row per part and columns of the positive class's
-            figures; empty where they have not.
-        published_grid: {method: {values of the grid, in its order: mean accuracy 0..1}}, as the document prints it.
-        summary: {line: text} of the document's table about the data, see `provenance`.
+        after_fit: called while a cell runs, with its key, classifier, splits and folder, to write there what `page`
+            shows of it and its predictions do not hold.
+        page: called with the plan and the common page; returns the page of results, with what this document's tables
+            show more or otherwise. See `tlkeras.replication.page`.
         script: the name of the script, where it declares several experiments; None takes `name`.
         explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
     """
@@ -147,17 +128,11 @@ class Experiment:
     positive_class: str | None = None
     stated: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
-    names: dict[tuple[str, str], str] = field(default_factory=dict)
-    printed: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     common: dict[str, str] = field(default_factory=dict)
-    f1_columns: dict[str, str] = field(default_factory=dict)
     compared: dict[str, str] = field(default_factory=dict)
-    embedded: dict[str, str] = field(default_factory=dict)
-    class_reports: bool = False
     scores_training: bool = False
-    part_titles: dict[str, str] = field(default_factory=dict)
-    published_grid: dict[str, dict[tuple, float]] = field(default_factory=dict)
-    summary: dict[str, str] = field(default_factory=dict)
+    after_fit: Callable[[CellKey, Any, Splits, Path], None] | None = None
+    page: Callable[[Plan, Page], Page] | None = None
     script: str | None = None
     explore: Callable[[Samples, Path], object] | None = None
 
@@ -166,21 +141,6 @@ class Experiment:
         backbones = dict.fromkeys(backbone for protocol in self.protocols.values() for backbone in protocol.backbones)
         object.__setattr__(self, "default_backbones", tuple(self.default_backbones or backbones))
         object.__setattr__(self, "smoke_backbones", tuple(self.smoke_backbones or self.default_backbones))
-        if self.f1_columns and len(self.default_backbones) != 1:
-            raise InputError(
-                f"Experiment.f1_columns: a column stands beside one network of the document's; received "
-                f"{len(self.default_backbones)} default_backbones."
-            )
-        for name in ("embedded", "published_grid"):
-            unknown = sorted(set(getattr(self, name)) - {m for p in self.protocols.values() for m in p.methods})
-            if unknown:
-                raise InputError(f"Experiment.{name}: received {unknown}, which no protocol has as a method.")
-        cells = (cell for protocol in self.protocols.values() for cell in protocol.cells.items())
-        without = sorted({key[0] for key, recipe in cells if key[0] in self.embedded and recipe.network is None})
-        if without:
-            raise InputError(
-                f"Experiment.embedded: {', '.join(without)} look at pixels, and have no features to embed."
-            )
         methods = {method for protocol in self.protocols.values() for method in protocol.methods}
         if self.compared and (len(self.compared) != 2 or not set(self.compared) <= methods):
             raise InputError(
@@ -212,58 +172,107 @@ class Experiment:
         """Whether the images are read from the folder that --data names."""
         return self.dataset is not None or (callable(self.data) and bool(_required_arguments(self.data)))
 
-    def dataset_of(self, protocol: str) -> DatasetRow | None:
-        """The data set that a protocol runs on; None where the images are one's own."""
-        name = self.protocols[protocol].dataset or self.dataset
-        return None if name is None else DATASETS[name]
-
-    def credit(self, protocol: str) -> str:
-        """Which images a protocol runs on, their terms and whom to cite, for a page."""
-        row = self.dataset_of(protocol)
-        return (self.about_data or OWN_DATA) if row is None else f"{row.title}, {row.licence}. {row.citation}"
-
-    def positive_class_of(self, protocol: str) -> str | None:
-        """The class that sensitivity and precision speak of under a protocol, or None."""
-        return self.protocols[protocol].positive_class or self.positive_class
-
-    def reported_for(self, protocol: str) -> dict[tuple[tuple[str, str], str, str], float]:
-        """The document's figures for a protocol's cells; none where another data set stands in."""
-        declared = self.protocols[protocol]
-        if declared.dataset is not None:
-            return {}
-        return {key: value for key, value in self.reported.items() if key[0] in declared.cells}
-
-    def load(self, protocol: str, data: str | os.PathLike, *, check_counts: bool = True) -> Samples:
-        """The samples that a protocol runs on, read from the folder that --data names.
+    def under(self, protocol: str) -> Plan:
+        """The experiment under one of its protocols.
 
         Raises:
-            InputError: the data set is not there or not complete, data returns something else than samples, or of two
-                classes none is the positive one.
+            InputError: it has no protocol of this name.
         """
-        row = self.dataset_of(protocol)
+        if protocol not in self.protocols:
+            raise InputError(f"protocol: received {protocol!r}; {self.name} has {', '.join(self.protocols)}.")
+        return Plan(self, protocol)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment under one of its protocols: what is run, on which images, and what stands beside it.
+
+    `Experiment.under` makes it.
+
+    Attributes:
+        experiment: the declaration.
+        name: of the protocol.
+    """
+
+    experiment: Experiment
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The title of its page."""
+        return f"{self.experiment.name}: protocol {self.name}"
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol itself."""
+        return self.experiment.protocols[self.name]
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it runs on other data than the document's, whose figures then are of other images."""
+        return self.protocol.dataset is not None
+
+    @property
+    def dataset(self) -> DatasetRow | None:
+        """The data set it runs on; None where the images are one's own."""
+        name = self.protocol.dataset or self.experiment.dataset
+        return None if name is None else DATASETS[name]
+
+    @property
+    def replaced(self) -> DatasetRow | None:
+        """The document's data set, where it runs on another in its place; else None."""
+        own = self.experiment.dataset
+        return DATASETS[own] if self.stands_in and own is not None else None
+
+    @property
+    def credit(self) -> str:
+        """Which images it runs on, their terms and whom to cite, for a page."""
+        row = self.dataset
+        if row is None:
+            return self.experiment.about_data or OWN_DATA
+        return f"{row.title}, {row.licence}. {row.citation}"
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that sensitivity and precision speak of, or None."""
+        return self.protocol.positive_class or self.experiment.positive_class
+
+    @property
+    def reported(self) -> dict[tuple[tuple[str, str], str, str], float]:
+        """The document's figures for its cells, see `Experiment`; none where another data set stands in."""
+        if self.stands_in:
+            return {}
+        return {key: value for key, value in self.experiment.reported.items() if key[0] in self.protocol.cells}
+
+    def load(self, data: str | os.PathLike, *, check_counts: bool = True) -> Samples:
+        """The samples that it runs on, read from the folder that --data names.
+
+        Raises:
+            InputError: the data set is not there or not complete, `Experiment.data` returns something else than
+                samples, or of two classes none is the positive one.
+        """
+        experiment, row, select = self.experiment, self.dataset, self.protocol.select
         if row is not None:
             samples = load_dataset(row.name, data, check_counts=check_counts)
+        elif isinstance(experiment.data, Samples):
+            samples = experiment.data
         else:
-            folder = (Path(data),) if self.reads_folder else ()
-            samples = self.data if isinstance(self.data, Samples) else self.data(*folder)
+            assert experiment.data is not None  # or a data set is named
+            samples = experiment.data(*((Path(data),) if experiment.reads_folder else ()))
         if not isinstance(samples, Samples):
             raise InputError(
                 f"Experiment.data: the function returned {type(samples).__name__}; accepted are Samples, such as "
                 "tl.from_folders makes."
             )
-        select = self.protocols[protocol].select
         samples = samples if select is None else select(samples)
-        positive, names = self.positive_class_of(protocol), samples.class_names
+        positive, names = self.positive_class, samples.class_names
         if positive is not None and len(names) == 2 and positive not in names:
             raise InputError(
-                f"{samples.root or self.name}: its classes are {' and '.join(names)}, and the tables "
-                f"of {self.name} speak of the class {positive}. Rename the folder of the class that is looked for."
+                f"{samples.root or experiment.name}: its classes are {' and '.join(names)}, and the tables "
+                f"of {experiment.name} speak of the class {positive}. Rename the folder of the class that is looked "
+                "for."
             )
         return samples
-
-    def shows_f1(self, protocol: str) -> bool:
-        """Whether this protocol's table is F1 per class: its methods are columns of the document's."""
-        return set(self.protocols[protocol].methods) <= set(self.f1_columns)
 
 
 def _required_arguments(function: Callable) -> list[str]:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.data.images import read_pixels
 from tlkeras.errors import InputError
-from tlkeras.evaluation.explanation_plots import draw_activations, draw_evidence
+from tlkeras.evaluation.image_plots import draw_activations, draw_evidence
 from tlkeras.evaluation.plots import new_grid, save_figure
 from tlkeras.explaining.activations import activations
 from tlkeras.explaining.heatmap import grad_cam
 from tlkeras.explaining.lime import explain, perturbed_copies, write_explanation
 from tlkeras.files import write_csv
+from tlkeras.models.saved import CARD, MODEL
+from tlkeras.progress import say
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.schema import NOT_TESTS, Predictions, Samples
 from tlkeras.seeds import derive_seed, generator
-from tlkeras.training.saved_classifier import load
+from tlkeras.training.tuned_classifier import load
 from tlkeras.user_text import in_figure, in_file_name
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def explain_cells(
         raise InputError(f"{folder.root} holds no finished cell of those named, so there is nothing to explain.")
     image_of = dict(zip(samples.sample_ids, samples.images, strict=True))
     for key in keys:
-        print(f"explaining {key}", flush=True)
+        say(f"explaining {key}")
         classifier = _load(folder, key)
         for part, predictions in folder.read_predictions(key).items():
             if part in NOT_TESTS:
@@ -113,7 +115,7 @@ def compare_activations(
         ax.set_title(f"{in_figure(label)}\n{ax.get_title()}", fontsize=10)
     axes[0, 0].imshow(seen.image)
     axes[0, 0].set_axis_off()
-    shown = f"{test.sample_ids[number]}\n{test.class_names[test.labels[number]]}"
+    shown = f"{test.sample_ids[number]}\n{test.class_names[test.known_labels[number]]}"
     axes[0, 0].set_title(in_figure(shown), fontsize=10)
     figure.supxlabel(in_figure(textwrap.fill(f"Image: {credit}", CREDIT_WIDTH)), fontsize=7)
     name = f"activations_{first.backbone}_seed{first.seed}_{seen.layer}.png"
@@ -121,7 +123,7 @@ def compare_activations(
 
 
 def _load(folder: RunFolder, key: CellKey) -> TunedClassifier:
-    folder.require_whole(key, "classifier.json", "model.keras")
+    folder.require_whole(key, CARD, MODEL)
     return load(folder.cell(key))
 
 
@@ -137,7 +139,7 @@ def _explain_part(
     predictions: Predictions,
     image_of: dict[str, str],
     part: str,
-    **options: int,
+    **options: Any,
 ) -> tuple[Figure, pd.DataFrame]:
     names = predictions.samples.class_names
     chosen = {label: _choose(predictions, label, key.seed) for label in range(len(names))}
@@ -152,7 +154,7 @@ def _explain_part(
         copies = perturbed_copies(explanation, seed=seed, n=N_COPIES)
         predicted = names[predictions.predicted[row]]
         note = "" if predicted == names[label] else f"predicted {predicted}"
-        draw_evidence(explanation, grad_cam(classifier, image, label=label), copies, axes_row, note=note)
+        draw_evidence(explanation, grad_cam(classifier, image, label=label), list(copies), axes_row, note=note)
         file = f"explanation_{part}_{in_file_name(names[label])}.npz"
         write_explanation(explanation, folder.cell(key) / file)
         figures = (explanation.probability, explanation.r2, explanation.stability)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlkeras.data.datasets import DATASETS
-from tlkeras.data.pixel_sizes import PixelSizes, size_words
+from tlkeras.data.measures import PixelSizes, size_words
 from tlkeras.evaluation.blocks import Block, Code, Heading, Table, Text, bullets
 from tlkeras.replication.experiment import PIXELS
-from tlkeras.replication.settings import image_size_of, network_of, settings_table, split_in_words
+from tlkeras.replication.settings import recipe_of, settings_table, split_in_words
 
 if TYPE_CHECKING:
     from tlkeras.data.datasets import DatasetRow
     from tlkeras.data.leakage_findings import Audit
-    from tlkeras.replication.experiment import Experiment
+    from tlkeras.replication.experiment import Plan
+    from tlkeras.replication.finished_run import FinishedRun
     from tlkeras.replication.run_folder import CellKey
 
 # What another seed changes.
@@ -28,30 +28,34 @@ _SEEDED = {
 }
 
 
-def data_blocks(
-    experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]
-) -> list[Block]:
-    """The data, their licence, the document's table about them with ours beside it, how large the images are, and the
-    audit of the splits."""
-    row = experiment.dataset_of(protocol)
-    blocks = [Heading("The data"), Text(experiment.credit(protocol))]
-    if experiment.protocols[protocol].dataset is not None:
-        own = DATASETS[experiment.dataset].title
+def data_source(run: FinishedRun) -> list[Block]:
+    """The data, their licence, and whether they are those of the document and as they were published."""
+    row, own, blocks = run.plan.dataset, run.plan.replaced, [Heading("The data"), Text(run.plan.credit)]
+    if row is not None and own is not None:
         blocks.append(
-            Text(f"**{row.title} stands in for {own}: the document's figures are of other data, and not shown.**")
+            Text(f"**{row.title} stands in for {own.title}: the document's figures are of other data, and not shown.**")
         )
-    measured = {key.seed: audits[key.seed] for key in cells if key.seed in audits and audits[key.seed].pixel_sizes}
-    parts = next(iter(measured.values())).pixel_sizes if measured else {}
-    sizes = PixelSizes.together(parts.values())
-    if row is not None and (copied := _copy_words(row, sizes)):
+    if row is not None and (copied := _copy_words(row, PixelSizes.together(pixel_sizes(run)[1].values()))):
         blocks.append(Text(f"**{copied}**"))
-    if row is not None and experiment.summary:
-        blocks.append(Table(_summary_table(experiment, row, cells, sizes)))
-    blocks.append(Table(_parts_table(cells)))
-    if measured:
-        table = _pixels_table({"all": sizes, **parts}, _image_sizes(cells))
-        blocks.append(Table(table.rename_axis(f"pixels (width x height), seed {next(iter(measured))}")))
-    return blocks + bullets("The split and its audit", _split_words(cells, audits))
+    return blocks
+
+
+def data_parts(run: FinishedRun) -> list[Block]:
+    """Images of each part and class, how large they are, and the audit of the splits."""
+    blocks: list[Block] = [Table(_parts_table(run.cells))]
+    seed, parts = pixel_sizes(run)
+    if parts:
+        table = _pixels_table({"all": PixelSizes.together(parts.values()), **parts}, used_image_sizes(run.cells))
+        blocks.append(Table(table.rename_axis(f"pixels (width x height), seed {seed}")))
+    return blocks + bullets("The split and its audit", _split_words(run.cells, run.audits))
+
+
+def pixel_sizes(run: FinishedRun) -> tuple[int | None, Mapping[str, PixelSizes]]:
+    """The first seed whose audit measured the images, and {part: their sizes}; (None, {}) where none did."""
+    for key in run.cells:
+        if key.seed in run.audits and (parts := run.audits[key.seed].pixel_sizes):
+            return key.seed, parts
+    return None, {}
 
 
 def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> list[str]:
@@ -59,7 +63,7 @@ def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> 
     seeds = sorted({key.seed for key in cells})
     told: dict[str, dict[int, None]] = {}
     for seed in seeds:
-        used = _image_sizes({key: cell for key, cell in cells.items() if key.seed == seed})
+        used = used_image_sizes({key: cell for key, cell in cells.items() if key.seed == seed})
         for finding in audits[seed].findings(*used) if seed in audits else ():
             told.setdefault(finding, {})[seed] = None
     for key, cell in cells.items():
@@ -117,36 +121,19 @@ def _copy_words(row: DatasetRow, sizes: PixelSizes) -> str:
     return f"A {kind} copy: published at {published}, here {sizes.words()} (width x height)."
 
 
-def _image_sizes(cells: Mapping[CellKey, dict]) -> list[tuple[int, int]]:
+def used_image_sizes(cells: Mapping[CellKey, dict]) -> list[tuple[int, int]]:
     """The (height, width) that cells use, each once, in their order."""
-    return list(dict.fromkeys(tuple(image_size_of(cell["settings"]["recipe"])) for cell in cells.values()))
+    return list(dict.fromkeys(recipe_of(cell).image_size for cell in cells.values()))
 
 
 def _seeds_words(seeds: list[int], all_seeds: list[int]) -> str:
     return "" if len(seeds) == len(all_seeds) else f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: "
 
 
-def _summary_table(
-    experiment: Experiment, row: DatasetRow, cells: Mapping[CellKey, dict], sizes: PixelSizes
-) -> pd.DataFrame:
-    images = next(iter(cells.values()))["facts"]["images"]
-    ours = {
-        "data set": row.title,
-        "images, original": "not known" if row.n_images is None else f"{row.n_images:,}",
-        "images, used": f"{sum(sum(of_part.values()) for of_part in images.values()):,}",
-        "classes, original": "not known" if row.n_classes is None else str(row.n_classes),
-        "classes, used": ", ".join(next(iter(images.values()))),
-        "pixels, original": sizes.words() if len(sizes) else "not measured",
-        "pixels, used": " / ".join(map(size_words, _image_sizes(cells))),
-    }
-    rows = [(experiment.summary.get(line, ""), words) for line, words in ours.items()]
-    return pd.DataFrame(rows, index=pd.Index(list(ours), name="the data"), columns=["document", "ours"])
-
-
-def provenance_blocks(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[Block]:
+def provenance(run: FinishedRun) -> list[Block]:
     """How the cells were made, and what differs from the document."""
-    declared = experiment.protocols[protocol]
-    settings = settings_table([cell["settings"]["recipe"] for cell in cells.values()], experiment.common)
+    experiment, declared, cells = run.plan.experiment, run.plan.protocol, run.cells
+    settings = settings_table(map(recipe_of, cells.values()), experiment.common)
     return [
         Heading("Settings"),
         Table(settings if experiment.paper is not None else settings[["ours"]]),
@@ -155,7 +142,7 @@ def provenance_blocks(experiment: Experiment, protocol: str, cells: Mapping[Cell
         *bullets("Stated by the document", experiment.stated),
         *bullets("Assumed, for the document does not say", [*experiment.assumed, *declared.assumed]),
         Heading("Made with"),
-        Code(tuple(_commands(experiment, protocol, cells))),
+        Code(tuple(_commands(run.plan, cells))),
         Table(_cost_table(cells)),
         Heading("Environment"),
         Table(_environment_table(cells)),
@@ -167,20 +154,19 @@ def seeded(split: dict | str) -> str:
     return _SEEDED.get(split["type"] if isinstance(split, dict) else split, "the split is the protocol's own")
 
 
-def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dict]) -> list[str]:
+def _commands(plan: Plan, cells: Mapping[CellKey, dict]) -> list[str]:
     """Commands that make these cells, one for each image size and precision, DATA and WEIGHTS in place of folders.
 
     Each names full rows of a grid, so that where seeds differ between cells it makes more."""
-    declared = experiment.protocols[protocol].cells
+    experiment, declared = plan.experiment, plan.protocol.cells
     by_options: dict[tuple[str, ...], list[CellKey]] = {}
     for key, cell in cells.items():
-        recipe, as_declared = cell["settings"]["recipe"], declared[key.method, key.backbone]
-        size, words = image_size_of(recipe), []
-        if not cell["settings"]["smoke"] and list(as_declared.image_size) != size:
-            words += ["--image-size", str(size[0])]
-        network = network_of(recipe)
-        if network is not None and network.get("precision", "float32") != as_declared.network.precision:
-            words += ["--precision", network["precision"]]
+        recipe, as_declared, words = recipe_of(cell), declared[key.method, key.backbone], []
+        if not cell["settings"]["smoke"] and as_declared.image_size != recipe.image_size:
+            words += ["--image-size", str(recipe.image_size[0])]
+        network, declared_network = recipe.network, as_declared.network
+        if network is not None and declared_network is not None and network.precision != declared_network.precision:
+            words += ["--precision", network.precision]
         by_options.setdefault(tuple(words), []).append(key)
     settings = next(iter(cells.values()))["settings"]
     commands = []
@@ -192,7 +178,7 @@ def _commands(experiment: Experiment, protocol: str, cells: Mapping[CellKey, dic
         }
         script = cells[keys[0]]["facts"].get("script") or f"experiments/{experiment.script or experiment.name}.py"
         words = [f"python {script}{' --data DATA' * experiment.reads_folder} --weights WEIGHTS"]
-        words += [f"--only {experiment.name}"] * (experiment.script is not None) + [f"--protocol {protocol}"]
+        words += [f"--only {experiment.name}"] * (experiment.script is not None) + [f"--protocol {plan.name}"]
         words += [" ".join([option, *values]) for option, values in named.items() if values]
         words += options
         words += ["--smoke"] * settings["smoke"] + ["--skip-unreadable"] * settings["skip_unreadable"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tlkeras.errors import InputError, MissingInputError
-from tlkeras.evaluation.statistics import holm
+from tlkeras.evaluation.paired import holm
 from tlkeras.evaluation.tables import by_cell, counts_in_words, measured, test_parts
 from tlkeras.files import read_csv
 from tlkeras.replication.run_folder import CellKey, RunFolder
@@ -44,14 +44,14 @@ def runs_table(folder: str | os.PathLike) -> pd.DataFrame:
         smoke = " (smoke)" if run.finished() and run.settings_of(run.finished()[0])["smoke"] else ""
         seeds: dict[tuple[str, str], set[int]] = {}
         for key in run.finished():
-            seeds.setdefault((key.backbone, key.method), set()).add(key.seed)
+            seeds.setdefault((key.method, key.backbone), set()).add(key.seed)
         figures = _reported(run)
         for cell, of_cell in seeds.items():
             for part, found in ({of[2]: f for of, f in figures.items() if of[:2] == cell} or {"": {}}).items():
                 shown = set(found["accuracy"]["seed"]) if found else of_cell
                 words = {title: measured(found, metric) for metric, title in SHOWN.items()}
                 words["groups"] = _groups(found)
-                rows[name + smoke, *cell, part] = {
+                rows[name + smoke, *reversed(cell), part] = {
                     "seeds": ", ".join(map(str, sorted(shown))),
                     **(words if found else dict.fromkeys([*SHOWN.values(), "groups"], NOT_REPORTED)),
                     NOT_REPORTED: ", ".join(f"seed {seed}" for seed in sorted(of_cell - shown)),
@@ -69,7 +69,7 @@ def runs_table(folder: str | os.PathLike) -> pd.DataFrame:
 def compare_runs(
     first: str | os.PathLike, second: str | os.PathLike, metrics: Sequence[str] = COMPARED
 ) -> pd.DataFrame:
-    """Two runs on the same test images, paired; see `statistics.paired`.
+    """Two runs on the same test images, paired; see `paired.paired`.
 
     Args:
         first: the folder of a cell (…/seed0), of a method with its seeds, or of a protocol's run.
@@ -107,7 +107,7 @@ def compare_runs(
                 (name, {seed: parts[part] for seed, parts in of_run.items() if part in parts})
                 for name, of_run in zip(names, of_seeds, strict=True)
             ]
-            table = pair_up(*both, metrics)
+            table = pair_up(both[0], both[1], metrics)
             rows += [] if table is None else [table.assign(part=part)]
     if not rows:
         parts = [", ".join(_test_parts(run)) or "none" for run in runs]
@@ -127,14 +127,14 @@ def _test_parts(run: Mapping[str, Mapping[int, Mapping[str, Predictions]]]) -> l
 
 
 def _reported(run: RunFolder) -> Mapping[tuple, Mapping[str, pd.DataFrame]]:
-    """{(backbone, method, test part): {metric: rows}} of a run's scores.csv; nothing where it was not reported."""
+    """{(method, backbone, test part): {metric: rows}} of a run's scores.csv; nothing where it was not reported."""
     file, finished = run.root / "scores.csv", set(run.finished())
     if not file.is_file():
         return {}
     scores = read_csv(file)
-    cells = [CellKey(*row) for row in scores[["backbone", "method", "seed"]].itertuples(index=False)]
+    cells = [CellKey(*row) for row in scores[["method", "backbone", "seed"]].itertuples(index=False)]
     scores = scores[scores["part"].isin(test_parts(scores)) & np.array([cell in finished for cell in cells], bool)]
-    return by_cell(scores, "backbone", "method", "part")
+    return by_cell(scores, "method", "backbone", "part")
 
 
 def _predictions_of(folder: Path) -> dict[str, dict[int, dict[str, Predictions]]]:

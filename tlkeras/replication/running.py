@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,59 +12,25 @@ import numpy as np
 from tlkeras.errors import DivergedError, InputError, UnwritableError
 from tlkeras.files import locked, write_csv, write_json
 from tlkeras.machine import environment, peak_memory_mb, reset_peak_memory
+from tlkeras.progress import say
 from tlkeras.replication.auditing import audit_splits, audited_seeds
-from tlkeras.replication.carried import carried_weights
-from tlkeras.replication.experiment import EarlierRun, Experiment
+from tlkeras.replication.experiment import Experiment
 from tlkeras.replication.known_data import KnownData, note_on_contents
-from tlkeras.replication.manifest import CHECKPOINT
-from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.replication.planning import Cell, RunOptions, cells_of
+from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import generator
 from tlkeras.training.recipe import describe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
-    from tlkeras.replication.experiment import Recipe
+    from tlkeras.replication.experiment import Plan
     from tlkeras.schema import Predictions
-    from tlkeras.training.extractor import Extractor
-    from tlkeras.training.tuner import Tuner
 
-SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
 SMOKE_PER_CLASS = 6  # images of each class in each part
 SHEET = (3, 4)  # rows and columns of the sheet of test images
 SEARCH = "search"  # the folder of a cell that keeps the finished cells of its grid
 LAST_GOOD = "last_good"  # the folder of a cell whose training diverged: the classifier before that
 _OF_UNFINISHED = (SEARCH, CHECKPOINT)  # what a cell that was killed goes on from
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the command line chose; see `tlkeras.replication.script`."""
-
-    data: Path
-    out: Path
-    protocol: str
-    backbones: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...] = (0,)
-    weights: str | None = None
-    smoke: bool = False
-    skip_unreadable: bool = False
-    image_size: tuple[int, int] | None = None  # in place of the recipes' own, as is
-    precision: str | None = None
-    earlier: Path | None = None  # the run folder of the experiment whose networks are carried on; None: beside `out`
-    store: Path | bool = True  # see Tuner.fit
-    memory_budget: str | None = None
-    script: str | None = None  # the file that was run, as a page names it
-    verify: bool = False  # hash every image again, whatever is remembered of it
-
-
-@dataclass(frozen=True)
-class _Cell:
-    key: CellKey
-    recipe: Recipe
-    weights: WeightsFile | None  # what the recipe's network starts from, where it is not random
-    settings: dict = field(repr=False)
 
 
 def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
@@ -74,13 +39,16 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
     Raises:
         InputError: data or weights that cannot be used, or a cell made with other settings in the same folder.
     """
-    protocol = experiment.protocols[options.protocol]
-    folder = RunFolder(options.out / options.protocol)
+    plan = experiment.under(options.protocol)
+    protocol, folder = plan.protocol, RunFolder(options.out / plan.name)
     with locked(folder.root):
-        samples = experiment.load(options.protocol, options.data, check_counts=not options.smoke)
+        samples = plan.load(options.data, check_counts=not options.smoke)
         if options.smoke:
             samples = _handful(samples)
-        known = KnownData(samples, options.store, verify=options.verify)
+        chosen = protocol.chosen(options.methods, options.backbones)
+        keys = [CellKey(*cell, seed) for seed in options.seeds for cell in chosen]
+        is_new = any(folder.settings_or_none(key) is None for key in keys)
+        known = KnownData(samples, options.store, decode=is_new, verify=options.verify)
         shared = {
             **known.settings,
             "split": describe(protocol.split),
@@ -89,33 +57,32 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         }
         folder.require_same(shared)
         if note := note_on_contents(folder):
-            print(note)
-        plan = _plan(experiment, options, shared, folder)
-        for cell in plan:
+            say(note)
+        cells = cells_of(plan, options, shared, folder)
+        for cell in cells:
             folder.require_same_recipe(cell.key, cell.settings["recipe"])
-        todo = [cell for cell in plan if not folder.is_finished(cell.key, cell.settings)]
-        for cell in plan:
+        todo = [cell for cell in cells if not folder.is_finished(cell.key, cell.settings)]
+        for cell in cells:
             if cell not in todo:  # killed between its last file and this
                 (folder.cell(cell.key) / CHECKPOINT).unlink(missing_ok=True)
-        write_json(folder.root / "config.json", _config(experiment, options))
-        if len(todo) < len(plan):
-            print(f"{len(plan) - len(todo)} of {len(plan)} cells are finished already and kept")
+        write_json(folder.root / "config.json", _config(plan))
+        if len(todo) < len(cells):
+            say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already and kept")
         if todo or not set(options.seeds) <= audited_seeds(folder):
             samples = _readable(samples, options, folder)
             splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
-            image_sizes = dict.fromkeys(cell.recipe.image_size for cell in plan)
-            digests = known.digests(samples)
-            audit_splits(folder, samples, splits, digests=digests, strict=strict, image_sizes=image_sizes)
-            _run_cells(folder, todo, experiment, splits, options, known)
+            image_sizes = dict.fromkeys(cell.recipe.image_size for cell in cells)
+            audit_splits(folder, samples, splits, strict=strict, image_sizes=image_sizes)
+            _run_cells(plan, folder, todo, splits, options, known)
     return folder
 
 
 def _run_cells(
+    plan: Plan,
     folder: RunFolder,
-    todo: list[_Cell],
-    experiment: Experiment,
+    todo: list[Cell],
     splits: dict[int, Splits],
     options: RunOptions,
     data: KnownData,
@@ -124,13 +91,14 @@ def _run_cells(
 
     failed = []
     for number, cell in enumerate(todo, start=1):
-        print(f"\n[{number}/{len(todo)}] {options.protocol}: {cell.key}", flush=True)
+        say("")
+        say(f"[{number}/{len(todo)}] {plan.name}: {cell.key}")
         try:
-            _run_cell(folder, cell, experiment, splits[cell.key.seed], options, data)
+            _run_cell(plan, folder, cell, splits[cell.key.seed], options, data)
         except UnwritableError:  # nor could the others be kept
             raise
         except InputError as error:  # a diverging cell must not keep the others from running
-            print(f"not finished: {error}", flush=True)
+            say(f"not finished: {error}")
             failed.append(f"{cell.key}: {error}")
         finally:
             keras.utils.clear_session()  # layer names and graphs of one cell must not reach the next
@@ -140,75 +108,26 @@ def _run_cells(
         )
 
 
-def _plan(experiment: Experiment, options: RunOptions, shared: dict, folder: RunFolder) -> list[_Cell]:
-    """The cells in the order they run, their weights files found: a missing one is known before anything is trained."""
-    plan, protocol = [], experiment.protocols[options.protocol]
-    for seed in options.seeds:
-        for method, backbone in protocol.chosen(options.methods, options.backbones):
-            key = CellKey(backbone, method, seed)
-            recipe = _adapted(protocol.cells[method, backbone], options)
-            settings = {"recipe": describe(recipe), "weights_sha256": None, **shared}
-            weights = None
-            if recipe.network is not None:
-                weights = _find_weights(
-                    recipe.network, key, settings, options, folder.settings_of(key), experiment.script
-                )
-                settings["weights_sha256"] = None if weights is None else weights.sha256
-            plan.append(_Cell(key, recipe, weights, settings))
-    return plan
-
-
-def _adapted(recipe: Recipe, options: RunOptions) -> Recipe:
-    """The declared recipe with what the command line put in its place."""
-    if options.smoke:
-        recipe = recipe.for_smoke(SMOKE_SIDE)
-    elif options.image_size is not None:
-        recipe = recipe.resized(options.image_size)
-    if options.precision is not None and recipe.network is not None:
-        recipe = recipe.in_precision(options.precision)
-    return recipe
-
-
-def _find_weights(
-    recipe: Tuner | Extractor,
-    key: CellKey,
-    settings: dict,
-    options: RunOptions,
-    finished: dict | None,
-    script: str | None,
-) -> WeightsFile | None:
-    from tlkeras.models.weights import find_weights
-    from tlkeras.training.tuner import require_trainable_batch_norm
-
-    if isinstance(recipe.weights, EarlierRun):
-        earlier = options.earlier or options.out.parent / recipe.weights.experiment
-        weights = carried_weights(recipe, key, settings, earlier / options.protocol, finished, script)
-    else:
-        weights = find_weights(recipe.backbone, recipe.weights, folder=options.weights)
-    require_trainable_batch_norm(weights, getattr(recipe, "phases", ()))
-    return weights
-
-
 def _run_cell(
+    plan: Plan,
     folder: RunFolder,
-    cell: _Cell,
-    experiment: Experiment,
+    cell: Cell,
     splits: Splits,
     options: RunOptions,
     data: KnownData,
 ) -> None:
     import pandas as pd
 
-    from tlkeras.evaluation.errors import largest_losses
+    from tlkeras.evaluation.metrics import largest_losses
     from tlkeras.training.checkpoint import time_spent
 
     for note in splits.notes:
-        print(f"split: {note}")
+        say(f"split: {note}")
     target = folder.cell(cell.key)
     _clear(target)
     start = time.perf_counter()
     reset_peak_memory()
-    recipe = cell.recipe if cell.recipe.network is None else cell.recipe.starting_from(cell.weights)
+    recipe = cell.recipe.starting_from(cell.weights)
     known = {
         "weights_folder": options.weights,
         "store": options.store,
@@ -229,7 +148,7 @@ def _run_cell(
     scored = {
         part: classifier.predict(samples)
         for part, samples in splits.parts().items()
-        if part not in recipe.learns_from or (part == "train" and experiment.scores_training)
+        if part not in recipe.learns_from or (part == "train" and plan.experiment.scores_training)
     }
     write_csv(pd.concat([p.to_frame(part) for part, p in scored.items()]), target / "predictions.csv")
     for part in splits.tests:
@@ -239,8 +158,8 @@ def _run_cell(
         hardest = largest_losses(scored[part], n=n)["row"].to_numpy()
         _draw_sheet(scored[part], hardest, cell, target / f"hardest_{part}.png")
     facts = classifier.write_run(target)
-    if cell.key.method in experiment.embedded:
-        _embed(classifier, splits, cell.key.seed, target)
+    if plan.experiment.after_fit is not None:
+        plan.experiment.after_fit(cell.key, classifier, splits, target)
     measured = {"fit": trained, "all": time.perf_counter() - start}
     seconds = 0 if before is None else before["seconds"]
     facts |= {
@@ -258,7 +177,7 @@ def _run_cell(
     (target / CHECKPOINT).unlink(missing_ok=True)
     peak = "" if facts["peak_mb"] is None else f", peak {facts['peak_mb']} MB"
     accuracy = ", ".join(f"{part} {predictions.correct.mean():.4f}" for part, predictions in scored.items())
-    print(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}", flush=True)
+    say(f"accuracy {accuracy}; {facts['seconds']['all']:.0f} s{peak}")
 
 
 def _clear(target: Path) -> None:
@@ -269,36 +188,21 @@ def _clear(target: Path) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _embed(classifier, splits: Splits, seed: int, target: Path) -> None:
-    """Writes embedding_<part>.csv: where t-SNE puts the features of each test image."""
-    import pandas as pd
-
-    from tlkeras.evaluation.embedding import FEWEST_ROWS, embed
-
-    for part, samples in splits.tests.items():
-        if len(samples) < FEWEST_ROWS:
-            print(f"t-SNE needs {FEWEST_ROWS} images; {part} has {len(samples)}, and is left out")
-            continue
-        print(f"t-SNE of {len(samples):,} images of {part}", flush=True)
-        points = embed(classifier.features(samples), seed=seed)
-        columns = {"sample_id": samples.sample_ids, "label": np.array(samples.class_names)[samples.labels]}
-        write_csv(pd.DataFrame(columns | {"x": points[:, 0], "y": points[:, 1]}), target / f"embedding_{part}.csv")
-
-
-def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: _Cell, path: Path) -> None:
+def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Path) -> None:
     from tlkeras.data.images import read_pixels
-    from tlkeras.evaluation.plots import draw_predictions_sheet, new_grid, save_figure
+    from tlkeras.evaluation.image_plots import draw_predictions_sheet
+    from tlkeras.evaluation.plots import new_grid, save_figure
 
     samples, names = predictions.samples, predictions.samples.class_names
     images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
     figure, axes = new_grid(*SHEET)
-    actual, predicted = samples.labels[rows], predictions.predicted[rows]
+    actual, predicted = samples.known_labels[rows], predictions.predicted[rows]
     draw_predictions_sheet(images, [names[i] for i in actual], [names[i] for i in predicted], axes)
     save_figure(figure, path)
 
 
 def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
-    from tlkeras.data.images import require_readable, unreadable
+    from tlkeras.data.readable import require_readable, unreadable
 
     if not options.skip_unreadable:
         require_readable(samples)
@@ -307,7 +211,7 @@ def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Sampl
     if len(bad):
         listed = bad.assign(path=samples.sample_ids[bad["row"].to_numpy()])
         path = write_csv(listed, folder.root / "unreadable.csv")
-        print(f"{len(bad)} of {len(samples)} files cannot be read and are left out; they are listed in {path}")
+        say(f"{len(bad)} of {len(samples)} files cannot be read and are left out; they are listed in {path}")
     return samples.take(np.setdiff1d(np.arange(len(samples)), bad["row"].to_numpy(dtype=np.int64)))
 
 
@@ -327,14 +231,14 @@ def _handful(samples: Samples) -> Samples:
     return samples.take(np.sort(np.concatenate(rows)))
 
 
-def _config(experiment: Experiment, options: RunOptions) -> dict:
-    protocol, row = experiment.protocols[options.protocol], experiment.dataset_of(options.protocol)
+def _config(plan: Plan) -> dict:
+    experiment, protocol, row = plan.experiment, plan.protocol, plan.dataset
     own = {"name": None, "about": experiment.about_data}
     return {
         "experiment": experiment.name,
         "paper": None if experiment.paper is None else describe(experiment.paper),
         "dataset": own if row is None else {"name": row.name, "licence": row.licence, "citation": row.citation},
-        "protocol": options.protocol,
+        "protocol": plan.name,
         "select": describe(protocol.select),
         "split": describe(protocol.split),
         "deviations": list(protocol.deviations),

@@ -7,16 +7,18 @@ import contextlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.machine import parse_size
-from tlkeras.models.precision import PRECISIONS
-from tlkeras.replication.experiment import Experiment, Protocol, choose
-from tlkeras.replication.run_folder import CellKey, RunFolder, publish
-from tlkeras.replication.running import RunOptions, run_experiment
+from tlkeras.replication.experiment import Experiment, Plan, choose
+from tlkeras.replication.planning import RunOptions
+from tlkeras.replication.publishing import publish
+from tlkeras.replication.run_folder import CellKey, RunFolder
+from tlkeras.replication.running import run_experiment
+from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.terminal import run_guarded, start_keras
 
 FIRST_CONVOLUTION = ""  # what --activations means without a name
@@ -154,7 +156,7 @@ def _run_all(experiments: Sequence[Experiment], given: argparse.Namespace) -> No
     if len(experiments) == 1:
         experiment = experiments[0]
         out = given.out or Path("runs") / (f"{experiment.name}-smoke" if given.smoke else experiment.name)
-        _run(experiment, given, out)
+        _run(experiment.under(given.protocol), given, out)
         return
     names = [experiment.name for experiment in experiments]
     only = choose("--only", given.only, names, names)
@@ -185,24 +187,25 @@ def _run_all(experiments: Sequence[Experiment], given: argparse.Namespace) -> No
         start_keras()
     for experiment, _ in () if given.report_only else todo:  # a set that is missing is known before anything is trained
         try:
-            experiment.load(given.protocol, given.data, check_counts=not given.smoke)
+            experiment.under(given.protocol).load(given.data, check_counts=not given.smoke)
         except InputError as error:
             raise type(error)(f"{experiment.name} (--only names those that can be run): {error}") from error
     for experiment, own in todo:
         print(f"\n== {experiment.name} ==", flush=True)
         publish_to = None if given.publish is None else given.publish / experiment.name
-        _run(experiment, argparse.Namespace(**{**vars(given), **own, "publish": publish_to}), out / experiment.name)
+        its_own = argparse.Namespace(**{**vars(given), **own, "publish": publish_to})
+        _run(experiment.under(given.protocol), its_own, out / experiment.name)
 
 
-def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
-    protocol = experiment.protocols[given.protocol]
+def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
+    experiment, protocol = plan.experiment, plan.protocol
     default = experiment.smoke_backbones if given.smoke else experiment.default_backbones
-    if protocol.dataset is not None or not set(default) & set(protocol.backbones):
+    if plan.stands_in or not set(default) & set(protocol.backbones):
         default = protocol.backbones
     if experiment.explore is not None and given.eda:
-        _explore(experiment, given, out / "eda")
+        _explore(plan, experiment.explore, given, out / "eda")
         return
-    folder = RunFolder(out / given.protocol)
+    folder = RunFolder(out / plan.name)
     if given.backbones and not protocol.backbones:
         raise InputError(f"--backbones: protocol {given.protocol} has no networks; leave the option out.")
     backbones = choose("--backbones", given.backbones, protocol.backbones, default)
@@ -217,9 +220,9 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
             "--explain: none of the chosen methods trains a network, and classifiers of scikit-learn are not kept. "
             "tl.explain explains one that was fitted in the same process."
         )
-    pairs = _compared(experiment, protocol, given, backbones) if getattr(given, "activations", None) is not None else []
+    pairs = _compared(plan, given, backbones) if getattr(given, "activations", None) is not None else []
     needed = [key for pair in pairs for key in pair if given.report_only or key.method not in methods]
-    missing = [str(key) for key in needed if folder.settings_of(key) is None]
+    missing = [str(key) for key in needed if folder.settings_or_none(key) is None]
     if missing:
         raise InputError(
             f"--activations: {folder.root} holds no finished {', '.join(missing)}. Run both "
@@ -256,9 +259,9 @@ def _run(experiment: Experiment, given: argparse.Namespace, out: Path) -> None:
 
     try:
         if given.explain or getattr(given, "activations", None) is not None:
-            _look_into(experiment, folder, given, backbones, methods, pairs)
+            _look_into(plan, folder, given, backbones, methods, pairs)
     finally:  # the report shows explanations, and a failed one must not cost it
-        report_experiment(experiment, folder, given.protocol)
+        report_experiment(plan, folder)
         compare_protocols(experiment, out)
         print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
         print(f"report.html, table.md, scores and figures are in {folder.root}")
@@ -291,23 +294,20 @@ def _spread(given: argparse.Namespace) -> contextlib.AbstractContextManager:
     return joblib.parallel_config(backend=given.backend, n_jobs=given.jobs)
 
 
-def _compared(
-    experiment: Experiment, protocol: Protocol, given: argparse.Namespace, backbones: tuple[str, ...]
-) -> list[list[CellKey]]:
+def _compared(plan: Plan, given: argparse.Namespace, backbones: tuple[str, ...]) -> list[list[CellKey]]:
     """The pairs of cells whose activations are asked for."""
-    if not set(experiment.compared) <= set(protocol.methods):
-        raise InputError(
-            f"--activations: protocol {given.protocol} has no networks of {' and '.join(experiment.compared)}."
-        )
+    compared = plan.experiment.compared
+    if not set(compared) <= set(plan.protocol.methods):
+        raise InputError(f"--activations: protocol {plan.name} has no networks of {' and '.join(compared)}.")
     return [
-        [CellKey(backbone, method, seed) for method in experiment.compared]
+        [CellKey(method, backbone, seed) for method in compared]
         for backbone in backbones
         for seed in dict.fromkeys(given.seeds)
     ]
 
 
 def _look_into(
-    experiment: Experiment,
+    plan: Plan,
     folder: RunFolder,
     given: argparse.Namespace,
     backbones: tuple[str, ...],
@@ -315,23 +315,23 @@ def _look_into(
     pairs: list[list[CellKey]],
 ) -> None:
     """What --explain and --activations ask for, of the chosen networks; classifiers of scikit-learn are not kept."""
+    from tlkeras.models.saved import MODEL
     from tlkeras.replication.explanations import compare_activations, explain_cells
 
-    samples = experiment.load(given.protocol, given.data, check_counts=not given.smoke)
-    source = {"samples": samples, "credit": experiment.credit(given.protocol)}
+    source = {"samples": plan.load(given.data, check_counts=not given.smoke), "credit": plan.credit}
     if given.explain:
-        kept = [key for key in folder.finished() if (folder.cell(key) / "model.keras").is_file()]
+        kept = [key for key in folder.finished() if (folder.cell(key) / MODEL).is_file()]
         networks = [key for key in kept if key.backbone in backbones and key.seed in given.seeds]
         explain_cells(folder, [key for key in networks if key.method in methods], **source)
     for pair in pairs:
         smoke = " (smoke run: random)" if given.smoke else ""
-        labelled = {key: label + smoke for key, label in zip(pair, experiment.compared.values(), strict=True)}
+        labelled = {key: label + smoke for key, label in zip(pair, plan.experiment.compared.values(), strict=True)}
         layer = None if given.activations == FIRST_CONVOLUTION else given.activations
         print(f"activations are in {compare_activations(folder, labelled, layer=layer, **source)}")
 
 
-def _explore(experiment: Experiment, given: argparse.Namespace, folder: Path) -> None:
-    experiment.explore(experiment.load(given.protocol, given.data, check_counts=not given.smoke), folder)
+def _explore(plan: Plan, explore: Callable[[Samples, Path], object], given: argparse.Namespace, folder: Path) -> None:
+    explore(plan.load(given.data, check_counts=not given.smoke), folder)
     print(f"figures and numbers are in {folder}")
     if given.publish is not None:
         print(f"published to {publish(folder, given.publish / folder.name)}")

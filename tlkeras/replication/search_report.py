@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from tlkeras.evaluation.blocks import Block, Heading, Table, Text
-from tlkeras.evaluation.grid_search import fold_results
-from tlkeras.evaluation.grid_search_plots import draw_grid
-from tlkeras.evaluation.grid_search_tables import format_ranking_table, metric_in_words, ranking_table
+from tlkeras.evaluation.grid_search import fold_results, format_ranking_table, metric_in_words, ranking_table
 from tlkeras.evaluation.plots import new_figure, save_figure
+from tlkeras.evaluation.table_plots import draw_grid
 from tlkeras.files import write_csv
-from tlkeras.replication.settings import ranked_by
-from tlkeras.training.recipe import describe_in_words
+from tlkeras.replication.settings import recipe_of
+from tlkeras.training.search import Search
 from tlkeras.user_text import in_figure
 
 if TYPE_CHECKING:
+    from tlkeras.replication.finished_run import FinishedRun
     from tlkeras.replication.run_folder import CellKey, RunFolder
 
 
@@ -29,45 +28,39 @@ def write_rankings(folder: RunFolder, cells: Mapping[CellKey, dict]) -> dict[Cel
         folder: a protocol's run folder.
         cells: {key: what cell.json holds} of its finished cells.
     """
-    rankings = {}
+    found = {}
     for key, cell in cells.items():
-        recipe = cell["settings"]["recipe"]
-        if recipe["type"] != "Search":
+        recipe = recipe_of(cell)
+        if not isinstance(recipe, Search):
             continue
-        fields = list(recipe["grid"])
-        values = ([describe_in_words(value) for value in of_field] for of_field in recipe["grid"].values())
-        settings = [dict(zip(fields, setting, strict=True)) for setting in product(*values)]
+        fields = list(recipe.grid)
+        settings = recipe.settings_in_table
         text = {"sample_id": str, "group": str, "label": str} | {f"setting_{n}": str for n in range(len(settings))}
         predicted = folder.read_table(key, "out_of_fold.csv", dtype=text)
-        metric = ranked_by(recipe)
-        rankings[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
-        write_csv(rankings[key], folder.cell(key) / "ranking.csv")
+        metric = recipe.ranked_by
+        found[key] = ranking_table(fold_results(predicted, settings, metric), fields, metric)
+        write_csv(found[key], folder.cell(key) / "ranking.csv")
         if len(fields) == 2:
             figure, ax = new_figure(6.4, 4.2)
-            draw_grid(rankings[key], ax, x=fields[1], y=fields[0], metric=metric)
+            draw_grid(found[key], ax, x=fields[1], y=fields[0], metric=metric)
             ax.set_title(in_figure(f"{key.method}, {key.backbone}, seed {key.seed}"), fontsize=10)
             save_figure(figure, folder.cell(key) / "grid.png")
-    return rankings
+    return found
 
 
-def ranking_blocks(
-    published: Mapping[str, Mapping[tuple, float]],
-    cells: Mapping[CellKey, dict],
-    rankings: Mapping[CellKey, pd.DataFrame],
-) -> list[Block]:
-    """The rankings, the document's figures beside ours.
+def rankings(run: FinishedRun, *, published: Mapping[str, Mapping[tuple, float]] | None = None) -> list[Block]:
+    """The ranked settings of every grid, the document's figures beside ours.
 
     Args:
-        published: {method: {values of the grid: mean accuracy 0..1}}, see `Experiment.published_grid`.
-        cells: {key: what cell.json holds}.
-        rankings: of `write_rankings`.
+        run: the finished run.
+        published: {method: {values of the grid, in its order: mean accuracy 0..1}}, as the document prints it.
     """
     blocks = []
-    for key, ranking in rankings.items():
-        recipe = cells[key]["settings"]["recipe"]
-        metric, folds = ranked_by(recipe), recipe["folds"]["n_folds"]
-        printed = published.get(key.method) if metric == "accuracy" else None
-        found = cells[key]["facts"]["search"]
+    for key, ranking in run.rankings.items():
+        recipe = Search.from_description(run.cells[key]["settings"]["recipe"])
+        metric, folds = recipe.ranked_by, recipe.folds.n_folds
+        printed = (published or {}).get(key.method) if metric == "accuracy" else None
+        found = run.cells[key]["facts"]["search"]
         words = metric_in_words(metric)
         kept = f", with {found['kept']} of its trainings kept from an earlier start" if found.get("kept") else ""
         blocks += [

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import read_json
-from tlkeras.replication.manifest import (
+from tlkeras.models.saved import MODEL_CARD
+from tlkeras.replication.auditing import FILE as AUDITS
+from tlkeras.replication.publishing import is_published
+from tlkeras.replication.run_folder import (
     CHECKPOINT,
     MANIFEST,
     PACKED,
@@ -18,13 +21,12 @@ from tlkeras.replication.manifest import (
     read_manifest,
     without_hash,
 )
-from tlkeras.replication.run_folder import is_published
 
 DAMAGED, MISSING, EXTRA = "damaged or edited", "missing", "extra: no run wrote it"
 # What reports, explanations and exports add to a finished cell, and what a search leaves.
 _LATER = (
     *("curves.png", "grid.png", "ranking.csv", "report_*.csv", "confusion_*.png", "probabilities_*.png"),
-    *("explanations_*.png", "explained_*.csv", "explanation_*.npz", "model_card.md", "export", "search"),
+    *("explanations_*.png", "explained_*.csv", "explanation_*.npz", MODEL_CARD, "export", "search"),
     *(MANIFEST, CHECKPOINT, PACKED),
 )
 
@@ -77,39 +79,52 @@ def verify_run(folder: str | os.PathLike) -> Verified:
     cells = sorted(file.parent for file in root.rglob(MANIFEST))
     if not cells:
         raise MissingInputError(f"{root} holds no finished cell: there is no cell.json in it or below it.")
-    n_files, without, findings = 0, [], []
-    for cell in cells:
-        try:
-            manifest = read_manifest(cell)
-        except InputError:
-            findings.append((cell / MANIFEST, DAMAGED))
-            continue
-        named = manifest.get("files")
-        if named is None:
-            without.append(str(cell.relative_to(root)))
-        published = not (cell / PREDICTIONS).is_file() and (cell / PACKED).is_file()
-        for name in named or [PREDICTIONS]:
-            try:
-                found = hash_now(cell, name)
-                is_whole = named is None or found == named[name]
-            except MissingInputError:
-                if not published or is_published(name):
-                    findings.append((cell / name, MISSING))
-                continue
-            except InputError:
-                is_whole = False
-            if not is_whole:
-                findings.append((cell / name, DAMAGED))
-            n_files += is_whole and named is not None
-        known = (*(named or ()), *_LATER)
-        extra = (
-            [] if named is None else [path for path in cell.iterdir() if not any(fnmatch(path.name, n) for n in known)]
-        )
-        findings += [(path, EXTRA) for path in sorted(extra)]
-    for audit in sorted(root.rglob("audit.json")):
-        try:
-            is_whole = all(without_hash(of_seed) is not None for of_seed in read_json(audit).values())
-        except (InputError, AttributeError):  # no JSON, or none of its seeds
-            is_whole = False
-        findings += [] if is_whole else [(audit, DAMAGED)]
-    return Verified(root, len(cells), n_files, tuple(without), tuple(findings))
+    found = [_verify_cell(cell) for cell in cells]
+    findings = [finding for of_cell in found for finding in of_cell.findings]
+    findings += [(audit, DAMAGED) for audit in sorted(root.rglob(AUDITS)) if not _is_whole_audit(audit)]
+    without = tuple(str(cell.relative_to(root)) for cell, of_cell in zip(cells, found, strict=True) if of_cell.hashless)
+    return Verified(root, len(cells), sum(of_cell.n_files for of_cell in found), without, tuple(findings))
+
+
+@dataclass(frozen=True)
+class _OfCell:
+    """What was found of one cell: (file, kind) each, how many files are whole, whether it has no hashes."""
+
+    findings: list[tuple[Path, str]]
+    n_files: int = 0
+    hashless: bool = False
+
+
+def _verify_cell(cell: Path) -> _OfCell:
+    try:
+        hashes = read_manifest(cell).get("files")
+    except InputError:
+        return _OfCell([(cell / MANIFEST, DAMAGED)])
+    if hashes is None:
+        kind = _kind(cell, PREDICTIONS, None)
+        return _OfCell([(cell / PREDICTIONS, kind)] if kind else [], hashless=True)
+    kinds = {name: _kind(cell, name, sha256) for name, sha256 in hashes.items()}
+    published = not (cell / PREDICTIONS).is_file() and (cell / PACKED).is_file()
+    left_out = [name for name, kind in kinds.items() if kind == MISSING and published and not is_published(name)]
+    findings = [(cell / name, kind) for name, kind in kinds.items() if kind and name not in left_out]
+    known = (*hashes, *_LATER)
+    extra = sorted(path for path in cell.iterdir() if not any(fnmatch(path.name, pattern) for pattern in known))
+    return _OfCell([*findings, *((path, EXTRA) for path in extra)], n_files=[*kinds.values()].count(None))
+
+
+def _kind(cell: Path, name: str, sha256: str | None) -> str | None:
+    """MISSING or DAMAGED; None where the file is what was written, or without a hash where it can be read."""
+    try:
+        found = hash_now(cell, name)
+    except MissingInputError:
+        return MISSING
+    except InputError:
+        return DAMAGED
+    return None if sha256 in (None, found) else DAMAGED
+
+
+def _is_whole_audit(file: Path) -> bool:
+    try:
+        return all(without_hash(of_seed) is not None for of_seed in read_json(file).values())
+    except (InputError, AttributeError):  # no JSON, or none of its seeds
+        return False

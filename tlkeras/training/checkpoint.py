@@ -14,22 +14,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 
+from tlkeras.backend import device_name
 from tlkeras.data.digests import digest
 from tlkeras.data.images import DECODER
 from tlkeras.errors import InputError
 from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, processor
-from tlkeras.models.device import device_name
+from tlkeras.progress import say
 from tlkeras.schema import EpochLog, Precision
-from tlkeras.training.recipe import describe, first_difference
+from tlkeras.training.recipe import first_difference
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.schema import Samples
     from tlkeras.training.tuner import Tuner
 
@@ -69,11 +70,10 @@ class CheckpointFile:
     Args:
         path: of the file; a folder is made where it is missing.
         training: what decides the result, as plain JSON values (`describe_training`).
-        say: told in words what is found there.
     """
 
-    def __init__(self, path: Path, training: dict, say: Callable[[str], None]):
-        self._path, self._training, self._say = path, training, say
+    def __init__(self, path: Path, training: dict):
+        self._path, self._training = path, training
         self._place = {
             "processor": processor(),
             "threads": n_cores(),
@@ -115,11 +115,11 @@ class CheckpointFile:
                 "Remove it, and the training begins anew; to keep it, give this one another folder (--out) or file."
             )
         last = found.history[-1]
-        self._say(f"goes on after epoch {last.epoch} of phase {last.phase}, from {self._path.name}")
+        say(f"goes on after epoch {last.epoch} of phase {last.phase}, from {self._path.name}")
         moved = first_difference(place, self._place)
         if moved is not None:
             name, before, now = moved
-            self._say(
+            say(
                 f"note: begun with {name} {before}, it goes on with {now}: the result may differ from an unbroken "
                 "run's in the last digits"
             )
@@ -149,7 +149,8 @@ class CheckpointFile:
             "arrays": sorted(arrays),
         }
         with atomic_write(self._path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8)}, **arrays)
+            contents: dict[str, Any] = {_STATE: np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays}
+            np.savez(file, **contents)
         self._written = time.monotonic()
         self._took = self._written - start
 
@@ -166,12 +167,12 @@ def describe_training(
     `images` are {part: (samples, a digest of each image)}.
     """
     return {
-        "recipe": describe(recipe.starting_from(None)),
+        "recipe": recipe.starting_from(None).describe(),
         "weights": None if weights is None else weights.sha256,
         "seed": seed,
         "class_names": list(class_names),
         "images": {
-            name: None if found is None else digest(found[0].labels.astype("<i8").tobytes(), *found[1]).hex()
+            name: None if found is None else digest(found[0].known_labels.astype("<i8").tobytes(), *found[1]).hex()
             for name, found in images.items()
         },
         "decoder": DECODER,

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from tlkeras.data.arrays import from_arrays
-from tlkeras.data.class_names import check_class_names
+from tlkeras.data.names import check_class_names
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
 from tlkeras.training.monitor import BALANCED
 from tlkeras.training.tuner import Tuner
 
 
-def as_samples(name: str, given, class_names=None) -> Samples:
+def as_samples(name: str, given: object, class_names: Sequence[str] | None = None) -> Samples:
     """Samples as they are, or made of a pair (images, labels); `name` is the argument's, for the error."""
     if isinstance(given, Samples):
         return given
@@ -25,6 +25,14 @@ def as_samples(name: str, given, class_names=None) -> Samples:
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
     raise InputError(f"{name}: received {type(given).__name__}; accepted are tl.Samples or a pair (images, labels).")
+
+
+def samples_to_fit(train: object, val: object | None) -> tuple[Samples, Samples | None]:
+    """What a `fit` was given as samples that can be learnt from, `val` with the classes of `train`."""
+    learnt = as_samples("train", train)
+    judged = None if val is None else as_samples("val", val, learnt.class_names)
+    check_samples(learnt, judged)
+    return learnt, judged
 
 
 def check_samples(train: Samples, val: Samples | None) -> None:

@@ -6,21 +6,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.balance import oversample
 from tlkeras.errors import DivergedError
+from tlkeras.progress import bar
 from tlkeras.schema import EpochLog
 from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen
 from tlkeras.training.monitor import BALANCED, balanced_figure
-from tlkeras.training.progress import BatchBar
+from tlkeras.training.phase import Phase
 from tlkeras.training.tuned_classifier import PREDICT_BATCH
-from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.tuner import Tuner
 from tlkeras.training.watched import Watched
 
 SEED_STATE = "seed_generator_state"  # what Keras calls the variable that Dropout and noise layers draw from
@@ -39,8 +41,6 @@ class Job:
     sample_weights: np.ndarray | None  # float32 (n,), one per training sample
     warp: Callable | None
     store: FeatureStore | None
-    progress: bool
-    say: Callable[[str], None]
 
     @property
     def rows_per_epoch(self) -> int:
@@ -50,7 +50,8 @@ class Job:
 
     def kept(self, *trunks: keras.Model) -> KeptFeatures:
         """Where the features that these trunks give are found."""
-        return KeptFeatures(self.store, trunks, self.recipe.feature_dtype, self.say)
+        assert self.store is not None  # without one nothing is cut
+        return KeptFeatures(self.store, trunks, self.recipe.feature_dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def build_stage(model: keras.Model, frozen: Frozen | None, job: Job, number: int
     """Images that change in every epoch go through the whole model, others once through the trunk."""
     recipe = job.recipe
     augmenting = None
-    if recipe.augmentation is not None:
+    if recipe.augmentation is not None and job.warp is not None:
         augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number)
     val_augmenting = augmenting if recipe.augment_val else None
     kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
@@ -113,7 +114,7 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
         batch_size=size,
         even_out=batch_norm_learns(stage.learner),
     )
-    callbacks = [BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")] if job.progress else []
+    callbacks = [_BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")]
     logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
     loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
     if not math.isfinite(loss):
@@ -122,8 +123,8 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
     if not all(bool(keras.ops.all(keras.ops.isfinite(weight))) for weight in stage.learner.trainable_weights):
         raise _diverged("weights are no numbers after the last step", job, phase, number, epoch)
     val_loss = val_accuracy = None
-    balanced = {}
-    if stage.val is not None:
+    balanced: dict[str, Any] = {}
+    if stage.val is not None and job.val is not None:
         rows = np.arange(len(job.val.samples))
         batches = stage.val.batches(epoch, rows, examples=rows, batch_size=size)
         scores = stage.judge.evaluate(batches, verbose=0, return_dict=True)
@@ -132,7 +133,7 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
             raise _diverged(f"the validation loss is {val_loss}", job, phase, number, epoch)
         if phase.chooses and phase.monitor in BALANCED:
             probs, val = _predict(stage.judge, stage.val, epoch), job.val.samples
-            balanced = {phase.monitor: balanced_figure(phase.monitor, val.labels, probs, val.class_names)}
+            balanced = {phase.monitor: balanced_figure(phase.monitor, val.known_labels, probs, val.class_names)}
     seconds = round(time.perf_counter() - start, 3)
     return EpochLog(number, epoch, seconds, loss, accuracy, val_loss, val_accuracy, **balanced)
 
@@ -153,6 +154,7 @@ def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> Div
 
 def predict_watched(stage: Stage, epoch: int) -> np.ndarray:
     """Probabilities of the watched samples, float32 (n, k)."""
+    assert stage.watched is not None  # asked for only where samples are watched
     return _predict(stage.onlooker, stage.watched, epoch)
 
 
@@ -162,7 +164,7 @@ def _predict(model: keras.Model, feed: Feed, epoch: int) -> np.ndarray:
 
 
 def _epoch_order(job: Job, number: int, epoch: int) -> np.ndarray:
-    labels, classes = job.train.samples.labels, len(job.train.samples.class_names)
+    labels, classes = job.train.samples.known_labels, len(job.train.samples.class_names)
     if job.recipe.imbalance == "oversample":
         rows = oversample(labels, classes, seed=derive_seed(job.seed, "oversample", number, epoch))
     else:
@@ -185,3 +187,20 @@ def seed_dropout(model: keras.Model, seed: int, number: int, epoch: int) -> None
     states = [variable for layer in model.layers for variable in layer.variables if variable.name == SEED_STATE]
     for index, state in enumerate(states):
         state.assign(np.array([derive_seed(seed, "dropout", number, epoch, index), 0], dtype=state.dtype))
+
+
+class _BatchBar(keras.callbacks.Callback):
+    """A bar over the batches of an epoch."""
+
+    def __init__(self, title: str):
+        super().__init__()
+        self._title = title
+
+    def on_train_begin(self, logs=None):
+        self._bar = bar(self._title, self.params.get("steps"))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_train_end(self, logs=None):
+        self._bar.close()

@@ -10,19 +10,17 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import check_image_size
-from tlkeras.errors import InputError
+from tlkeras.checks import Constraint, check_fields, instance_of, mapping, one_of, or_none
+from tlkeras.given import Given, default
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone
-from tlkeras.models.head import check_pooling
-from tlkeras.models.precision import PRECISIONS
-from tlkeras.models.zoo import get_backbone
-from tlkeras.schema import Samples
+from tlkeras.models.head import POOLINGS
+from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
+from tlkeras.training.recipe import NetworkRecipe, Weights, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
     from tlkeras.training.feature_classifier import FeatureClassifier
     from tlkeras.training.feature_store import FeatureStore
 
@@ -39,7 +37,7 @@ SCALINGS = ("standard", "none")
 
 
 @dataclass(frozen=True)
-class Extractor:
+class Extractor(NetworkRecipe):
     """A frozen network's features, and a classifier of scikit-learn that learns from them.
 
     Features as an off-the-shelf representation: Razavian et al., CNN Features off-the-shelf, CVPR workshops 2014.
@@ -68,16 +66,13 @@ class Extractor:
         InputError: names the field, what it received and what it accepts.
     """
 
-    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose features the classifier is fitted to
     fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store")
-    searches: ClassVar[bool] = False  # over a grid of settings
-    keeps_model: ClassVar[bool] = False  # in a run folder
 
     backbone: str | Backbone
     classifier: str = "knn"
     _: KW_ONLY
-    weights: str | None = "imagenet"
-    image_size: tuple[int, int] | None = None
+    weights: Weights = "imagenet"
+    image_size: Given[tuple[int, int] | None, tuple[int, int]] = default(None)
     layer: str | None = None
     pooling: str = "avg"
     scaling: str = "standard"
@@ -86,40 +81,30 @@ class Extractor:
     precision: str = "float32"
     feature_dtype: str = "float32"
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "classifier": one_of(*CLASSIFIERS),
+        "layer": or_none(instance_of(str, "the name of a layer")),
+        "pooling": one_of(*POOLINGS),
+        "scaling": one_of(*SCALINGS),
+        "arguments": mapping(),
+        "preprocessing": one_of("backbone", *PREPROCESSING),
+        "precision": one_of(*PRECISIONS),
+        "feature_dtype": one_of(*FEATURE_DTYPES),
+    }
+
     def __post_init__(self):
-        row = get_backbone(self.backbone)
-        size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
-        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size, network=row.name))
-        check_pooling("Extractor.pooling", self.pooling)
-        for name, accepted in (
-            ("classifier", tuple(CLASSIFIERS)),
-            ("scaling", SCALINGS),
-            ("preprocessing", ("backbone", *PREPROCESSING)),
-            ("precision", PRECISIONS),
-            ("feature_dtype", FEATURE_DTYPES),
-        ):
-            if getattr(self, name) not in accepted:
-                raise InputError(
-                    f"Extractor.{name}: received {getattr(self, name)!r}; accepted: {', '.join(accepted)}."
-                )
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise InputError(f"Extractor.layer: received {self.layer!r}; accepted: None, or the name of a layer.")
-        if not isinstance(self.arguments, Mapping):
-            raise InputError(f"Extractor.arguments: received {self.arguments!r}; accepted is a dict.")
-        object.__setattr__(self, "arguments", dict(self.arguments))
+        object.__setattr__(self, "image_size", self._checked_image_size())
+        check_fields(self, self._accepts)
 
-    @property
-    def network(self) -> Extractor:
-        """The recipe's own part that names a backbone and its weights."""
-        return self
-
-    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Extractor:
-        """The same recipe with other weights."""
-        return replace(self, weights=weights)
-
-    def resized(self, image_size: tuple[int, int]) -> Extractor:
-        """The same recipe at another image size."""
-        return replace(self, image_size=image_size)
+    def words(self) -> dict[str, str]:
+        """{setting: in words}, as pages print them."""
+        given = "".join(f", {name}={words_of(value)}" for name, value in self.arguments.items())
+        return self._number_words() | {
+            "classifier on features": self.classifier + given,
+            "features": f"{self.layer or 'last of the backbone'}, pooling {self.pooling}",
+            "scaling of features": self.scaling,
+            **self._input_words(),
+        }
 
     def in_precision(self, precision: str) -> Extractor:
         """The same recipe computing in another precision; "auto", which times a training, leaves it as it is."""
@@ -130,9 +115,8 @@ class Extractor:
 
         In place of a layer of an earlier run's head, which random weights have none of, comes the backbone's last.
         """
-        side = max(side, get_backbone(self.backbone).min_size)
         layer = None if (self.layer or "").startswith(HEAD_PREFIX) else self.layer
-        return replace(self, image_size=(side, side), weights=None, layer=layer)
+        return replace(self, image_size=self._side_for_smoke(side), weights=None, layer=layer)
 
     def fit(
         self,
@@ -142,7 +126,6 @@ class Extractor:
         seed: int,
         weights_folder: str | None = None,
         store: FeatureStore | str | os.PathLike | bool = True,
-        progress: bool = True,
     ) -> FeatureClassifier:
         """Computes the features of the training images, or finds them in the feature store, and fits the classifier.
 
@@ -152,7 +135,6 @@ class Extractor:
             seed: random weights, and the draws of the classifier, are functions of it.
             weights_folder: where weight files are looked for first; see `tlkeras.models.weights`.
             store: as in `Tuner.fit`.
-            progress: show lines, and bars on long work.
 
         Raises:
             InputError: samples without labels, a class without training image, unreadable files, a layer that is not
@@ -160,4 +142,4 @@ class Extractor:
         """
         from tlkeras.training.feature_classifier import fit_extractor
 
-        return fit_extractor(self, train, val, seed=seed, weights_folder=weights_folder, store=store, progress=progress)
+        return fit_extractor(self, train, val, seed=seed, weights_folder=weights_folder, store=store)

@@ -1,33 +1,35 @@
-"""A classifier of scikit-learn on the features of a frozen network: how it is fitted, and what it predicts."""
+"""A classifier of scikit-learn on features of images, a frozen network's or pixels: how it is fitted and predicts."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkeras.backend import keras
+from tlkeras.backend import device_name, keras
 from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.errors import InputError
 from tlkeras.models.classifier import build_encoder
-from tlkeras.models.device import device_name
-from tlkeras.models.weights import WeightsFile, find_weights
+from tlkeras.models.weights import find_weights
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
+from tlkeras.progress import say
 from tlkeras.schema import Predictions, Samples
 from tlkeras.seeds import derive_seed
-from tlkeras.training.checks import as_samples, check_pixels, check_samples, to_predict
+from tlkeras.training.checks import check_pixels, samples_to_fit, to_predict
 from tlkeras.training.extractor import CLASSIFIERS, Extractor
 from tlkeras.training.feature_store import BATCH, FeatureStore, open_store
 from tlkeras.training.features import features_of, run_network
-from tlkeras.training.progress import printer
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
+
+    from tlkeras.training.pixel_trees import PixelFeatures
 
 _CALIBRATION_FOLDS = 5
 # Of a support vector machine: what makes its distances probabilities, one distance for each class.
@@ -37,15 +39,19 @@ _HELD_OUT_BY_IMAGE = ("oob_score",)
 
 
 def fit_extractor(
-    recipe: Extractor, train, val, *, seed: int, weights_folder=None, store=True, progress=True
+    recipe: Extractor,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
+    *,
+    seed: int,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
 ) -> FeatureClassifier:
     """See `Extractor.fit`."""
-    train = as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
-    say, backbone = printer(progress), get_backbone(recipe.backbone)
+    train, _ = samples_to_fit(train, val)
+    backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
-    estimator = _build_estimator(recipe, train, seed, say)
+    estimator = _build_estimator(recipe, train, seed)
     say(f"{backbone.name}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
@@ -59,40 +65,79 @@ def fit_extractor(
         precision=recipe.precision,
         seed=derive_seed(seed, "weights"),
     )
-    unfitted = FeatureClassifier(
-        network, estimator, train.class_names, recipe.image_size, weights, open_store(store, say), recipe.feature_dtype
-    )
-    features = features_of(network, train, store=unfitted.store, dtype=recipe.feature_dtype, say=say, progress=progress)
+    source = NetworkFeatures(network, weights, open_store(store), recipe.feature_dtype)
+    features = source.of(train)
     start = time.perf_counter()
-    _fit(estimator, recipe, features, train.labels)
+    _fit(estimator, recipe, features, train.known_labels)
     say(
         f"{recipe.classifier} on {features.shape[1]:,} features of {len(train):,} images, fitted in "
         f"{time.perf_counter() - start:.1f} s"
     )
-    return unfitted
+    return FeatureClassifier(source, estimator, train.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFeatures:
+    """What a frozen network gives for images.
+
+    Attributes:
+        network: keras.Model over raw pixels, float32 (B, H, W, 3) RGB in [0, 255], to features float32 (B, d).
+        weights: the weights file of the network, or None for random ones.
+        store: where features are found and kept, or None.
+        dtype: they are kept in.
+    """
+
+    network: keras.Model
+    weights: WeightsFile | None = None
+    store: FeatureStore | None = field(default=None, repr=False)
+    dtype: str = "float32"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.network.input_shape[1:3]
+
+    def of(self, samples: Samples, **shown: Any) -> np.ndarray:
+        """The features of every sample, in order, before scaling: float32 (n, d); see `features.features_of`."""
+        return features_of(self.network, samples, store=self.store, dtype=self.dtype, **shown)
+
+    def batches(self, samples: Samples) -> Iterator[np.ndarray]:
+        """The same, to be predicted all at once."""
+        yield self.of(samples)
+
+    def of_pixels(self, images: np.ndarray) -> np.ndarray:
+        """The features of images (b, H, W, 3) in 0..255: float32 (b, d)."""
+        return run_network(self.network, images)
+
+    def describe(self) -> dict:
+        """What a run folder keeps of it."""
+        return {
+            "features": self.network.output_shape[1],
+            "weights": None if self.weights is None else self.weights.describe(),
+            "device": device_name(),
+        }
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureClassifier:
-    """What `Extractor.fit` returns. It lives in memory: recipe, data and seed make the same one again in seconds.
+    """What `Extractor.fit` and `PixelBaseline.fit` return: scikit-learn's classifier on features of images.
+
+    It lives in memory: recipe, data and seed make the same one again.
 
     Attributes:
-        network: keras.Model over raw pixels, float32 (B, H, W, 3) RGB in [0, 255], to features float32 (B, d).
-        estimator: the fitted scikit-learn pipeline, from features (n, d) to probabilities (n, k).
+        source: makes the features: NetworkFeatures of an Extractor, PixelFeatures of a PixelBaseline.
+        estimator: the fitted scikit-learn classifier or pipeline, from features (n, d) to probabilities (n, k).
         class_names: the k classes, in the order of the probabilities.
-        image_size: (height, width) in pixels.
-        weights: the weights file of the network, or None for random ones.
-        store: where features are found and kept, or None.
-        feature_dtype: they are kept in.
     """
 
-    network: keras.Model
+    source: NetworkFeatures | PixelFeatures
     estimator: ClassifierMixin = field(repr=False)
     class_names: tuple[str, ...]
-    image_size: tuple[int, int]
-    weights: WeightsFile | None = None
-    store: FeatureStore | None = field(default=None, repr=False)
-    feature_dtype: str = "float32"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.source.image_size
 
     def features(self, samples: Samples) -> np.ndarray:
         """The features of every sample, in order, before scaling: float32 (n, d).
@@ -100,16 +145,16 @@ class FeatureClassifier:
         Raises:
             InputError: files that cannot be read.
         """
-        return features_of(self.network, samples, store=self.store, dtype=self.feature_dtype)
+        return self.source.of(samples)
 
     def predict(self, samples: Samples) -> Predictions:
-        """Probabilities for every sample, in order; none is left out. Features are found in the store, or added.
+        """Probabilities for every sample, in order; none is left out. Features are found in a store, or added.
 
         Raises:
             InputError: no samples, or of other classes; files that cannot be read.
         """
         samples = to_predict(samples, self.class_names)
-        return Predictions(samples=samples, probs=self._probs(self.features(samples)))
+        return Predictions(samples=samples, probs=np.concatenate([*map(self._probs, self.source.batches(samples))]))
 
     def predict_pixels(self, images: np.ndarray) -> np.ndarray:
         """Probabilities for pixels that are in memory.
@@ -124,16 +169,12 @@ class FeatureClassifier:
             InputError: images of another shape, or scaled to 0..1.
         """
         batches = check_pixels(images, self.image_size, BATCH)
-        probs = [self._probs(run_network(self.network, batch)) for batch in batches]
+        probs = [self._probs(self.source.of_pixels(batch)) for batch in batches]
         return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *probs])
 
     def write_run(self, folder: str | os.PathLike) -> dict:
-        """Writes nothing, for fitting again takes seconds; see `TunedClassifier.write_run`."""
-        return {
-            "features": self.network.output_shape[1],
-            "weights": None if self.weights is None else self.weights.describe(),
-            "device": device_name(),
-        }
+        """Writes nothing, for the same one can be fitted again; see `TunedClassifier.write_run`."""
+        return self.source.describe()
 
     def _probs(self, features: np.ndarray) -> np.ndarray:
         probs = self.estimator.predict_proba(features)
@@ -158,7 +199,7 @@ def _fit(estimator: ClassifierMixin, recipe: Extractor, features: np.ndarray, la
         ) from error
 
 
-def _build_estimator(recipe: Extractor, train: Samples, seed: int, say: Callable[[str], None]) -> ClassifierMixin:
+def _build_estimator(recipe: Extractor, train: Samples, seed: int) -> ClassifierMixin:
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -191,20 +232,19 @@ def _build_estimator(recipe: Extractor, train: Samples, seed: int, say: Callable
     # A support vector machine has distances, not probabilities. One temperature, fitted to the distances of training
     # images that were held out in turn, makes some of them and leaves every decision as it is (Guo et al., ICML 2017).
     # Where classes have as many votes, the larger distance decides: break_ties, which SVC has to be asked for.
-    folds = _calibration_folds(recipe, train, state, say)
+    folds = _calibration_folds(recipe, train, state)
     return CalibratedClassifierCV(pipeline, method="temperature", ensemble=False, cv=folds)
 
 
-def _calibration_folds(
-    recipe: Extractor, train: Samples, seed: int, say: Callable[[str], None]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _calibration_folds(recipe: Extractor, train: Samples, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows learnt from, rows held out) of each fold: whole groups, and every class in what is learnt from."""
     groups, classes = joined_groups(train), range(len(train.class_names))
-    n_groups = {name: len(set(groups[train.labels == label])) for label, name in enumerate(train.class_names)}
+    labels = train.known_labels
+    n_groups = {name: len(set(groups[labels == label])) for label, name in enumerate(train.class_names)}
     for n_folds in range(min(_CALIBRATION_FOLDS, *n_groups.values()), 1, -1):
-        fold_of = held_out_in(train.labels, groups, n_folds, seed)
+        fold_of = held_out_in(labels, groups, n_folds, seed)
         folds = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
-        if all(np.isin(classes, train.labels[learnt]).all() for learnt, _ in folds):
+        if all(np.isin(classes, labels[learnt]).all() for learnt, _ in folds):
             if n_folds < _CALIBRATION_FOLDS:
                 say(f"{recipe.classifier}: there are few groups, so its probabilities come from {n_folds} folds")
             return folds

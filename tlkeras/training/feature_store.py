@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from tlkeras.data.digests import pixel_digests
 from tlkeras.errors import InputError, MissingInputError, UnwritableError
 from tlkeras.machine import n_cores, parse_size, processor
+from tlkeras.progress import bar, say
 from tlkeras.training.feature_table import FORMAT, DamagedTable, FeatureTable
 from tlkeras.training.table_folder import TableFolder
 
@@ -85,8 +85,6 @@ class FeatureStore(TableFolder):
         pixels: Callable[[np.ndarray], Iterable[np.ndarray]],
         *,
         dtype: str = "float32",
-        say: Callable[[str], None] = lambda text: None,
-        progress: bool = False,
     ) -> list[Features]:
         """The features of n images, one Features per trunk; what is not in the store yet is computed and kept.
 
@@ -97,8 +95,6 @@ class FeatureStore(TableFolder):
                 size, uint8 or float32 (b, H, W, 3) in [0, 255].
             dtype: of the rows: "float32" keeps what the trunk gives; "float16" takes half the room and rounds to 11
                 bits.
-            say: told in words what takes long, what was damaged, and why nothing is kept.
-            progress: show a bar.
 
         Raises:
             InputError: features that are not finite, or too large for float16.
@@ -114,10 +110,10 @@ class FeatureStore(TableFolder):
                 for folder in sorted({folder for folder, _ in places}):
                     lock = self.lock(folder, lambda: say("another process is computing these features; waiting for it"))
                     locks.enter_context(lock)
-                tables = self.with_room(places, sources, say)
+                tables = self.with_room(places, sources)
             except (OSError, UnwritableError) as error:
                 tables = [FeatureTable(*place, unwritten=error) for place in places]
-            self._fill(trunks, tables, sources, pixels, say, progress)
+            self._fill(trunks, tables, sources, pixels)
             return [Features(table.mapped(), table.find(sources)) for table in tables]
 
     def _place(self, trunk: keras.Model, dtype: str) -> tuple[Path, dict]:
@@ -160,7 +156,7 @@ class FeatureStore(TableFolder):
                 return None
         return found
 
-    def _fill(self, trunks, tables, sources, pixels, say, progress) -> None:
+    def _fill(self, trunks, tables, sources, pixels) -> None:
         lacking = np.any([table.find(sources) < 0 for table in tables], axis=0)
         first = {sources[position]: position for position in np.flatnonzero(lacking)[::-1]}
         positions = np.sort(np.fromiter(first.values(), np.int64))
@@ -170,18 +166,17 @@ class FeatureStore(TableFolder):
         kept = len(sources) - int(lacking.sum())
         say(f"frozen layers up to {layers}: {len(positions):,} images to compute, {kept:,} are in the feature store")
         networks = tuple(table.card["network"] for table in tables)
-        silent = not progress or len(positions) < 500
-        with tqdm(total=len(positions), desc="frozen layers", unit="image", disable=silent or None) as bar:
+        with bar("frozen layers", len(positions), "image") as steps:
             done = 0
             for batch in _of_one_size(pixels(positions)):
                 images = pixel_digests(batch)
                 new = {image: row for row, image in enumerate(images) if not all(t.holds(image) for t in tables)}
-                outputs = self._run(networks, trunks, batch[list(new.values())]) if new else [()] * len(tables)
+                outputs = self._run(networks, trunks, batch[list(new.values())]) if new else [np.empty(0)] * len(tables)
                 for table, output in zip(tables, outputs, strict=True):
                     rows = dict(zip(new, _checked(output, table), strict=True)) if new else {}
                     table.add([sources[position] for position in positions[done : done + len(batch)]], images, rows)
                 done += len(batch)
-                bar.update(len(batch))
+                steps.update(len(batch))
         for table in tables:
             table.commit()
             if table.unwritten is None:
@@ -212,9 +207,7 @@ class FeatureStore(TableFolder):
         return outputs if len(batch) == BATCH else [output[: len(batch)].copy() for output in outputs]
 
 
-def open_store(
-    store: FeatureStore | str | os.PathLike | bool, say: Callable[[str], None] = lambda text: None
-) -> FeatureStore | None:
+def open_store(store: FeatureStore | str | os.PathLike | bool) -> FeatureStore | None:
     """What `Tuner.fit(store=...)` stands for: True for the user's store, False for none, a folder for one there. A user
     who has no folder of their own gets none, which is said."""
     if isinstance(store, FeatureStore):
@@ -244,9 +237,8 @@ def _of_one_size(batches: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
             joined = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
             yield joined[:BATCH]
             waiting = [joined[BATCH:]]
-    rest = np.concatenate(waiting) if waiting else []
-    if len(rest):
-        yield rest
+    if sum(map(len, waiting)):
+        yield np.concatenate(waiting)
 
 
 def _checked(output: np.ndarray, table: FeatureTable) -> np.ndarray:

@@ -84,13 +84,13 @@ class FeatureTable:
 
     def damaged(self, rows: np.ndarray) -> int:
         """How many of these rows, int64 (n,), the disk does not hold as they were written; -1 stands for none."""
-        return sum(zlib.crc32(self._mapped[row]) != self._checksums[row] for row in np.unique(rows[rows >= 0]))
+        return sum(zlib.crc32(self._mapped[row].data) != self._checksums[row] for row in np.unique(rows[rows >= 0]))
 
     def add(self, sources: list[bytes], images: list[bytes], features: dict[bytes, np.ndarray]) -> None:
         """Adds images; pixels that have a row already, under whatever name, get no second one.
 
         Args:
-            sources: n digests of where the pixels came from (`source_digests`).
+            sources: n digests of where the pixels came from (`ImageIndex.digests`).
             images: n digests of the pixels.
             features: {image digest: row}, for at least those that `holds` denies.
 
@@ -102,12 +102,13 @@ class FeatureTable:
                 self._row_of_image[image] = len(self._row_of_image)
                 row = np.ascontiguousarray(features[image], dtype=self.dtype)
                 self._waiting.append(row)
-                self._checksums.append(zlib.crc32(row))
+                self._checksums.append(zlib.crc32(row.data))
             self._row_of_source[source] = self._row_of_image[image]
             self._changed = True
         if len(self._waiting) * self.row_bytes >= _COMMIT_BYTES:
             self.commit()
-        held, free = len(self) * self.row_bytes, available_memory() if self.unwritten else math.inf
+        held = len(self) * self.row_bytes
+        free = available_memory() if self.unwritten else held
         if held > free:  # `mapped` needs as much once more
             raise UnwritableError(
                 f"features: {self.folder} cannot be written ({self.unwritten}), and {format_size(held)} are too much "
@@ -144,7 +145,7 @@ class FeatureTable:
         if not (self.folder / CARD).is_file():
             write_json(self.folder / CARD, self.card | {"digest": _digest_of(self.card)})
         if self._waiting:
-            write_at(self.folder / ROWS, self._written * self.row_bytes, self._waiting)
+            write_at(self.folder / ROWS, self._written * self.row_bytes, [row.data for row in self._waiting])
         with io.BytesIO() as index:
             np.savez(
                 index,

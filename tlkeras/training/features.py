@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -22,8 +21,6 @@ def features_of(
     *,
     store: FeatureStore | None,
     dtype: str = "float32",
-    say: Callable[[str], None] = lambda text: None,
-    progress: bool = False,
 ) -> np.ndarray:
     """What a network gives for every sample, in order: float32 (n, d).
 
@@ -32,8 +29,6 @@ def features_of(
         samples: n images.
         store: where features are looked for, and kept; None, or one without room, runs the network.
         dtype: they are kept in.
-        say: told in words what takes long.
-        progress: show a bar.
 
     Raises:
         InputError: files that cannot be read, features that are not finite or take more than the memory that is free.
@@ -48,11 +43,12 @@ def features_of(
             f"features: {len(samples):,} images give {format_size(needed)} of features ({network.output_shape[1]:,} "
             f'each), and {format_size(free)} of memory are free. Take pooling="avg", a later layer, or fewer images.'
         )
-    part, kept = Part(samples, network.input_shape[1:3], progress=progress), KeptFeatures(store, [network], dtype, say)
-    if store is not None and kept.have_room(len(samples)):
-        found = kept.of(part.sources, part.stream, progress=progress)
+    part = Part(samples, network.input_shape[1:3])
+    kept = None if store is None else KeptFeatures(store, [network], dtype)
+    if kept is not None and kept.have_room(len(samples)):
+        found = kept.of(part.sources, part.stream)
         return found.table[found.rows].astype(np.float32, copy=False)
-    batches = with_bar(part.stream(np.arange(len(samples))), len(samples), progress)
+    batches = with_bar(part.stream(np.arange(len(samples))), len(samples))
     rows = [run_network(network, batch) for batch in batches]
     return np.concatenate([np.empty((0, *network.output_shape[1:]), np.float32), *rows])
 

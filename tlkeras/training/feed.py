@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.augmentation import Augmentation
-from tlkeras.data.digests import digest, source_digests
+from tlkeras.data.digests import digest
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.pipeline import decode_all, decoded_batches, epoch_batches
 from tlkeras.data.warp import WARP
 from tlkeras.schema import Samples
@@ -26,7 +28,6 @@ class Part:
         image_size: (height, width).
         hold: whether `pixels` will be needed; what is streamed then comes from them, so that nothing is decoded twice.
         scratch: None holds decoded pixels in memory, a folder maps them from a file there.
-        progress: show bars on long work.
         sources: what the property gives, where it is known.
     """
 
@@ -37,23 +38,20 @@ class Part:
         *,
         hold: bool = False,
         scratch: Path | None = None,
-        progress: bool = False,
         sources: list[bytes] | None = None,
     ):
-        self.samples, self.image_size, self.progress = samples, image_size, progress
+        self.samples, self.image_size = samples, image_size
         self._hold, self._scratch, self._sources = hold, scratch, sources
 
     @cached_property
     def pixels(self) -> np.ndarray:
         """uint8 (n, H, W, 3), RGB."""
-        return decode_all(
-            self.samples, self.image_size, scratch=self._scratch, digests=self.sources, progress=self.progress
-        )
+        return decode_all(self.samples, self.image_size, scratch=self._scratch, digests=self.sources)
 
     @cached_property
     def sources(self) -> list[bytes]:
         """One digest per sample, of what its pixels are made from."""
-        return source_digests(self.samples) if self._sources is None else self._sources
+        return INDEX.digests(self.samples) if self._sources is None else self._sources
 
     def stream(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """The pixels of some samples, in that order, in batches: uint8 (b, H, W, 3)."""
@@ -91,21 +89,19 @@ class KeptFeatures:
         store: keeps them.
         trunks: what computes them; the first one's are shown, the others' computed in the same pass for later phases.
         dtype: they are kept in.
-        say: told in words what takes long.
     """
 
     store: FeatureStore
     trunks: Sequence[keras.Model]
     dtype: str = "float32"
-    say: Callable[[str], None] = lambda text: None
 
     def have_room(self, n_images: int) -> bool:
         """Whether the store can hold the features of so many images."""
         return self.store.has_room(self.trunks, n_images, self.dtype)
 
-    def of(self, sources: list[bytes], pixels, *, progress: bool) -> Features:
+    def of(self, sources: list[bytes], pixels: Callable[[np.ndarray], Iterable[np.ndarray]]) -> Features:
         """Of the images whose pixels are made from `sources`; see `FeatureStore.features`."""
-        found = self.store.features(self.trunks, sources, pixels, dtype=self.dtype, say=self.say, progress=progress)
+        found = self.store.features(self.trunks, sources, pixels, dtype=self.dtype)
         return found[0]
 
 
@@ -125,8 +121,15 @@ class Feed:
         return len(self._part.samples)
 
     def batches(
-        self, epoch: int, order: np.ndarray, *, examples: np.ndarray, weights=None, batch_size: int, even_out=False
-    ):
+        self,
+        epoch: int,
+        order: np.ndarray,
+        *,
+        examples: np.ndarray,
+        weights: np.ndarray | None = None,
+        batch_size: int,
+        even_out: bool = False,
+    ) -> Iterable[tuple]:
         """One epoch: batches of (inputs, labels), or (inputs, labels, weights).
 
         Args:
@@ -137,7 +140,7 @@ class Feed:
             batch_size: of the batches.
             even_out: leave no small batch at the end, see `epoch_batches`.
         """
-        targets = {"labels": self._part.samples.labels, "weights": weights}
+        targets: dict[str, Any] = {"labels": self._part.samples.labels, "weights": weights}
         targets |= {"batch_size": batch_size, "even_out": even_out}
         seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
         warp = None if self._augmenting is None else self._augmenting.warp
@@ -152,9 +155,12 @@ class Feed:
 
     @cached_property
     def _plain(self) -> Features:
-        return self._kept.of(self._part.sources, self._part.stream, progress=self._part.progress)
+        assert self._kept is not None  # asked for only where features are kept
+        return self._kept.of(self._part.sources, self._part.stream)
 
     def _augmented(self, order, warp, seeds) -> Features:
+        assert self._kept is not None  # asked for only where features are kept
+        assert self._augmenting is not None  # and images are augmented
         # How many views there are changes none of them.
         kind = f"{WARP} {replace(self._augmenting.augmentation, views=None)!r}".encode()
         sources = [digest(self._part.sources[i], kind, seed.tobytes()) for i, seed in zip(order, seeds, strict=True)]
@@ -165,4 +171,4 @@ class Feed:
             )
             return (keras.ops.convert_to_numpy(batch) for batch in batches)
 
-        return self._kept.of(sources, stream, progress=self._part.progress)
+        return self._kept.of(sources, stream)

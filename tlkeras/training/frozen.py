@@ -11,9 +11,11 @@ import numpy as np
 from tlkeras.backend import keras
 from tlkeras.machine import format_size
 from tlkeras.models.cut import Cut, cut
+from tlkeras.progress import say
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore, output_layer
-from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.phase import Phase
+from tlkeras.training.tuner import Tuner
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,6 @@ def can_be_kept(
     train: Samples,
     val: Samples | None,
     watched: Samples | None,
-    say: Callable[[str], None],
 ) -> bool:
     """Whether the features of the images that stay the same from epoch to epoch can be kept; says where not."""
     if store is None:

@@ -5,75 +5,74 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
 
 from tlkeras.checks import check_whole
-from tlkeras.data.digests import source_digests, unsealed
+from tlkeras.data.digests import unsealed
+from tlkeras.data.image_index import INDEX
 from tlkeras.errors import DivergedError, InputError
 from tlkeras.evaluation.grid_search import (
     OF_CLASSES,
     SETTING_PREFIX,
     fold_results,
+    metric_in_words,
     probability_column,
+    ranking_table,
     with_wrong_answers,
 )
-from tlkeras.evaluation.grid_search_tables import metric_in_words, ranking_table
 from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.machine import available_memory
+from tlkeras.progress import say
 from tlkeras.schema import Samples, Splits
 from tlkeras.seeds import derive_seed
-from tlkeras.training.checks import as_samples, check_samples
-from tlkeras.training.feature_store import open_store
+from tlkeras.training.checks import samples_to_fit
+from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.grid_cell import GridCell, run_cell
-from tlkeras.training.progress import printer
-from tlkeras.training.recipe import describe, describe_in_words
+from tlkeras.training.recipe import Recipe, describe_in_words
 from tlkeras.training.search import Search, last_epochs, to_epochs, with_setting
 from tlkeras.training.searched_classifier import SearchedClassifier
-
-if TYPE_CHECKING:
-    from tlkeras.training.search import Recipe
 
 
 def fit_search(
     search: Search,
-    train,
-    val,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
     *,
     seed: int,
-    weights_folder=None,
-    store=True,
-    memory_budget=None,
-    folder=None,
-    checkpoint=None,
-    progress=True,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+    memory_budget: str | int | None = None,
+    folder: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | None = None,
 ) -> SearchedClassifier:
     """See `Search.fit`."""
     seed = check_whole("seed", seed)
-    train = as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
-    say, start = printer(progress), time.perf_counter()
+    train, _ = samples_to_fit(train, val)
+    start = time.perf_counter()
     recipe, metric = search.recipe, search.ranked_by
     if recipe.network is not None:
         from tlkeras.models.weights import find_weights
 
-        recipe = recipe.starting_from(find_weights(recipe.backbone, recipe.network.weights, folder=weights_folder))
+        recipe = recipe.starting_from(
+            find_weights(recipe.network.backbone, recipe.network.weights, folder=weights_folder)
+        )
     known = {"weights_folder": weights_folder, "memory_budget": memory_budget}
     options = {name: value for name, value in known.items() if name in recipe.fit_options}
-    opened = open_store(store, say)
+    opened = open_store(store)
     place = None if opened is None else (opened.folder, opened.limit)
     folds = search.folds.folds(train, seed=seed)
     _check_folds(folds, metric)
     runs, n_folds = _shared_runs(recipe, search), len(folds)
-    source_of = [] if folder is None else source_digests(train)
+    source_of = [] if folder is None else INDEX.digests(train)
     shared = options
     if "memory_budget" in options and memory_budget is None:
         shared = options | {"memory_budget": available_memory() // 2 // joblib.effective_n_jobs(None)}
@@ -108,7 +107,7 @@ def fit_search(
         words = []
         for setting, probs in found.items():
             answers[setting, cell.fold] = probs
-            value = _figure(train.labels[cell.held_out], probs, train.class_names, metric)
+            value = _figure(train.known_labels[cell.held_out], probs, train.class_names, metric)
             words.append(f"{_words(search.settings[setting])}: {value:.3f}")
         n_kept += seconds is None
         took = "kept" if seconds is None else f"{seconds:.1f} s"
@@ -119,7 +118,7 @@ def fit_search(
         )
     held_out = {cell.fold: cell.held_out for cell in cells}
     out_of_fold = _out_of_fold(train, held_out, answers, len(search.settings), metric)
-    settings = [{name: describe_in_words(value) for name, value in setting.items()} for setting in search.settings]
+    settings = search.settings_in_table
     ranking = ranking_table(fold_results(out_of_fold, settings, metric), tuple(search.grid), metric)
     chosen = tuple(ranking.iloc[0][list(search.grid)])
     best = next(
@@ -137,7 +136,7 @@ def fit_search(
         options["store"] = False if opened is None else opened
     if "checkpoint" in recipe.fit_options:
         options["checkpoint"] = checkpoint
-    classifier = winner.fit(train, seed=seed, progress=progress, **options)
+    classifier = winner.fit(train, seed=seed, **options)
     # The weights as they were named, not where they lay on this machine.
     recipe = with_setting(search.recipe, best)
     return SearchedClassifier(classifier, best, recipe, ranking, out_of_fold, spent, len(cells), n_kept)
@@ -150,12 +149,13 @@ def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int,
         wanted = with_setting(recipe, setting)
         epochs = last_epochs(wanted)
         alike = wanted if epochs is None else to_epochs(wanted, 1)
-        _, answers = runs.setdefault(json.dumps(describe(alike), sort_keys=True), (wanted, {}))
+        _, answers = runs.setdefault(json.dumps(alike.describe(), sort_keys=True), (wanted, {}))
         answers[number] = epochs
-    return [
-        (run if None in answers.values() else to_epochs(run, max(answers.values())), answers)
-        for run, answers in runs.values()
-    ]
+    shared = []
+    for run, answers in runs.values():
+        asked = [epochs for epochs in answers.values() if epochs is not None]
+        shared.append((to_epochs(run, max(asked)) if asked else run, answers))
+    return shared
 
 
 def _check_folds(folds: list[Splits], metric: str) -> None:
@@ -178,7 +178,7 @@ def _check_folds(folds: list[Splits], metric: str) -> None:
 
 def _digest(samples: Samples, held_out: np.ndarray, sources: list[bytes]) -> str:
     found = hashlib.sha256()
-    for source, label, out in zip(sources, samples.labels, held_out, strict=True):
+    for source, label, out in zip(sources, samples.known_labels, held_out, strict=True):
         found.update(f"{label} {out} {source.hex()}\n".encode())
     return found.hexdigest()
 
@@ -194,7 +194,7 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.nd
     """Each cell with its answers as it gets finished, those that were kept first (their seconds are None)."""
     todo = []
     for number, cell in enumerate(cells):
-        kept = None if cell.file is None or not cell.file.is_file() else _read_answers(cell)
+        kept = None if cell.file is None or not cell.file.is_file() else _read_answers(cell, cell.file)
         if kept is None:
             todo.append(number)
         else:
@@ -216,15 +216,15 @@ def _finished(cells: list[GridCell]) -> Iterator[tuple[GridCell, dict[int, np.nd
         ) from error
 
 
-def _read_answers(cell: GridCell) -> np.ndarray:
+def _read_answers(cell: GridCell, file: Path) -> np.ndarray:
     """float32 (settings, n, k), as `run_cell` kept them."""
     expected = (len(cell.answers), int(cell.held_out.sum()), len(cell.samples.class_names))
-    contents = unsealed(cell.file.read_bytes())
+    contents = unsealed(file.read_bytes())
     if contents is None:
-        raise InputError(f"{cell.file} is damaged; remove it, and its training is run again.")
+        raise InputError(f"{file} is damaged; remove it, and its training is run again.")
     kept = np.load(io.BytesIO(contents), allow_pickle=False)
     if kept.shape != expected:
-        raise InputError(f"{cell.file} is not what a grid keeps; remove it, and its training is run again.")
+        raise InputError(f"{file} is not what a grid keeps; remove it, and its training is run again.")
     return kept
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +19,12 @@ from tlkeras.data.digests import sealed
 from tlkeras.data.images import DECODER
 from tlkeras.errors import DivergedError
 from tlkeras.files import atomic_write
+from tlkeras.progress import silenced
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore
-from tlkeras.training.recipe import describe
+from tlkeras.training.recipe import Recipe
 from tlkeras.training.tuner import Tuner
 from tlkeras.training.watched import Watched
-
-if TYPE_CHECKING:
-    from tlkeras.training.search import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ class GridCell:
         decisive = {
             "versions": {name: version(name) for name in ("tlkeras", "tensorflow", "keras", "scikit-learn")},
             "decoder": DECODER,
-            "recipe": describe(recipe),
+            "recipe": recipe.describe(),
             "weights": getattr(weights, "sha256", None),
             "epochs": sorted(epochs for epochs in self.answers.values() if epochs is not None),
             "seed": self.seed,
@@ -102,9 +100,10 @@ def run_cell(cell: GridCell) -> tuple[dict[int, np.ndarray], float]:
     if "store" in cell.recipe.fit_options:
         options["store"] = False if cell.store is None else FeatureStore(cell.store[0], limit=cell.store[1])
     if isinstance(cell.recipe, Tuner):
-        probs = _watch(cell, options)
+        probs = _watch(cell, cell.recipe, options)
     else:
-        classifier = cell.recipe.fit(cell.train, seed=cell.seed, progress=False, **options)
+        with silenced():  # the grid says itself where it is
+            classifier = cell.recipe.fit(cell.train, seed=cell.seed, **options)
         found = classifier.predict(cell.test).probs
         probs = dict.fromkeys(cell.answers, found)
     answers = {setting: _answers(of_setting, cell) for setting, of_setting in probs.items()}
@@ -122,16 +121,16 @@ def _answers(probs: np.ndarray | None, cell: GridCell) -> np.ndarray:
     return np.where(np.isfinite(probs).all(axis=1, keepdims=True), probs, np.float32(np.nan))
 
 
-def _watch(cell: GridCell, options: dict[str, Any]) -> dict[int, np.ndarray | None]:
+def _watch(cell: GridCell, recipe: Tuner, options: dict[str, Any]) -> dict[int, np.ndarray | None]:
     from tlkeras.training.loop import fit_tuner
 
-    last = len(cell.recipe.phases)
+    last = len(recipe.phases)
     moments = {
-        setting: (last, cell.recipe.phases[-1].epochs if epochs is None else epochs)
+        setting: (last, recipe.phases[-1].epochs if epochs is None else epochs)
         for setting, epochs in cell.answers.items()
     }
     watched = Watched(cell.test, frozenset(moments.values()))
     # Of a training that diverges, what came before stands; what did not come is no answer.
-    with contextlib.suppress(DivergedError):
-        fit_tuner(cell.recipe, cell.train, None, seed=cell.seed, progress=False, watched=watched, **options)
+    with contextlib.suppress(DivergedError), silenced():
+        fit_tuner(recipe, cell.train, None, seed=cell.seed, watched=watched, **options)
     return {setting: watched.probs.get(moment) for setting, moment in moments.items()}

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlkeras.backend import free_kernels, keras
+from tlkeras.backend import computing_in, device_name, free_kernels, keras
 from tlkeras.checks import check_whole
 from tlkeras.data.balance import sample_weights
-from tlkeras.data.digests import source_digests
+from tlkeras.data.image_index import INDEX
 from tlkeras.data.warp import build_warp
 from tlkeras.errors import DivergedError, MissingInputError
-from tlkeras.evaluation.training_tables import kept_in_words
+from tlkeras.evaluation.model_card import kept_in_words
 from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone
 from tlkeras.models.classifier import build_classifier
-from tlkeras.models.device import device_name
-from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
-from tlkeras.models.precision import computing_in
+from tlkeras.models.freezing import TrainableSummary, layer_table, restore_noise, set_trainable
 from tlkeras.models.weights import find_weights
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
+from tlkeras.progress import say
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
-from tlkeras.training.checks import as_samples, check_samples, check_val
+from tlkeras.training.checks import check_val, samples_to_fit
 from tlkeras.training.epoch import Job, build_stage, pixels_come_again, predict_watched, run_epoch
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Part
@@ -35,141 +38,191 @@ from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.memory import check_memory, memory_in_words
 from tlkeras.training.monitor import BALANCED, value_of
 from tlkeras.training.optimizers import build_optimizer
+from tlkeras.training.phase import Phase
 from tlkeras.training.precision import choose_precision, compared_with_float32
-from tlkeras.training.progress import printer
 from tlkeras.training.state import TrainingState
 from tlkeras.training.tuned_classifier import TunedClassifier
-from tlkeras.training.tuner import Phase, Tuner, require_trainable_batch_norm
+from tlkeras.training.tuner import Tuner, require_trainable_batch_norm
 from tlkeras.training.watched import Watched
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def fit_tuner(
     recipe: Tuner,
-    train,
-    val,
+    train: Samples | tuple[np.ndarray, np.ndarray],
+    val: Samples | tuple[np.ndarray, np.ndarray] | None,
     *,
     seed: int,
-    weights_folder=None,
-    store=True,
-    memory_budget=None,
-    checkpoint=None,
-    progress=True,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+    memory_budget: str | int | None = None,
+    checkpoint: str | os.PathLike | None = None,
     watched: Watched | None = None,
 ) -> TunedClassifier:
     """See `Tuner.fit`; `watched` are further samples, predicted on the way."""
     seed = check_whole("seed", seed)
     free_kernels()
-    recipe, train = recipe.resolved, as_samples("train", train)
-    val = None if val is None else as_samples("val", val, train.class_names)
-    check_samples(train, val)
+    recipe, (train, val) = recipe.resolved, samples_to_fit(train, val)
     check_val(recipe, val)
-    say = printer(progress)
-    store = open_store(store, say)
-    shown = [train, val, None if watched is None else watched.samples]
-    scratch = _scratch(recipe, shown, memory_budget, store)
+    opened = open_store(store)
+    scratch = _scratch(recipe, (train, val, watched and watched.samples), memory_budget, opened)
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
     require_trainable_batch_norm(weights, recipe.phases)
     say(f"{backbone.name} on {device_name()}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
-
-    def build(precision: str) -> keras.Model:
-        with memory_in_words(f"{backbone.name} at {recipe.image_size}", "Take a smaller image_size, or another head."):
-            return build_classifier(
-                backbone,
-                n_classes=len(train.class_names),
-                image_size=recipe.image_size,
-                weights=weights,
-                head=recipe.head,
-                preprocessing=recipe.preprocessing,
-                precision=precision,
-                seed=derive_seed(seed, "weights"),
-            )
+    fit = _Fit(recipe, backbone, weights, train, val, watched, seed, opened, scratch)
 
     file = started = None
     sources = {}
     if checkpoint is not None:
-        sources = {id(samples): source_digests(samples) for samples in (train, val) if samples is not None}
-        images = {
-            name: samples and (samples, sources[id(samples)]) for name, samples in (("train", train), ("val", val))
-        }
+        sources = {name: INDEX.digests(samples) for name, samples in fit.parts.items()}
+        images = {"train": None, "val": None} | {name: (fit.parts[name], found) for name, found in sources.items()}
         described = describe_training(recipe, weights, images, train.class_names, seed)
-        file = CheckpointFile(Path(checkpoint).expanduser(), described, say)
+        file = CheckpointFile(Path(checkpoint).expanduser(), described)
         started = file.read()
 
-    def part(samples: Samples, hold: bool) -> Part:
-        return Part(
-            samples,
-            recipe.image_size,
-            hold=hold,
-            scratch=scratch,
-            progress=progress,
-            sources=sources.get(id(samples)),
-        )
-
-    precision = choose_precision(recipe, train, build, say) if started is None else started.precision
+    precision = choose_precision(recipe, train, fit.build) if started is None else started.precision
     with computing_in(precision.name):
-        model = build(precision.name)
+        model = fit.build(precision.name)
         # Every phase is set once before anything is decoded or trained: a stage that is not there is known at once.
-        frozen = find_frozen(
-            model,
-            recipe.phases,
-            lambda phase: _set_trainable(model, backbone, phase),
-            lambda trunks: can_be_kept(trunks, store, recipe, *shown, say),
-        )
-        whole = None in frozen
-        job = Job(
-            recipe=recipe,
-            seed=seed,
-            train=part(train, whole or not pixels_come_again(recipe)),
-            val=val and part(val, whole or (recipe.augment_val and not pixels_come_again(recipe))),
-            watched=watched,
-            watched_part=watched and part(watched.samples, whole),
-            sample_weights=sample_weights(train.labels, len(train.class_names), class_names=train.class_names)
-            if recipe.imbalance == "class_weights"
-            else None,
-            warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),
-            store=store,
-            progress=progress,
-            say=say,
-        )
-        learning = [_learning(model, backbone, phase) for phase in recipe.phases]
-        state, tables = TrainingState(model, learning, recipe.phases, precision, file, started), []
-
-        def classifier() -> TunedClassifier:
-            return TunedClassifier(
-                # Around the same layers, without the last phase's optimizer, whose state would triple the saved file.
-                model=keras.Model(model.input, model.output, name=model.name),
-                class_names=train.class_names,
-                image_size=recipe.image_size,
-                epochs=state.marked_history(),
-                layers=_layers_by_phase(tables),
-                weights=weights,
-                precision=precision,
-                images={"train": train.class_counts()} | ({} if val is None else {"val": val.class_counts()}),
-            )
-
-        for number, phase in enumerate(recipe.phases, start=1):
-            summary = _set_trainable(model, backbone, phase)
+        frozen = fit.find_frozen(model)
+        job = fit.job(sources, whole=None in frozen)
+        learning, tables = [], []
+        for phase in recipe.phases:
+            fit.set_trainable(model, phase)
+            learning.append(_learning(model))
             tables.append(layer_table(model))
+        state = TrainingState(model, learning, recipe.phases, precision, file, started)
+        for number, phase in enumerate(recipe.phases, start=1):
             if number < state.begins_in:
                 continue
-            say(f"phase {number} of {len(recipe.phases)}: {summary}")
+            say(f"phase {number} of {len(recipe.phases)}: {fit.set_trainable(model, phase)}")
             state.begin(number, model)
             try:
                 _run_phase(model, frozen[number - 1], job, phase, number, state)
             except DivergedError as error:
-                kept = state.fall_back(model)
-                found = classifier() if kept else None
-                # Weights that are numbers may still be so large that what the network makes of them is none.
-                if found is None or not np.isfinite(found.fingerprint()).all():
-                    raise
-                raise DivergedError(f"{error} The weights of {kept} are kept.", found) from None
-    fitted = classifier()
+                raise _with_what_is_kept(error, fit, model, state, tables[:number]) from None
+    fitted = fit.classifier(model, state, tables)
     if frozen[-1] is not None:
         fitted.keep_features(frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
-    return replace(fitted, precision=compared_with_float32(fitted, build, val, say))
+    return replace(fitted, precision=compared_with_float32(fitted, fit.build, val))
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What is fitted to what: the recipe resolved, the samples checked, the weights found."""
+
+    recipe: Tuner
+    backbone: Backbone
+    weights: WeightsFile | None
+    train: Samples
+    val: Samples | None
+    watched: Watched | None
+    seed: int
+    store: FeatureStore | None
+    scratch: Path | None  # the folder for decoded pixels
+
+    @property
+    def parts(self) -> dict[str, Samples]:
+        """The samples that decide the result."""
+        return {"train": self.train} | ({} if self.val is None else {"val": self.val})
+
+    def build(self, precision: str) -> keras.Model:
+        """The recipe's model, as no image has changed it yet."""
+        with memory_in_words(
+            f"{self.backbone.name} at {self.recipe.image_size}", "Take a smaller image_size, or another head."
+        ):
+            return build_classifier(
+                self.backbone,
+                n_classes=len(self.train.class_names),
+                image_size=self.recipe.image_size,
+                weights=self.weights,
+                head=self.recipe.head,
+                preprocessing=self.recipe.preprocessing,
+                precision=precision,
+                seed=derive_seed(self.seed, "weights"),
+            )
+
+    def set_trainable(self, model: keras.Model, phase: Phase) -> TrainableSummary:
+        """Lets learn what learns in a phase."""
+        return set_trainable(
+            model,
+            self.backbone,
+            unfreeze=phase.unfreeze,
+            unfreeze_from=phase.unfreeze_from,
+            batch_norm=phase.batch_norm,
+            batch_norm_momentum=phase.batch_norm_momentum,
+        )
+
+    def find_frozen(self, model: keras.Model) -> list[Frozen | None]:
+        """For each phase what need not be computed again; see `training.frozen`."""
+        watched = None if self.watched is None else self.watched.samples
+        return find_frozen(
+            model,
+            self.recipe.phases,
+            lambda phase: self.set_trainable(model, phase),
+            lambda trunks: can_be_kept(trunks, self.store, self.recipe, self.train, self.val, watched),
+        )
+
+    def job(self, sources: Mapping[str, list[bytes]], *, whole: bool) -> Job:
+        """What all phases share.
+
+        Args:
+            sources: the digests of the images of each of `parts`, where they are known already.
+            whole: a phase runs the whole model, so that pixels are shown again.
+        """
+        train, recipe = self.train, self.recipe
+        change = not pixels_come_again(recipe)
+        return Job(
+            recipe=recipe,
+            seed=self.seed,
+            train=self._part(train, whole or change, sources.get("train")),
+            val=None
+            if self.val is None
+            else self._part(self.val, whole or (recipe.augment_val and change), sources.get("val")),
+            watched=self.watched,
+            watched_part=self.watched and self._part(self.watched.samples, whole),
+            sample_weights=sample_weights(train.known_labels, len(train.class_names), class_names=train.class_names)
+            if recipe.imbalance == "class_weights"
+            else None,
+            warp=None if recipe.augmentation is None else build_warp(recipe.augmentation, recipe.image_size),
+            store=self.store,
+        )
+
+    def _part(self, samples: Samples, hold: bool, sources: list[bytes] | None = None) -> Part:
+        size = self.recipe.image_size
+        return Part(samples, size, hold=hold, scratch=self.scratch, sources=sources)
+
+    def classifier(self, model: keras.Model, state: TrainingState, tables: Sequence[pd.DataFrame]) -> TunedClassifier:
+        """The model with the weights it has now, and what became of it; `tables` are the layers of each phase."""
+        restore_noise(model)
+        return TunedClassifier(
+            # Around the same layers, without the last phase's optimizer, whose state would triple the saved file.
+            model=keras.Model(model.input, model.output, name=model.name),
+            class_names=self.train.class_names,
+            image_size=self.recipe.image_size,
+            epochs=state.marked_history(),
+            layers=_layers_by_phase(tables),
+            weights=self.weights,
+            precision=state.precision,
+            images={name: samples.class_counts() for name, samples in self.parts.items()},
+        )
+
+
+def _with_what_is_kept(
+    error: DivergedError, fit: _Fit, model: keras.Model, state: TrainingState, tables: Sequence[pd.DataFrame]
+) -> DivergedError:
+    """The error, with the classifier of the best weights before it where there are any."""
+    kept = state.fall_back(model)
+    found = fit.classifier(model, state, tables) if kept else None
+    # Weights that are numbers may still be so large that what the network makes of them is none.
+    if found is None or not np.isfinite(found.probe()).all():
+        return error
+    return DivergedError(f"{error} The weights of {kept} are kept.", found)
 
 
 def _run_phase(
@@ -199,7 +252,7 @@ def _run_phase(
                 else "Take a smaller image_size, or unfreeze fewer layers.",
             ):
                 log = run_epoch(stage, job, phase, number, epoch)
-            job.say(_line(log, phase))
+            say(_line(log, phase))
             state.add(log, phase, model, optimizer)
             if job.watched is not None and (number, epoch) in job.watched.moments:
                 job.watched.probs[number, epoch] = predict_watched(stage, epoch)
@@ -209,21 +262,10 @@ def _run_phase(
         waited = 0 if value < best else waited + 1
         best = min(best, value)
         if phase.patience is not None and waited >= phase.patience:
-            job.say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
+            say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
     best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
-    job.say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
-
-
-def _set_trainable(model: keras.Model, backbone: Backbone, phase: Phase) -> TrainableSummary:
-    return set_trainable(
-        model,
-        backbone,
-        unfreeze=phase.unfreeze,
-        unfreeze_from=phase.unfreeze_from,
-        batch_norm=phase.batch_norm,
-        batch_norm_momentum=phase.batch_norm_momentum,
-    )
+    say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
 
 
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:
@@ -238,13 +280,12 @@ def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) ->
         return Path(tempfile.gettempdir())
 
 
-def _learning(model: keras.Model, backbone: Backbone, phase: Phase) -> frozenset[int]:
-    """The positions of the layers that learn in a phase."""
-    _set_trainable(model, backbone, phase)
+def _learning(model: keras.Model) -> frozenset[int]:
+    """The positions of the layers that learn now."""
     return frozenset(i for i, layer in enumerate(model.layers) if layer.weights and layer.trainable)
 
 
-def _layers_by_phase(tables):
+def _layers_by_phase(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     table = tables[0][["layer", "type", "parameters"]].copy()
     for number, of_phase in enumerate(tables, start=1):
         table[f"trainable_phase_{number}"] = of_phase["trainable"]

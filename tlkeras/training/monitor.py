@@ -10,7 +10,7 @@ from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.schema import EpochLog
 
 if TYPE_CHECKING:
-    from tlkeras.training.tuner import Phase
+    from tlkeras.training.phase import Phase
 
 # Each is a field of EpochLog; these are figures of `tl.score` that count every class alike.
 BALANCED = {
@@ -35,7 +35,7 @@ def balanced_figure(monitor: str, labels: np.ndarray, probs: np.ndarray, class_n
 
 def value_of(log: EpochLog, phase: Phase) -> float | None:
     """What a phase's monitor saw in an epoch, lower is better; None without validation samples."""
-    if log.val_loss is None:
+    if log.val_loss is None or phase.monitor is None:
         return None
     value = getattr(log, phase.monitor)
     return value if phase.monitor.endswith("_loss") else -value

@@ -13,22 +13,18 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tlkeras.checks import Constraint, check_fields, one_of
 from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
-from tlkeras.training.recipe import describe
-from tlkeras.training.tuner import Phase, Tuner
+from tlkeras.training.phase import Phase
+from tlkeras.training.recipe import NetworkRecipe, Recipe, Weights, describe_in_words, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
-    from tlkeras.training.extractor import Extractor
     from tlkeras.training.feature_store import FeatureStore
-    from tlkeras.training.pixel_baseline import PixelBaseline
     from tlkeras.training.searched_classifier import SearchedClassifier
-
-    Recipe = Tuner | Extractor | PixelBaseline
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "log_loss", "balanced_log_loss")
 _SMOKE_EPOCHS = (1, 2)
@@ -37,7 +33,7 @@ _NOT_VARIED = {"phases", "backbone", "weights"}
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(Recipe):
     """A recipe whose settings are chosen by cross-validation over a grid.
 
     Args:
@@ -58,43 +54,34 @@ class Search:
         InputError: names the field, what it received and what it accepts; for every setting of the grid.
     """
 
-    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # cross-validation takes the place of the validation images
     fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "folder", "checkpoint")
-
     searches: ClassVar[bool] = True
+    of_earlier_versions: ClassVar[Mapping[str, Any]] = {"metric": "accuracy"}
 
     recipe: Recipe
     grid: Mapping[str, Sequence[Any]] = field(hash=False)
     folds: KFold = KFold(5)
     metric: str | None = None
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "folds": Constraint(" is a tl.KFold with val=0", lambda folds: isinstance(folds, KFold) and not folds.val),
+        "metric": one_of(*METRICS, None),
+    }
+
     def __post_init__(self):
-        if not hasattr(self.recipe, "fit_options") or isinstance(self.recipe, Search):
+        if not isinstance(self.recipe, Recipe) or self.recipe.searches:
             raise InputError(
                 f"Search.recipe: received {type(self.recipe).__name__}; accepted: a tl.Tuner, tl.Extractor or "
                 "tl.PixelBaseline."
             )
-        if not isinstance(self.folds, KFold) or self.folds.val:
-            raise InputError(f"Search.folds: received {self.folds!r}; accepted is a tl.KFold with val=0.")
-        if self.metric not in (None, *METRICS):
-            raise InputError(
-                f"Search.metric: received {self.metric!r}; accepted: {', '.join(map(repr, METRICS))}, or None."
-            )
+        check_fields(self, self._accepts)
         object.__setattr__(self, "grid", _as_grid(self.grid))
         seen: dict[str, dict[str, Any]] = {}
         for setting in self.settings:
             recipe = with_setting(self.recipe, setting)
-            if isinstance(recipe, Tuner) and (recipe.augment_val or any(phase.patience for phase in recipe.phases)):
-                raise InputError(
-                    "Search.recipe: a fold has no validation images for Phase.patience to look at, or for augment_val "
-                    "to change. Leave them out; the grid can hold the epochs."
-                )
-            if getattr(recipe, "precision", None) == "auto":
-                raise InputError(
-                    'Search.recipe: precision "auto" is timed anew in every training, so that folds could compute in '
-                    'different ones. Name one: "float32", "bfloat16" or "float16".'
-                )
-            same = seen.setdefault(json.dumps(describe(recipe), sort_keys=True), setting)
+            if recipe.not_searchable is not None:
+                raise InputError(f"Search.recipe: {recipe.not_searchable}")
+            same = seen.setdefault(json.dumps(recipe.describe(), sort_keys=True), setting)
             if same is not setting:
                 raise InputError(f"Search.grid: {same} and {setting} are the same recipe; give each value once.")
 
@@ -104,21 +91,42 @@ class Search:
         return tuple(dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values()))
 
     @property
+    def settings_in_table(self) -> tuple[dict[str, int | float | str], ...]:
+        """`settings`, each value as a table's column holds it."""
+        return tuple({name: describe_in_words(value) for name, value in each.items()} for each in self.settings)
+
+    @property
     def ranked_by(self) -> str:
         """The metric, where None was given that of the recipes in the grid."""
         if self.metric is not None:
             return self.metric
-        balances = any(getattr(with_setting(self.recipe, setting), "imbalance", None) for setting in self.settings)
-        return "balanced_accuracy" if balances else "accuracy"
+        defaults = {with_setting(self.recipe, setting).default_metric for setting in self.settings}
+        return "accuracy" if defaults == {"accuracy"} else "balanced_accuracy"
 
-    def describe(self) -> dict:
-        """The fields by name, as run folders keep them: see `recipe.describe`. Accuracy, which earlier versions knew
+    def describe(self) -> dict[str, Any]:
+        """The fields by name as plain JSON values, as run folders keep them. Accuracy, which earlier versions knew
         alone, goes without saying."""
-        metric = {} if self.ranked_by == "accuracy" else {"metric": self.ranked_by}
-        return {"type": "Search", "recipe": self.recipe, "grid": self.grid, "folds": self.folds, **metric}
+        described = super().describe() | {"metric": self.ranked_by}
+        return {name: value for name, value in described.items() if (name, value) != ("metric", "accuracy")}
+
+    def words(self) -> dict[str, str]:
+        """{setting: in words}; what the grid varies stands in place of the recipe's own value, which no cell has."""
+        told = {"learning_rate": "learning rate", "epochs": "epochs per phase", "batch_size": "batch size"}
+        varied = {name: " or ".join(map(words_of, values)) for name, values in self.grid.items()}
+        return {
+            **self.recipe.words(),
+            **{told.get(name, name): f"{words}, by cross-validation" for name, words in varied.items()},
+            "ranked by": self.ranked_by,
+            "folds": str(self.folds.n_folds) + ("" if self.folds.respect_groups else ", image by image"),
+        }
 
     @property
-    def network(self) -> Tuner | Extractor | None:
+    def usual_words(self) -> Mapping[str, str]:
+        """What goes without saying of `words`."""
+        return {**self.recipe.usual_words, "ranked by": "accuracy"}
+
+    @property
+    def network(self) -> NetworkRecipe | None:
         """The part of the recipe that names a backbone and its weights, None for pixels."""
         return self.recipe.network
 
@@ -132,7 +140,7 @@ class Search:
         """(height, width) in pixels."""
         return self.recipe.image_size
 
-    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Search:
+    def starting_from(self, weights: Weights) -> Search:
         """The same search with other weights."""
         return replace(self, recipe=self.recipe.starting_from(weights))
 
@@ -163,7 +171,6 @@ class Search:
         memory_budget: str | int | None = None,
         folder: str | os.PathLike | None = None,
         checkpoint: str | os.PathLike | None = None,
-        progress: bool = True,
     ) -> SearchedClassifier:
         """Runs the grid, then fits the recipe with its best setting on all training images.
 
@@ -184,7 +191,6 @@ class Search:
                 and versions; None keeps none. On several hosts it has to be on a disk they share. A Backbone of your
                 own is known by the name of its constructor: clear the folder when you change it.
             checkpoint: as in `Tuner.fit`, of the last fit; where the recipe is an Extractor it has no use.
-            progress: a line per cell as it gets finished; under Ray they all come at the end.
 
         Raises:
             InputError: as the recipe's own fit; a fold without an image of some class, where the metric needs one. A
@@ -202,7 +208,6 @@ class Search:
             memory_budget=memory_budget,
             folder=folder,
             checkpoint=checkpoint,
-            progress=progress,
         )
 
 
@@ -219,13 +224,13 @@ def with_setting(recipe: Recipe, setting: Mapping[str, Any]) -> Recipe:
 
 def last_epochs(recipe: Recipe) -> int | None:
     """The epochs of the last phase where a run to more of them passes through this recipe's end; None where not."""
-    if not isinstance(recipe, Tuner) or recipe.phases[-1].schedule == "cosine":
+    if not recipe.phases or recipe.phases[-1].schedule == "cosine":
         return None
     return recipe.phases[-1].epochs
 
 
-def to_epochs(recipe: Tuner, epochs: int) -> Tuner:
-    """The recipe with so many epochs in its last phase."""
+def to_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe, which has phases, with so many epochs in the last of them."""
     return replace(recipe, phases=(*recipe.phases[:-1], replace(recipe.phases[-1], epochs=epochs)))
 
 
@@ -244,7 +249,7 @@ def _as_grid(given: Any) -> dict[str, tuple[Any, ...]]:
 
 def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
     first, *rest = name.split(".")
-    phases = getattr(recipe, "phases", ())
+    phases = recipe.phases
     phase_fields = {item.name for item in fields(Phase)}
     names = {item.name for item in fields(recipe)} - _NOT_VARIED
     if not rest and first in names:
@@ -272,17 +277,16 @@ def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
     return replace(recipe, phases=tuple(changed))
 
 
-def _part_with(part: object, name: str, value: Any, full_name: str) -> object:
+def _part_with(part: Any, name: str, value: Any, full_name: str) -> object:
     if isinstance(part, Mapping):
         return {**part, name: value}
-    if is_dataclass(part) and name in {item.name for item in fields(part)}:
+    if is_dataclass(part) and not isinstance(part, type) and name in {item.name for item in fields(part)}:
         return replace(part, **{name: value})
     raise InputError(f"Search.grid: {full_name!r} names no field of {part!r}.")
 
 
 def _accepted(recipe: Recipe) -> Iterator[str]:
     yield from (item.name for item in fields(recipe) if item.name not in _NOT_VARIED)
-    phases = getattr(recipe, "phases", ())
-    for number in range(1, len(phases) + 1):
-        prefix = "" if len(phases) == 1 else f"phase_{number}."
+    for number in range(1, len(recipe.phases) + 1):
+        prefix = "" if len(recipe.phases) == 1 else f"phase_{number}."
         yield from (prefix + item.name for item in fields(Phase))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,12 @@ import pandas as pd
 from tlkeras.errors import InputError
 from tlkeras.files import write_csv
 from tlkeras.schema import Predictions, Samples
-from tlkeras.training.recipe import describe
+from tlkeras.training.recipe import Recipe, describe
 
 if TYPE_CHECKING:
     import keras
 
     from tlkeras.training.feature_classifier import FeatureClassifier
-    from tlkeras.training.pixel_baseline import BaselineClassifier
-    from tlkeras.training.search import Recipe
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
@@ -32,7 +30,7 @@ class SearchedClassifier:
         classifier: as the recipe's own `fit` returns it.
         best: {name: value} of the setting it was fitted with.
         recipe: the recipe with that setting.
-        ranking: DataFrame, one row per setting, the best first; see `evaluation.grid_search_tables.ranking_table`.
+        ranking: DataFrame, one row per setting, the best first; see `evaluation.grid_search.ranking_table`.
         out_of_fold: DataFrame, one row per training image: what each setting predicted for it where its fold was held
             out; see `evaluation.grid_search.fold_results`.
         seconds: what the grid took in this call, the last fit not among it.
@@ -40,7 +38,7 @@ class SearchedClassifier:
         n_kept: how many of them an earlier call had finished.
     """
 
-    classifier: TunedClassifier | FeatureClassifier | BaselineClassifier
+    classifier: TunedClassifier | FeatureClassifier
     best: dict[str, Any]
     recipe: Recipe
     ranking: pd.DataFrame = field(repr=False)
@@ -52,12 +50,12 @@ class SearchedClassifier:
     @property
     def model(self) -> keras.Model:
         """The classifier's network, where it has one: see `TunedClassifier`."""
-        return self.classifier.model
+        return self._trained.model
 
     @property
     def history(self) -> pd.DataFrame:
         """The log of the last fit, where a network was trained: see `TunedClassifier.history`."""
-        return self.classifier.history
+        return self._trained.history
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -85,6 +83,10 @@ class SearchedClassifier:
         """Writes the classifier, where it can be written, for `tl.load`: see `TunedClassifier.save`."""
         return self._own("save")(folder, **options)
 
+    @property
+    def _trained(self) -> TunedClassifier:
+        return cast("TunedClassifier", self.classifier)  # of the other, Python says that it has no such attribute
+
     def _own(self, method: str):
         found = getattr(self.classifier, method, None)
         if found is None:
@@ -96,7 +98,7 @@ class SearchedClassifier:
         write_csv(self.out_of_fold, Path(folder) / "out_of_fold.csv")
         found = {
             "best": describe(self.best),
-            "refit": describe(self.recipe),
+            "refit": self.recipe.describe(),
             "seconds": round(self.seconds, 1),
             "trainings": self.n_trainings,
             "kept": self.n_kept,

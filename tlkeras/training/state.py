@@ -13,7 +13,7 @@ from tlkeras.errors import InputError
 from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
 from tlkeras.training.monitor import value_of
-from tlkeras.training.tuner import Phase
+from tlkeras.training.phase import Phase
 
 
 class TrainingState:
@@ -40,11 +40,12 @@ class TrainingState:
         file: CheckpointFile | None = None,
         started: Checkpoint | None = None,
     ):
-        self._learning, self._precision, self._file = learning, precision, file
+        self._learning, self.precision, self._file = learning, precision, file
         self.history: list[EpochLog] = []
         self.begins_in = 1  # phase
         self._optimizer: tuple[np.ndarray, ...] = ()
-        self._best_value, self._best_epoch = math.inf, None
+        self._best_value: float = math.inf
+        self._best_epoch: tuple[int, int] | None = None
         self._best: dict[str, np.ndarray] | None = None
         self._last: dict[str, np.ndarray] | None = None  # held only while there is no best
         self._kept: tuple[int, int] | None = None  # the epoch whose weights the model has
@@ -56,9 +57,10 @@ class TrainingState:
         self.history, self.begins_in, self._optimizer = list(started.history), started.phase, started.optimizer
         if started.best is not None:
             # What had not learnt by then is as it was built.
-            self._best, self._best_epoch = self._taken(model, len(phases)) | started.best, started.best_epoch
+            self._best, self._best_epoch = {**self._taken(model, len(phases)), **started.best}, started.best_epoch
             best = next(log for log in self.history if (log.phase, log.epoch) == started.best_epoch)
-            self._best_value = value_of(best, phases[best.phase - 1])
+            value = value_of(best, phases[best.phase - 1])
+            self._best_value = math.inf if value is None else value
         _put(model, started.weights)
         self._kept = (self.history[-1].phase, self.history[-1].epoch)
 
@@ -99,7 +101,7 @@ class TrainingState:
         weights = self._taken(model, phase)
         return Checkpoint(
             history=tuple(self.history),
-            precision=self._precision,
+            precision=self.precision,
             weights=weights,
             optimizer=tuple(keras.ops.convert_to_numpy(variable) for variable in optimizer.variables),
             best=None if self._best is None else {place: self._best[place] for place in weights},
@@ -120,6 +122,7 @@ class TrainingState:
             if self._last is None:
                 return None
             _put(model, self._last)
+        assert self._kept is not None  # the weights of that epoch
         phase, epoch = self._kept
         return f"phase {phase}, epoch {epoch}"
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tlkeras.files import TEMPORARY_PREFIX, holding, remove_folder, remove_unfinished, writing
+from tlkeras.progress import say
 from tlkeras.training.feature_table import ROWS, DamagedTable, FeatureTable, read_card
 
 _KEPT_FREE = 10**9  # bytes of the disk that are left to others
@@ -64,21 +65,18 @@ class TableFolder:
         """Whether so much fits below the limit and on the disk, all that is there given up."""
         return n_bytes <= self.limit and n_bytes <= self._free() + self._size()
 
-    def with_room(
-        self, places: Sequence[tuple[Path, dict]], sources: list[bytes], say: Callable[[str], None]
-    ) -> list[FeatureTable]:
+    def with_room(self, places: Sequence[tuple[Path, dict]], sources: list[bytes]) -> list[FeatureTable]:
         """Tables, and room for what they lack: other tables go first, and at last their own earlier rows.
 
         Args:
             places: (folder, card) of each; their locks are held.
             sources: n digests of where the pixels of all images come from.
-            say: told in words what is damaged.
 
         Raises:
             OSError: what cannot be read or removed.
         """
         folders = [folder for folder, _ in places]
-        tables = [_opened(*place, sources, say) for place in places]
+        tables = [_opened(*place, sources) for place in places]
         lacking = sum(int((table.find(sources) < 0).sum()) * table.row_bytes for table in tables)
         self._clear_up()
         entries = self.entries()
@@ -133,7 +131,7 @@ class TableFolder:
         return sum(entry["bytes"] for entry in self.entries()) + sum(map(_bytes_in, self._unfinished()))
 
 
-def _opened(folder: Path, card: dict, sources: list[bytes], say: Callable[[str], None]) -> FeatureTable:
+def _opened(folder: Path, card: dict, sources: list[bytes]) -> FeatureTable:
     """The table, empty where what lies there is damaged; its lock is held."""
     try:
         table = FeatureTable(folder, card)

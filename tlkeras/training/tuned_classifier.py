@@ -10,21 +10,19 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tlkeras import __version__
-from tlkeras.backend import keras, pinned_state
+from tlkeras.backend import device_name, keras, pinned_state
 from tlkeras.checks import check_image_size
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import page_as_markdown
-from tlkeras.evaluation.model_card import MODEL_CARD, check_tested, model_card
-from tlkeras.evaluation.training_tables import kept_in_words
-from tlkeras.files import atomic_write, sha256_of, write_csv, write_json, write_text
+from tlkeras.evaluation.model_card import check_tested, kept_in_words, model_card
+from tlkeras.files import write_csv, write_text
 from tlkeras.models.classifier import encoder_of
 from tlkeras.models.cut import Cut
-from tlkeras.models.device import device_name
-from tlkeras.models.fingerprint import fingerprint
 from tlkeras.models.layers import functional_model
-from tlkeras.models.weights import WeightsFile
+from tlkeras.models.probe import probe
+from tlkeras.models.saved import MODEL_CARD, Card, read_saved, write_saved
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.schema import EpochLog, Precision, Predictions, Samples
 from tlkeras.training.checks import check_pixels, to_predict
 from tlkeras.training.features import features_of
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREDICT_BATCH = 64
-MODEL, CARD = "model.keras", "classifier.json"
 
 # Beside the classifiers, not in them: a copy's model is another one, and never answers with this one's features.
 _KEPT: WeakKeyDictionary[keras.Model, tuple[Cut, KeptFeatures]] = WeakKeyDictionary()
@@ -129,9 +126,9 @@ class TunedClassifier:
         return Predictions(samples=samples, probs=probs)
 
     def _predict_from_features(self, samples: Samples) -> np.ndarray:
-        cut, kept = self.kept_features
+        cut, kept = _KEPT[self.model]
         part = Part(samples, self.image_size)
-        features = kept.of(part.sources, part.stream, progress=False)
+        features = kept.of(part.sources, part.stream)
         order = np.arange(len(samples))
         batches = epoch_batches(features.table, order, rows=features.rows, batch_size=PREDICT_BATCH)
         return cut.tail.predict(batches, verbose=0)
@@ -173,7 +170,8 @@ class TunedClassifier:
     def write_run(self, folder: str | os.PathLike) -> dict:
         """Writes what a run keeps of it: history.csv, layers.csv and the model; returns facts about it."""
         write_csv(self.history, Path(folder) / "history.csv")
-        write_csv(self.layers, Path(folder) / "layers.csv")
+        if self.layers is not None:
+            write_csv(self.layers, Path(folder) / "layers.csv")
         self._write_model(Path(folder))
         return {
             "parameters": self.model.count_params(),
@@ -183,8 +181,8 @@ class TunedClassifier:
         }
 
     def save(self, folder: str | os.PathLike, *, tested: Mapping[str, Predictions] | None = None) -> Path:
-        """Writes model.keras, then classifier.json beside it (classes, size, history, hash, fingerprint, how
-        many images it saw), and model_card.md, which says what the model is for and how well it does.
+        """Writes model.keras, then classifier.json beside it (classes, size, history, hash, probe, how many
+        images it saw), and model_card.md, which says what the model is for and how well it does.
 
         Args:
             folder: where; made if it is not there.
@@ -195,30 +193,54 @@ class TunedClassifier:
         """
         check_tested(tested, self.class_names)
         folder = Path(folder)
-        card = model_card(self._write_model(folder), name=self.model.name, tested=tested)
+        card = model_card(self._write_model(folder).describe(), name=self.model.name, tested=tested)
         write_text(folder / MODEL_CARD, page_as_markdown(card, folder))
         return folder
 
-    def _write_model(self, folder: Path) -> dict:
-        """Writes model.keras and classifier.json; returns what the latter holds."""
-        # Both whole before either takes its name, so that the old pair is not replaced by half a new one.
-        with atomic_write(folder / CARD) as card, atomic_write(folder / MODEL) as temporary:
-            # A fresh model around the same layers: those of a model that was cut belong to several graphs.
-            keras.Model(self.model.input, self.model.output, name=self.model.name).save(temporary)
-            facts = {
-                "class_names": list(self.class_names),
-                "image_size": list(self.image_size),
-                "sha256": sha256_of(temporary),
-                "fingerprint": self.fingerprint(),
-                "weights": None if self.weights is None else self.weights.describe(),
-                "precision": asdict(self.precision),
-                "versions": {"tlkeras": __version__, "keras": keras.__version__},
-                "epochs": [asdict(log) for log in self.epochs],
-                "images": self.images,
-            }
-            write_json(card, facts)
-        return facts
+    def _write_model(self, folder: Path) -> Card:
+        return write_saved(
+            folder,
+            self.model,
+            class_names=self.class_names,
+            image_size=self.image_size,
+            epochs=self.epochs,
+            weights=self.weights,
+            precision=self.precision,
+            images=self.images,
+        )
 
-    def fingerprint(self) -> list[float]:
+    def probe(self) -> list[float]:
         """The k probabilities for one fixed image of noise, to 6 decimals: `load` compares them with those saved."""
-        return fingerprint(self.model, self.image_size)
+        return probe(self.model, self.image_size)
+
+
+def load(folder: str | os.PathLike) -> TunedClassifier:
+    """Reads what `TunedClassifier.save` wrote; the preprocessing comes back with the model, whose first layers it is.
+
+    No code in the files is run: Keras' safe mode is on, and layers that bring code of their own are refused before
+    Keras sees them. A layer of your own is taken where it is registered (keras.saving.register_keras_serializable).
+
+    Args:
+        folder: holds model.keras and classifier.json.
+
+    Returns:
+        TunedClassifier with class names, image size, history, precision, weights file and numbers of images as saved;
+        `layers` is None. On the same machine its probabilities are those before saving, bit for bit.
+
+    Raises:
+        InputError: a file is damaged or foreign, or model.keras is not the one classifier.json was written for.
+        MissingInputError: the folder or one of the files is not there.
+
+    Warns:
+        UserWarning: the model answers otherwise here than where it was saved.
+    """
+    model, card = read_saved(folder)
+    return TunedClassifier(
+        model=model,
+        class_names=card.class_names,
+        image_size=card.image_size,
+        epochs=card.epochs,
+        weights=card.weights,
+        precision=card.precision,
+        images=card.images,
+    )

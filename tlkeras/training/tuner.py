@@ -7,26 +7,27 @@ loads no TensorFlow.
 from __future__ import annotations
 
 import copy
-import math
 import os
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import check_image_size, check_number, check_whole
+from tlkeras.checks import Constraint, check_fields, flag, instance_of, one_of, or_none, several, whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
+from tlkeras.given import Given, default
 from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
-from tlkeras.models.precision import PRECISIONS
-from tlkeras.models.zoo import get_backbone
-from tlkeras.schema import Samples
+from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
-from tlkeras.training.monitor import MONITORS, default_monitor
+from tlkeras.training.monitor import default_monitor
+from tlkeras.training.phase import Phase
+from tlkeras.training.recipe import NetworkRecipe, Weights, words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.models.weights import WeightsFile
+    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.training.feature_store import FeatureStore
     from tlkeras.training.tuned_classifier import TunedClassifier
 
@@ -40,130 +41,8 @@ def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phas
         )
 
 
-def _require(condition, name, received, accepted):
-    if not condition:
-        raise InputError(f"{name}: received {received!r}; accepted is {accepted}.")
-
-
-def _one_of(name, received, accepted, also=None):
-    if received not in accepted:
-        words = ", ".join(repr(value) for value in accepted) + (f", {also}" if also else "")
-        raise InputError(f"{name}: received {received!r}; accepted: {words}.")
-
-
 @dataclass(frozen=True)
-class StepDecay:
-    """Multiplies the learning rate by `factor` after every `every` epochs of a phase."""
-
-    every: int
-    factor: float = 0.1
-
-    def __post_init__(self):
-        object.__setattr__(self, "every", check_whole("StepDecay.every", self.every, 1, also=" (epochs)"))
-        factor = check_number("StepDecay.factor", self.factor, lambda factor: 0 < factor <= 1, "a number in (0, 1]")
-        object.__setattr__(self, "factor", factor)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Some epochs with one choice of what learns and how fast.
-
-    Args:
-        epochs: how many passes over the training images at most.
-        learning_rate: the rate of the first epoch.
-        unfreeze: which backbone layers learn: 0 none, "all", the last n that have weights, or exactly the stages of a
-            tuple, e.g. ("block1", "block5").
-        unfreeze_from: a stage or layer name: it and everything after it learn. Excludes `unfreeze`.
-        optimizer: "adam" (Kingma & Ba 2015, Keras' defaults) or "sgd".
-        momentum: of SGD, 0..1.
-        schedule: None for a constant rate, "cosine" (half a cosine from `learning_rate` to 0 over the phase's epochs;
-            Loshchilov & Hutter 2017, without restarts), or StepDecay(every, factor). It changes between epochs.
-        patience: stop the phase after this many epochs in a row without a better `monitor` in the phase; None never.
-        monitor: what patience and `keep` look at. "val_loss" and "val_accuracy" count every validation image alike;
-            "val_balanced_loss" (the mean over the classes of their log loss), "val_balanced_accuracy", "val_macro_f1"
-            and "val_roc_auc" (each class against the rest, averaged) count every class alike, are figures of `tl.score`
-            and need a validation image of each class. None takes "val_balanced_loss" in a Tuner that has `imbalance`,
-            "val_loss" in one that has not.
-        keep: the weights the phase ends with: "best" by `monitor` over this phase and the kept ones of those before,
-            or "last". Without validation samples there is no best, and the last weights are kept.
-        batch_norm: "frozen" (the backbone's BatchNorm layers stay in inference mode) or "train".
-        batch_norm_momentum: with "train", how much of its stored mean and variance a layer keeps in each step, 0..1;
-            None takes the network's own. MobileNetV2's 0.999 still holds half of what it began with after 690 steps:
-            from random weights on a small set, validation then sees another network than training does.
-    """
-
-    epochs: int
-    learning_rate: float
-    unfreeze: int | str | tuple[str, ...] = 0
-    unfreeze_from: str | None = None
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    schedule: str | StepDecay | None = None
-    patience: int | None = None
-    monitor: str | None = None
-    keep: str = "best"
-    batch_norm: str = "frozen"
-    batch_norm_momentum: float | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "epochs", check_whole("Phase.epochs", self.epochs, 1))
-        rate = check_number("Phase.learning_rate", self.learning_rate, lambda rate: rate > 0, "a number above 0")
-        object.__setattr__(self, "learning_rate", rate)
-        _one_of("Phase.optimizer", self.optimizer, ("adam", "sgd"))
-        _one_of("Phase.monitor", self.monitor, (*MONITORS, None))
-        _one_of("Phase.keep", self.keep, ("best", "last"))
-        _one_of("Phase.batch_norm", self.batch_norm, ("frozen", "train"))
-        accepted = "a number in [0, 1), used by SGD"
-        momentum = check_number("Phase.momentum", self.momentum, lambda momentum: 0 <= momentum < 1, accepted)
-        object.__setattr__(self, "momentum", momentum)
-        if self.batch_norm_momentum is not None:
-            kept = check_number(
-                "Phase.batch_norm_momentum",
-                self.batch_norm_momentum,
-                lambda kept: 0 <= kept < 1 and self.batch_norm == "train",
-                "None, or with batch_norm='train' a number in [0, 1)",
-            )
-            object.__setattr__(self, "batch_norm_momentum", kept)
-        if self.patience is not None:
-            object.__setattr__(self, "patience", check_whole("Phase.patience", self.patience, 1, also=", or None"))
-        if self.schedule is not None and not isinstance(self.schedule, StepDecay):
-            _one_of("Phase.schedule", self.schedule, ("cosine",), also="None or StepDecay(every, factor)")
-        self._check_unfreeze()
-
-    def _check_unfreeze(self):
-        if isinstance(self.unfreeze, list):
-            object.__setattr__(self, "unfreeze", tuple(self.unfreeze))
-        if isinstance(self.unfreeze, str) and self.unfreeze != "all":
-            raise InputError(
-                f"Phase.unfreeze: a bare name {self.unfreeze!r} can mean two things. "
-                f"Write unfreeze=({self.unfreeze!r},) for exactly that stage, or unfreeze_from={self.unfreeze!r} "
-                "for it and what follows."
-            )
-        stages = isinstance(self.unfreeze, tuple) and self.unfreeze and all(isinstance(s, str) for s in self.unfreeze)
-        if self.unfreeze != "all" and not stages:
-            layers = check_whole("Phase.unfreeze", self.unfreeze, 0, also=' (layers), "all", or a tuple of stage names')
-            object.__setattr__(self, "unfreeze", layers)
-        if self.unfreeze_from is not None and self.unfreeze != 0:
-            raise InputError(
-                f"Phase: received unfreeze={self.unfreeze!r} and unfreeze_from={self.unfreeze_from!r}; give one."
-            )
-
-    @property
-    def chooses(self) -> bool:
-        """Whether anything looks at the monitor."""
-        return self.keep == "best" or self.patience is not None
-
-    def learning_rate_at(self, epoch: int) -> float:
-        """The learning rate of epoch 1, 2, ..., `epochs`."""
-        if self.schedule is None:
-            return self.learning_rate
-        if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.epochs))
-        return self.learning_rate * self.schedule.factor ** ((epoch - 1) // self.schedule.every)
-
-
-@dataclass(frozen=True)
-class Tuner:
+class Tuner(NetworkRecipe):
     """The two-phase transfer-learning recipe; `fit` returns a fitted classifier and leaves the recipe as it was.
 
     Args:
@@ -195,17 +74,21 @@ class Tuner:
         InputError: names the field, what it received and what it accepts.
     """
 
-    learns_from: ClassVar[tuple[str, ...]] = ("train",)  # the parts whose images the weights are fitted to
     fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "checkpoint")
-    searches: ClassVar[bool] = False  # over a grid of settings
-    keeps_model: ClassVar[bool] = True  # in a run folder
+    keeps_model: ClassVar[bool] = True
+    usual_words: ClassVar[Mapping[str, str]] = {
+        **NetworkRecipe.usual_words,
+        "augmentation of validation images": "no",
+    }
 
     backbone: str | Backbone
     _: KW_ONLY
-    weights: str | None = "imagenet"
-    image_size: tuple[int, int] | None = None
+    weights: Weights = "imagenet"
+    image_size: Given[tuple[int, int] | None, tuple[int, int]] = default(None)
     head: Head = Head()
-    phases: tuple[Phase, ...] = (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
+    phases: Given[Phase | Sequence[Phase], tuple[Phase, ...]] = default(
+        (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
+    )
     augmentation: Augmentation | None = None
     augment_val: bool = False
     imbalance: str | None = None
@@ -214,37 +97,31 @@ class Tuner:
     precision: str = "float32"
     feature_dtype: str = "float32"
 
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "head": instance_of(Head, "a tl.Head"),
+        "phases": several(instance_of(Phase, "a tl.Phase"), "one or more tl.Phase"),
+        "augmentation": or_none(instance_of(Augmentation, "a tl.Augmentation")),
+        "augment_val": flag(),
+        "imbalance": one_of(None, "class_weights", "oversample"),
+        "preprocessing": one_of("backbone", *PREPROCESSING),
+        "batch_size": whole(1),
+        "precision": one_of(*PRECISIONS, "auto"),
+        "feature_dtype": one_of(*FEATURE_DTYPES),
+    }
+
     def __post_init__(self):
-        row = get_backbone(self.backbone)
-        size = self.image_size if self.image_size is not None else (row.native_size, row.native_size)
-        object.__setattr__(self, "image_size", check_image_size(size, smallest=row.min_size, network=row.name))
-        _one_of("Tuner.preprocessing", self.preprocessing, ("backbone", *PREPROCESSING))
-        _one_of("Tuner.imbalance", self.imbalance, (None, "class_weights", "oversample"))
-        _one_of("Tuner.precision", self.precision, (*PRECISIONS, "auto"))
-        _one_of("Tuner.feature_dtype", self.feature_dtype, FEATURE_DTYPES)
-        object.__setattr__(self, "batch_size", check_whole("Tuner.batch_size", self.batch_size, 1))
-        _require(isinstance(self.head, Head), "Tuner.head", self.head, "a tl.Head")
-        _require(
-            self.augmentation is None or isinstance(self.augmentation, Augmentation),
-            "Tuner.augmentation",
-            self.augmentation,
-            "None or a tl.Augmentation",
-        )
+        object.__setattr__(self, "image_size", self._checked_image_size())
+        if isinstance(self.phases, Phase):
+            object.__setattr__(self, "phases", (self.phases,))
+        check_fields(self, self._accepts)
         if self.augment_val and self.augmentation is None:
             raise InputError("Tuner.augment_val: there is no augmentation to apply to the validation images.")
-        phases = (self.phases,) if isinstance(self.phases, Phase) else tuple(self.phases)
-        _require(
-            bool(phases) and all(isinstance(phase, Phase) for phase in phases),
-            "Tuner.phases",
-            self.phases,
-            "one or more tl.Phase",
-        )
-        object.__setattr__(self, "phases", phases)
         monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:
             raise InputError(
-                f"Tuner.phases: the best weights are kept across phases, but these look at {sorted(monitors)}, which "
-                "cannot be compared. Give every phase with keep='best' the same monitor."
+                "Tuner.phases: the best weights are kept across phases, but these look at "
+                f"{sorted(map(str, monitors))}, which cannot be compared. Give every phase with keep='best' the same "
+                "monitor."
             )
 
     @property
@@ -259,33 +136,54 @@ class Tuner:
         object.__setattr__(same, "phases", phases)
         return same
 
-    def describe(self) -> dict:
-        """The fields by name, as run folders keep them: see `tlkeras.training.recipe.describe`."""
-        resolved = self.resolved
-        return {"type": "Tuner", **{field.name: getattr(resolved, field.name) for field in fields(self)}}
+    def describe(self) -> dict[str, Any]:
+        """The fields by name as plain JSON values, as run folders keep them, the monitor of every phase named."""
+        return super(Tuner, self.resolved).describe()
 
-    @property
-    def network(self) -> Tuner:
-        """The recipe's own part that names a backbone and its weights."""
-        return self
-
-    def starting_from(self, weights: WeightsFile | str | os.PathLike | None) -> Tuner:
-        """The same recipe with other weights."""
-        return replace(self, weights=weights)
-
-    def resized(self, image_size: tuple[int, int]) -> Tuner:
-        """The same recipe at another image size."""
-        return replace(self, image_size=image_size)
-
-    def in_precision(self, precision: str) -> Tuner:
-        """The same recipe computing in another precision."""
-        return replace(self, precision=precision)
+    def words(self) -> dict[str, str]:
+        """{setting: in words}, as pages print them; of phases that differ one after the other."""
+        phases = _in_turn([phase.words() for phase in self.resolved.phases])
+        return {
+            **self._number_words(),
+            "epochs per phase": phases.pop("epochs per phase"),
+            "batch size": str(self.batch_size),
+            **self._input_words(),
+            **phases,
+            "hidden layers": words_of(self.head.hidden),
+            "hidden activation": self.head.activation,
+            "pooling": self.head.pooling,
+            "dropout before the hidden layers": str(self.head.input_dropout),
+            "dropout after each": str(self.head.dropout),
+            "BatchNorm after each": words_of(self.head.batch_norm),
+            "unequal classes": words_of(self.imbalance),
+            "augmentation": words_of(self.augmentation),
+            "augmentation of validation images": words_of(self.augment_val),
+        }
 
     def for_smoke(self, side: int) -> Tuner:
         """The same recipe, small enough to see in seconds whether it runs: one epoch, random weights, small images."""
-        side = max(side, get_backbone(self.backbone).min_size)
         phases = tuple(replace(phase, epochs=1) for phase in self.phases)
-        return replace(self, image_size=(side, side), weights=None, phases=phases)
+        return replace(self, image_size=self._side_for_smoke(side), weights=None, phases=phases)
+
+    @property
+    def not_searchable(self) -> str | None:
+        """Why a fold, which has no validation images, cannot fit it as it is, in words; None where it can."""
+        if self.augment_val or any(phase.patience for phase in self.phases):
+            return (
+                "a fold has no validation images for Phase.patience to look at, or for augment_val to change. Leave "
+                "them out; the grid can hold the epochs."
+            )
+        if self.precision == "auto":
+            return (
+                'precision "auto" is timed anew in every training, so that folds could compute in different ones. Name '
+                'one: "float32", "bfloat16" or "float16".'
+            )
+        return None
+
+    @property
+    def default_metric(self) -> str:
+        """What ranks its settings in a search where nothing is named."""
+        return "accuracy" if self.imbalance is None else "balanced_accuracy"
 
     def fit(
         self,
@@ -297,7 +195,6 @@ class Tuner:
         store: FeatureStore | str | os.PathLike | bool = True,
         memory_budget: str | int | None = None,
         checkpoint: str | os.PathLike | None = None,
-        progress: bool = True,
     ) -> TunedClassifier:
         """Builds the model, runs the phases, and returns the classifier with the weights the last phase kept.
 
@@ -318,7 +215,6 @@ class Tuner:
             checkpoint: a file (.npz) that keeps the state at the end of epochs; None keeps none. Where it is there, a
                 fit of the same recipe, seed, weights and images goes on from it, to the classifier that an unbroken
                 fit gives, on the same machine bit for bit. It stays behind.
-            progress: show a line per epoch, and bars on long work.
 
         Raises:
             InputError: samples without labels, a class without training image, unreadable files, classes of `val` that
@@ -337,5 +233,14 @@ class Tuner:
             store=store,
             memory_budget=memory_budget,
             checkpoint=checkpoint,
-            progress=progress,
         )
+
+
+def _in_turn(phases: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The words of phases, once where they say the same; which layers learn is said of each."""
+    told = {}
+    for name in phases[0]:
+        words = [phase[name] for phase in phases]
+        alike = len(set(words)) == 1 and name != "backbone layers that learn"
+        told[name] = words[0] if alike else ", then ".join(words)
+    return told
