@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
+
+import numpy as np
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import atomic_write, sha256_of
@@ -14,7 +18,7 @@ from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
 from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.saved import MODEL, card_beside, warn_of_change
 from tlkeras.models.weights_file import WeightsFile
-from tlkeras.models.zoo import get_backbone
+from tlkeras.models.zoo import IMAGENET_VALUES, get_backbone
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +49,8 @@ def find_weights(
             of a folder that holds model.keras, whose backbone layers are taken; for a backbone with `torch_names` the
             path of PyTorch's .pth, .pt or .safetensors. A WeightsFile is returned as it is.
         folder: searched first for "imagenet"; by default the folder that the variable TLKERAS_WEIGHTS names. Keras'
-            cache comes next, then the download into it.
+            cache comes next, then the download into it. Beside the published file, one whose name begins with the
+            backbone's is taken there if it holds ImageNet's values (`zoo.IMAGENET_VALUES`); any other only by its path.
 
     Raises:
         MissingInputError: a path or folder that is not there.
@@ -73,13 +78,27 @@ def find_weights(
         for published in backbone.weights:
             if (place / published.file).is_file():
                 return _checked(place / published.file, published, source)
+    others = []
+    for source, place in places:
+        equal, different = _by_values(backbone, place)
+        if equal is not None:
+            return replace(equal, source=source)
+        others += different
     official = backbone.weights[0]
     if official.url is None:
         raise MissingInputError(
             f"weights: there is no {official.file} in {' or '.join(str(place) for _, place in places)}, and no address "
             "to download it from. Put it there."
         )
-    return _checked(_download(official, backbone), official, "download")
+    try:
+        return _checked(_download(official, backbone), official, "download")
+    except InputError as error:
+        if not others:
+            raise
+        named = ", ".join(map(str, others))
+        raise InputError(
+            f"{error}\n{named}: other values than ImageNet's; name a file by its path to take it."
+        ) from None
 
 
 def load_weights(model: keras.Model, weights: WeightsFile) -> None:
@@ -131,6 +150,39 @@ def read_whole(weights: WeightsFile) -> keras.Model:
     if card is not None:
         warn_of_change(model, card, weights.path.parent)
     return model
+
+
+def _by_values(backbone: Backbone, place: Path) -> tuple[WeightsFile | None, list[Path]]:
+    """The first file of `place` named for the backbone that holds ImageNet's values, and those that hold others."""
+    wanted, others = IMAGENET_VALUES.get(backbone.name), []
+    if wanted is None:
+        return None, []
+    for path in sorted(place.glob(f"{backbone.name}*")):
+        if path.suffix in SUFFIXES and path.is_file():
+            found = _from_path(backbone, path)
+            if _values_sha256(backbone.name, found) == wanted:
+                return replace(found, note=f"equal in values to the published ones, whose sha256 is {wanted}"), others
+            others.append(path)
+    return None, others
+
+
+@cache
+def _values_sha256(name: str, weights: WeightsFile) -> str | None:
+    """Of all arrays in layer order, as little-endian float32; None where they are another network's."""
+    from tlkeras.backend import keras
+
+    backbone = get_backbone(name)
+    pixels = keras.Input((backbone.min_size, backbone.min_size, 3))
+    body = keras.Model(pixels, backbone.build(pixels))
+    try:
+        load_weights(body, weights)
+    except InputError:
+        return None
+    digest = hashlib.sha256()
+    for layer in backbone_layers(body):
+        for array in layer.get_weights():
+            digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _from_path(backbone: Backbone, path: Path) -> WeightsFile:

@@ -312,6 +312,13 @@ def _nasnet() -> Iterator[Backbone]:
         )
 
 
+# sha256 of ImageNet's values themselves: all arrays in layer order, little-endian float32. A file with these values is
+# the published one in another container.
+IMAGENET_VALUES = {
+    "vgg16": "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd",
+    "xception": "dd8fa9fc31ba124382395512a133fe425aa5c6667b16e5832bb79910d1b77829",
+}
+
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone
     for family in (
