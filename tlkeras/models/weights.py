@@ -17,7 +17,7 @@ from tlkeras.machine import keras_home
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
 from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.saved import MODEL, card_beside, warn_of_change
-from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.weights_file import SAME_VALUES, WeightsFile
 from tlkeras.models.zoo import IMAGENET_VALUES, get_backbone
 
 if TYPE_CHECKING:
@@ -69,26 +69,14 @@ def find_weights(
         return _from_path(backbone, Path(weights).expanduser())
     if not backbone.weights:
         raise InputError(f"weights: no ImageNet file is known for {backbone.name}; give the path of one, or None.")
-    folder = folder or os.environ.get(FOLDER_VARIABLE) or None
-    if folder is not None and not Path(folder).expanduser().is_dir():
-        raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
-    places = [] if folder is None else [("folder", Path(folder).expanduser())]
-    places.append(("cache", keras_home() / "models"))
-    for source, place in places:
-        for published in backbone.weights:
-            if (place / published.file).is_file():
-                return _checked(place / published.file, published, source)
-    others = []
-    for source, place in places:
-        equal, different = _by_values(backbone, place)
-        if equal is not None:
-            return replace(equal, source=source)
-        others += different
+    here, others = look_for_imagenet(backbone, folder=folder)
+    if here is not None:
+        return here
     official = backbone.weights[0]
     if official.url is None:
         raise MissingInputError(
-            f"weights: there is no {official.file} in {' or '.join(str(place) for _, place in places)}, and no address "
-            "to download it from. Put it there."
+            f"weights: there is no {official.file} in {' or '.join(map(str, searched(folder).values()))}, and no "
+            "address to download it from. Put it there."
         )
     try:
         return _checked(_download(official, backbone), official, "download")
@@ -99,6 +87,42 @@ def find_weights(
         raise InputError(
             f"{error}\n{named}: other values than ImageNet's; name a file by its path to take it."
         ) from None
+
+
+def searched(folder: str | os.PathLike | None = None) -> dict[str, Path]:
+    """Where ImageNet's files are looked for, in this order: {"folder" or "cache": the place}.
+
+    Raises:
+        MissingInputError: there is no such folder.
+    """
+    folder = folder or os.environ.get(FOLDER_VARIABLE) or None
+    if folder is not None and not Path(folder).expanduser().is_dir():
+        raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
+    own = {} if folder is None else {"folder": Path(folder).expanduser()}
+    return own | {"cache": keras_home() / "models"}
+
+
+def look_for_imagenet(
+    backbone: str | Backbone, *, folder: str | os.PathLike | None = None
+) -> tuple[WeightsFile | None, list[Path]]:
+    """What "imagenet" stands for where nothing is downloaded, None where it is not here; and the files that are named
+    for the backbone and hold other values.
+
+    Raises:
+        MissingInputError: there is no such folder.
+        InputError: a file with another hash than the published one.
+    """
+    backbone, places, others = get_backbone(backbone), searched(folder), []
+    for source, place in places.items():
+        for published in backbone.weights:
+            if (place / published.file).is_file():
+                return _checked(place / published.file, published, source), []
+    for source, place in places.items():
+        equal, different = _by_values(backbone, place)
+        if equal is not None:
+            return replace(equal, source=source), others
+        others += different
+    return None, others
 
 
 def load_weights(model: keras.Model, weights: WeightsFile) -> None:
@@ -161,7 +185,7 @@ def _by_values(backbone: Backbone, place: Path) -> tuple[WeightsFile | None, lis
         if path.suffix in SUFFIXES and path.is_file():
             found = _from_path(backbone, path)
             if _values_sha256(backbone.name, found) == wanted:
-                return replace(found, note=f"equal in values to the published ones, whose sha256 is {wanted}"), others
+                return replace(found, note=f"{SAME_VALUES}, whose sha256 is {wanted}"), others
             others.append(path)
     return None, others
 
