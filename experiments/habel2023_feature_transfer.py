@@ -112,8 +112,8 @@ def explore(samples, folder):
     import numpy as np
 
     from tlkeras.evaluation.plots import new_grid, save_figure
-    from tlkeras.models.backbones import BACKBONES
     from tlkeras.models.classifier import preprocess
+    from tlkeras.models.zoo import BACKBONES
     from tlkeras.seeds import generator
 
     names = samples.class_names

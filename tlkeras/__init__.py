@@ -43,7 +43,7 @@ _HOME = {
     "Audit": "data.leakage_findings",
     "fingerprint": "data.fingerprints",
     "Augmentation": "data.augmentation",
-    "BACKBONES": "models.backbones",
+    "BACKBONES": "models.zoo",
     "Backbone": "models.backbones",
     "Head": "models.head",
     "build_classifier": "models.classifier",

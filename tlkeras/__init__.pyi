@@ -43,11 +43,11 @@ from tlkeras.evaluation.paired import paired_table as paired_table
 from tlkeras.explaining.activations import activations as activations
 from tlkeras.explaining.heatmap import grad_cam as grad_cam
 from tlkeras.explaining.lime import explain as explain
-from tlkeras.models.backbones import BACKBONES as BACKBONES
 from tlkeras.models.backbones import Backbone as Backbone
 from tlkeras.models.classifier import build_classifier as build_classifier
 from tlkeras.models.classifier import build_encoder as build_encoder
 from tlkeras.models.head import Head as Head
+from tlkeras.models.zoo import BACKBONES as BACKBONES
 from tlkeras.replication.experiment import Experiment as Experiment
 from tlkeras.replication.experiment import Paper as Paper
 from tlkeras.replication.experiment import Protocol as Protocol

@@ -21,7 +21,7 @@ from tlkeras.command.doctor import (
 )
 from tlkeras.data.datasets import DATASETS
 from tlkeras.machine import n_cores
-from tlkeras.models.backbones import BACKBONES
+from tlkeras.models.zoo import BACKBONES
 
 RESNET18 = "resnet18-f37072fd.pth"
 MOBILENET = "mobilenet_2_5_224_tf_no_top.h5"
@@ -47,7 +47,11 @@ def test_every_backbone_has_a_row_and_a_missing_file_is_no_problem(tmp_path):
     assert row_of(section, "vgg16")["published hash"] == "md5 6d6bbae143d832006294945121d1f1fc"
     assert row_of(section, "resnet18")["published hash"] == "sha256 f37072fd..."
     assert row_of(section, "mobilenet_025")["published hash"] == "none is published"
+    assert row_of(section, "vgg16")["file"] == BACKBONES["vgg16"].weights[0].url
     assert section.problems == ()
+    short = examine_weights(tmp_path, missing=False)
+    assert short.table is None
+    assert short.lines[1].startswith(f"{len(BACKBONES)} networks have no file here")
     assert section.lines[0].startswith(f"searched: {tmp_path}, {tmp_path / 'keras' / 'models'};")
 
 
@@ -86,7 +90,7 @@ def test_a_weights_folder_that_is_not_there_is_a_problem_and_the_cache_is_still_
     monkeypatch.setenv("TLKERAS_WEIGHTS", str(tmp_path / "gone"))
     section = examine_weights()
     (problem,) = section.problems
-    assert f"there is no weights folder {tmp_path / 'gone'}" in problem
+    assert f"weights folder: there is no folder {tmp_path / 'gone'}" in problem
     assert row_of(section, "mobilenet_025")["size"] == "0.0 KB"
     assert row_of(section, "mobilenet_025")["file"] == str(tmp_path / "keras/models" / MOBILENET)
 

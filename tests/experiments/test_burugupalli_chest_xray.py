@@ -13,10 +13,9 @@ def script():
     return load_script("burugupalli_chest_xray")
 
 
-def test_every_protocol_has_every_network_of_the_table_but_resnet18(script):
-    # ResNet-18 is there for habel2023 and liang2024; this document has ResNet-50.
+def test_every_protocol_has_the_networks_of_the_document_and_small_ones(script):
     for protocol in script.EXPERIMENT.protocols.values():
-        assert set(protocol.backbones) == set(tl.BACKBONES) - {"resnet18"}
+        assert set(protocol.backbones) == {*script.DOCUMENT_BACKBONES, *script.SMALL_BACKBONES} <= set(tl.BACKBONES)
     assert script.EXPERIMENT.protocols["corrected"].methods == ("frozen", "augmented", "fine_tuned")
     assert len(script.EXPERIMENT.reported) == 18
     assert script.EXPERIMENT.reported[("fine_tuned", "densenet201"), "test", "accuracy"] == 56.66

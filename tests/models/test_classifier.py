@@ -6,9 +6,10 @@ import pytest
 from tiny import TINY, build_tiny
 
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import BACKBONES, backbone_layers
+from tlkeras.models.backbones import backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder, encoder_of, preprocess
 from tlkeras.models.head import Head
+from tlkeras.models.zoo import BACKBONES
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 40, 3)).astype(np.float32)
 

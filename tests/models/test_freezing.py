@@ -1,9 +1,13 @@
+from dataclasses import replace
+
+import keras
 import numpy as np
 import pytest
 from tiny import TINY
 
 import tlkeras as tl
-from tlkeras.models.freezing import layer_table, set_trainable
+from tlkeras.models.cut import cut
+from tlkeras.models.freezing import layer_table, restore_noise, set_trainable
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +90,58 @@ def test_momentum_of_batch_norm_is_that_of_the_phase_and_its_own_again_afterward
         set_trainable(model, TINY, unfreeze="all", batch_norm="train", batch_norm_momentum=momentum)
         momenta.append(model.get_layer("bn1").momentum)
     assert momenta == [0.5, own]
+
+
+def build_dropping(input_tensor, weights=None):
+    """Two convolutions, each behind what training disturbs."""
+    from keras import layers
+
+    x = layers.Conv2D(4, 3, name="conv1")(input_tensor)
+    x = layers.SpatialDropout2D(0.5, name="drop1")(x)
+    x = layers.Conv2D(4, 3, name="conv2")(x)
+    return layers.GaussianNoise(0.1, name="noise2")(x)
+
+
+DROPPING = replace(TINY, name="dropping", constructor=build_dropping, stages={"block1": "conv1", "block2": "conv2"})
+
+
+@pytest.fixture(scope="module")
+def dropping():
+    return tl.build_classifier(DROPPING, n_classes=2, image_size=(16, 16), head=tl.Head(hidden=(), dropout=0.25))
+
+
+def noise(model):
+    names = {"drop1": "rate", "noise2": "stddev", "head_dropout": "rate"}
+    return {layer.name: getattr(layer, names[layer.name]) for layer in model.layers if layer.name in names}
+
+
+@pytest.mark.parametrize(
+    ("choice", "active"),
+    [
+        ({"unfreeze": 0}, {"drop1": 0, "noise2": 0}),
+        ({"unfreeze": "all"}, {"drop1": 0.5, "noise2": 0.1}),
+        ({"unfreeze": ("block2",)}, {"drop1": 0, "noise2": 0.1}),
+        ({"unfreeze": ("block1",)}, {"drop1": 0.5, "noise2": 0}),
+    ],
+)
+def test_frozen_layers_drop_and_disturb_nothing(dropping, choice, active):
+    set_trainable(dropping, DROPPING, **choice)
+    assert {name: value for name, value in noise(dropping).items() if not name.startswith("head")} == active
+    features = keras.Model(dropping.input, dropping.get_layer("noise2").output)
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.float32)
+    same = np.array_equal(features(images, training=True), features(images, training=False))
+    assert same is not any(active.values())
+
+
+def test_after_training_every_layer_has_what_it_came_with(dropping):
+    set_trainable(dropping, DROPPING, unfreeze=0)
+    restore_noise(dropping)
+    assert noise(dropping)["drop1"] == 0.5
+    assert noise(dropping)["noise2"] == 0.1
+
+
+def test_a_frozen_network_with_dropout_inside_is_cut_behind_it(dropping):
+    set_trainable(dropping, DROPPING, unfreeze=0)
+    assert cut(dropping).layer == "noise2" or cut(dropping).layer.startswith("head_")
+    set_trainable(dropping, DROPPING, unfreeze=("block2",))
+    assert cut(dropping).layer == "drop1"

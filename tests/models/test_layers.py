@@ -1,11 +1,12 @@
 import keras
+import numpy as np
 import pytest
 from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
-from tlkeras.models.layers import find_layer, functional_model, named_layer, suggestions, with_positions
+from tlkeras.models.layers import copy_weights, find_layer, functional_model, named_layer, suggestions, with_positions
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +104,16 @@ def test_a_classifiers_network_is_its_functional_model(model):
         said = rf"received {type(other).__name__}, whose `\.model` is not a functional keras\.Model"
         with pytest.raises(InputError, match=said):
             functional_model(other)
+
+
+def test_weights_are_copied_with_what_a_normalization_makes_of_its_own():
+    def build():
+        pixels = keras.Input((4, 4, 3))
+        return keras.Model(pixels, keras.layers.Normalization(name="seen")(pixels))
+
+    source, target = build(), build()
+    source.get_layer("seen").adapt(np.arange(96, dtype=np.float32).reshape(2, 4, 4, 3))
+    given = np.ones((1, 4, 4, 3), np.float32)
+    copy_weights(source, target)
+    np.testing.assert_array_equal(target(given), source(given))
+    assert np.asarray(source(given)).std() > 0

@@ -3,13 +3,14 @@ import make_resnet18_reference as reference
 import numpy as np
 import pytest
 
-from tlkeras.models.backbones import BACKBONES, backbone_layers
+from tlkeras.models.backbones import backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
 from tlkeras.models.cut import cut
 from tlkeras.models.freezing import set_trainable
 from tlkeras.models.head import Head
 from tlkeras.models.torch_file import read_torch_file
 from tlkeras.models.weights import find_weights, load_weights
+from tlkeras.models.zoo import BACKBONES
 
 ROW = BACKBONES["resnet18"]
 SEEN_AFTER = {  # torchvision's modules, and the layers whose outputs are theirs

@@ -11,10 +11,11 @@ from tiny import TINY, build_tiny
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
-from tlkeras.models.backbones import BACKBONES, PublishedWeights, backbone_layers
+from tlkeras.models.backbones import PublishedWeights, backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
 from tlkeras.models.weights import find_weights, load_weights, read_whole
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.zoo import BACKBONES, IMAGENET_VALUES
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -315,3 +316,38 @@ def test_a_linear_layer_of_torch_is_turned_round():
     np.testing.assert_array_equal(_as_keras(linear), linear.T)
     assert _as_keras(convolution)[1, 4, 2, 0] == convolution[0, 2, 1, 4]
     np.testing.assert_array_equal(_as_keras(linear[0]), linear[0])
+
+
+@pytest.fixture
+def known_values(tmp_path, monkeypatch):
+    """A folder with a network's weights under another name, whose values are known as ImageNet's; and the network."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    network = build_encoder("mobilenet_025", image_size=(32, 32), weights=None, seed=5)
+    values = b"".join(np.asarray(array, "<f4").tobytes() for array in network.get_weights())
+    monkeypatch.setitem(IMAGENET_VALUES, "mobilenet_025", hashlib.sha256(values).hexdigest())
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights", network
+
+
+@pytest.mark.parametrize("name", ["mobilenet_025_mine.weights.h5", "mobilenet_025.h5", "mobilenet_025.keras"])
+def test_a_file_with_imagenets_values_is_known_whatever_its_container_and_name(known_values, name):
+    folder, network = known_values
+    if name.endswith("weights.h5"):
+        network.save_weights(folder / name)
+    else:
+        network.save(folder / name)
+    other = build_encoder("mobilenet_025", image_size=(32, 32), weights=None, seed=6)
+    other.save_weights(folder / "mobilenet_025_a_first.weights.h5")
+    found = find_weights("mobilenet_025", "imagenet", folder=folder)
+    assert (found.path.name, found.source) == (name, "folder")
+    assert "equal in values to the published ones" in found.note
+
+
+def test_a_file_with_other_values_is_taken_by_its_path_alone(known_values, monkeypatch):
+    folder, _ = known_values
+    other = build_encoder("mobilenet_025", image_size=(32, 32), weights=None, seed=6)
+    other.save_weights(folder / "mobilenet_025_mine.weights.h5")
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(InputError, match=r"mobilenet_025_mine\.weights\.h5: other values than ImageNet's"):
+        find_weights("mobilenet_025", "imagenet", folder=folder)
+    assert find_weights("mobilenet_025", folder / "mobilenet_025_mine.weights.h5").source == "path"

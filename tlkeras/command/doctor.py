@@ -17,18 +17,22 @@ from tlkeras.command.installed import extra_lines, package_problems, package_row
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.errors import InputError
 from tlkeras.machine import available_memory, format_size, keras_home, n_cores, processor
-from tlkeras.models.backbones import BACKBONES, Backbone
-from tlkeras.models.weights import FOLDER_VARIABLE, find_weights
+from tlkeras.models.backbones import Backbone
+from tlkeras.models.weights import look_for_imagenet, searched
+from tlkeras.models.zoo import BACKBONES
 from tlkeras.terminal import quiet_terminal
 from tlkeras.training.feature_store import FeatureStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tlkeras.models.weights_file import WeightsFile
+
 DATA_VARIABLE = "TLKERAS_DATA"
 LEAST_FREE = 10**9  # bytes; below it the feature store keeps nothing more
+MISSING = "missing"
 _HASH_DIGITS = 16  # shown
-_MD5_DIGITS = 32  # Keras publishes whole md5 hashes, PyTorch how its sha256 begin
+_MD5_DIGITS = 32  # Keras publishes whole md5 hashes, for ConvNeXt sha256, PyTorch how its sha256 begin
 _HALF_PRECISION_FLAGS = ("avx512_bf16", "amx_bf16", "avx512_fp16", "amx_fp16", "bf16", "fphp")  # as Linux names them
 
 
@@ -48,6 +52,12 @@ class Section:
     lines: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
+    def describe(self) -> str:
+        """The part for a terminal."""
+        table = [] if self.table is None else _aligned(self.table)
+        problems = [f"PROBLEM: {problem}" for problem in self.problems]
+        return "\n  ".join([self.title, *table, *self.lines, *problems])
+
 
 @dataclass(frozen=True, eq=False)
 class Examination:
@@ -62,12 +72,8 @@ class Examination:
 
     def describe(self) -> str:
         """The sections for a terminal, each with its problems, and at the end how many there are."""
-        blocks = []
-        for section in self.sections:
-            table = [] if section.table is None else _aligned(section.table)
-            problems = [f"PROBLEM: {problem}" for problem in section.problems]
-            blocks.append("\n  ".join([section.title, *table, *section.lines, *problems]))
         n = len(self.problems)
+        blocks = [section.describe() for section in self.sections]
         return "\n\n".join([*blocks, "no problem found" if n == 0 else f"{n} problem{'s' * (n > 1)} found"])
 
 
@@ -83,7 +89,7 @@ def examine(data: str | os.PathLike | None = None, weights: str | os.PathLike | 
             examine_versions(),
             examine_devices(),
             examine_precision(),
-            examine_weights(weights),
+            examine_weights(weights, missing=False),
             examine_data(data),
             examine_disk(),
         )
@@ -149,27 +155,38 @@ def examine_precision() -> Section:
     return Section("precision", lines=(told, advice))
 
 
-def examine_weights(folder: str | os.PathLike | None = None) -> Section:
-    """The ImageNet file of every backbone: where it lies and whether it is the published one; none is downloaded."""
+def examine_weights(folder: str | os.PathLike | None = None, *, missing: bool = True) -> Section:
+    """The ImageNet file of every backbone: where it lies and whether it is the published one; none is downloaded.
+
+    Args:
+        folder: searched first; None takes the one that TLKERAS_WEIGHTS names, if any.
+        missing: a row for each network without a file, too, with the address where it is had.
+    """
     import pandas as pd
 
-    folder = folder or os.environ.get(FOLDER_VARIABLE) or None
-    problems, places = [], [keras_home() / "models"]
-    if folder is not None and Path(folder).expanduser().is_dir():
-        places.insert(0, Path(folder).expanduser())
-    elif folder is not None:
-        problems.append(f"there is no weights folder {folder}. Name another one with --weights or {FOLDER_VARIABLE}.")
-        folder = None
-    rows = []
+    problems, rows = [], []
+    try:
+        places = searched(folder)
+    except InputError as error:
+        problems.append(str(error))
+        places = {"cache": keras_home() / "models"}
     for backbone in BACKBONES.values():
         try:
-            rows.append(_weights_row(backbone, places, folder))
+            # Without a folder it would ask the variable, whose folder may be the one that is not there.
+            found, others = look_for_imagenet(backbone, folder=next(iter(places.values())))
+            rows.append(_weights_row(backbone, found))
+            rows += [(backbone.name, "own", "", "other values", str(path)) for path in others]
         except (InputError, OSError) as error:  # which say what is wrong
             problems.append(str(error))
-            rows.append((backbone.name, "damaged", "", "", str(_present(backbone, places))))
+            rows.append((backbone.name, "damaged", "", "", ""))
+    absent = sum(size == MISSING for _, size, *_ in rows)
+    lines = [f"searched: {', '.join(map(str, places.values()))}; a missing file is downloaded when it is needed"]
+    if not missing:
+        rows = [row for row in rows if row[1] != MISSING]
+        lines += [f"{absent} networks have no file here; tlkeras weights says where each is had"] * (absent > 0)
     columns = ["backbone", "size", "sha256", "published hash", "file"]
-    searched = f"searched: {', '.join(str(place) for place in places)}; a missing file is downloaded when it is needed"
-    return Section("weights", pd.DataFrame(rows, columns=columns), (searched,), tuple(problems))
+    table = pd.DataFrame(rows, columns=columns) if rows else None
+    return Section("weights", table, tuple(lines), tuple(problems))
 
 
 def examine_data(root: str | os.PathLike | None = None) -> Section:
@@ -237,17 +254,14 @@ def _nvidia_cards() -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else []
 
 
-def _present(backbone: Backbone, places: list[Path]) -> Path | None:
-    files = (place / published.file for place in places for published in backbone.weights)
-    return next((file for file in files if file.is_file()), None)
-
-
-def _weights_row(backbone: Backbone, places: list[Path], folder: str | os.PathLike | None) -> tuple[str, ...]:
-    if _present(backbone, places) is None:  # or find_weights would download it
+def _weights_row(backbone: Backbone, found: WeightsFile | None) -> tuple[str, ...]:
+    if found is None:
         official = backbone.weights[0]
-        return backbone.name, "missing", "", _published_hash(official.md5 or official.sha256_prefix), official.file
-    found = find_weights(backbone, "imagenet", folder=folder or places[-1])  # without a folder it asks the variable
+        known = _published_hash(official.md5 or official.sha256_prefix)
+        return backbone.name, MISSING, "", known, official.url or official.file
     known = _published_hash(found.published_hash) + " matches" * bool(found.published_hash)
+    if found.values_equal:
+        known = "its values are the published ones"
     folded = ", BatchNorm folded" * found.batch_norm_folded
     size = format_size(found.path.stat().st_size)
     return backbone.name, size, found.sha256[:_HASH_DIGITS], known + folded, str(found.path)
@@ -256,7 +270,7 @@ def _weights_row(backbone: Backbone, places: list[Path], folder: str | os.PathLi
 def _published_hash(digits: str | None) -> str:
     if digits is None:
         return "none is published"
-    return f"md5 {digits}" if len(digits) == _MD5_DIGITS else f"sha256 {digits}..."
+    return f"md5 {digits}" if len(digits) == _MD5_DIGITS else f"sha256 {digits[:_HASH_DIGITS]}..."
 
 
 def _dataset_state(row: DatasetRow, folder: Path) -> tuple[str, str, list[str]]:

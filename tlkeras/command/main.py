@@ -77,6 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: TLKERAS_DATA, data)")
     doctor.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
 
+    weights = add("weights", _weights, "list ImageNet's files that are here, and where the missing ones are had")
+    weights.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
+
     export = add("export", _export, "write a saved model in another format, and check that it answers the same")
     export.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
     export.add_argument("--format", required=True, choices=["savedmodel", "onnx", "tflite"])
@@ -154,6 +157,17 @@ def _doctor(given: argparse.Namespace) -> None:
     from tlkeras.command.doctor import examine
 
     found = examine(data=given.data, weights=given.weights)
+    print(found.describe())
+    if found.problems:
+        sys.exit(1)
+
+
+def _weights(given: argparse.Namespace) -> None:
+    from tlkeras.command.doctor import examine_weights
+    from tlkeras.terminal import start_keras
+
+    start_keras()
+    found = examine_weights(given.weights)
     print(found.describe())
     if found.problems:
         sys.exit(1)

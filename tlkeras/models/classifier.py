@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+
 from tlkeras.backend import computing_in, keras, pinned_state
 from tlkeras.checks import check_image_size, check_whole, one_of
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import (
-    HEAD_PREFIX,
-    PREPROCESSING,
-    PREPROCESSING_PREFIX,
-    Backbone,
-    backbone_layers,
-    get_backbone,
-)
+from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, PREPROCESSING_PREFIX, Backbone, backbone_layers
 from tlkeras.models.head import POOLINGS, Head, build_head, build_pooling
 from tlkeras.models.layers import named_layer
 from tlkeras.models.weights import find_weights, load_weights, read_whole
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import PRECISIONS
 from tlkeras.seeds import derive_seed
 
@@ -207,20 +203,31 @@ def _connect(backbone, pixels, preprocessed) -> keras.Model:
 
 def _draw_weights(layers, seed):
     """Draws every weight again, by its layer's own rule: Keras seeds those rules from a global generator."""
-    for index, layer in enumerate(layers):
-        for variable in layer.weights:
-            rule = _initializer_of(layer, variable.name)
-            if rule is not None:
-                config = rule.get_config()
-                if "seed" in config:
-                    config["seed"] = derive_seed(seed, "backbone", index, variable.name)
-                variable.assign(type(rule).from_config(config)(variable.shape, dtype=variable.dtype))
-            elif variable.trainable:  # the others are statistics, counted up from a constant
-                raise InputError(
-                    f"weights: received None, but how {layer.name} draws its weight {variable.name!r} is not known, so "
-                    f"it cannot follow the seed. Let the layer keep the rule, a keras.initializers.Initializer, as "
-                    f"`{variable.name}_initializer`, or give a weights file."
-                )
+    for index, outer in enumerate(layers):
+        for number, layer in enumerate(outer._flatten_layers()):  # ConvNeXt's stem and its like hold others
+            for variable in layer._trainable_variables + layer._non_trainable_variables:
+                _draw(layer, variable, seed, index, *[number] * (number > 0), variable.name)
+
+
+def _draw(layer, variable, seed, *names) -> None:
+    rule = _initializer_of(layer, variable.name)
+    if rule is not None:
+        config = rule.get_config()
+        if "seed" in config:
+            config["seed"] = derive_seed(seed, "backbone", *names)
+        variable.assign(type(rule).from_config(config)(variable.shape, dtype=variable.dtype))
+    elif variable.trainable and not _is_constant(variable):  # the others are statistics, counted up from a constant
+        raise InputError(
+            f"weights: received None, but how {layer.name} draws its weight {variable.name!r} is not known, so it "
+            f"cannot follow the seed. Let the layer keep the rule, a keras.initializers.Initializer, as "
+            f"`{variable.name}_initializer`, or give a weights file."
+        )
+
+
+def _is_constant(variable) -> bool:
+    """Whether all its numbers are the same, which no draw gives: ConvNeXt's scales begin so."""
+    numbers = np.asarray(variable)
+    return numbers.size > 1 and bool((numbers == numbers.flat[0]).all())
 
 
 def _initializer_of(layer, weight_name) -> keras.initializers.Initializer | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tlkeras.backend import keras
 from tlkeras.errors import InputError
+from tlkeras.models.freezing import noise_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,5 +123,8 @@ def _is_still_alone(layer: keras.layers.Layer) -> bool:
         return False
     if isinstance(layer, keras.layers.BatchNormalization):
         return not layer.trainable
+    noise = noise_of(layer)
+    if noise is not None:
+        return getattr(layer, noise) == 0  # of a frozen layer, see `set_trainable`
     hands_on = isinstance(layer, keras.Model) and type(layer).call.__module__.startswith("keras.")
     return hands_on or "training" not in inspect.signature(layer.call).parameters

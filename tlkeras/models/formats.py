@@ -80,6 +80,7 @@ def write_network(model: keras.Model, image_size: tuple[int, int], path: Path, f
 def in_float32(model: keras.Model) -> keras.Model:
     """The same layers and weights, computing in float32."""
     from tlkeras.backend import keras
+    from tlkeras.models.layers import copy_weights
 
     def exact(operation):
         config = operation.get_config()
@@ -88,7 +89,7 @@ def in_float32(model: keras.Model) -> keras.Model:
         return type(operation).from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=exact)
-    twin.set_weights(model.get_weights())
+    copy_weights(model, twin)
     return twin
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-# What BatchNorm layers came with, for the phases that ask for no other.
+# What layers came with: BatchNorm its momentum, for the phases that ask for no other; dropout and noise how much of it.
 _OWN_MOMENTUM: WeakKeyDictionary[keras.layers.Layer, float] = WeakKeyDictionary()
+_OWN_NOISE: WeakKeyDictionary[keras.layers.Layer, float] = WeakKeyDictionary()
+_NOISE = ("rate", "drop_path_rate", "stddev")  # of Dropout's family, of ConvNeXt's stochastic depth, of Gaussian noise
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ def set_trainable(
 ) -> TrainableSummary:
     """Sets every layer's `trainable` flag; the model has to be compiled afterwards, or the change has no effect.
 
+    Frozen layers answer as in prediction: their BatchNorm stands still, and dropout, stochastic depth and noise among
+    them (EfficientNet has some) are switched off until a later call unfreezes them, or `restore_noise` is called.
+
     Args:
         model: what `build_classifier` returned. Its head always learns.
         backbone: the row the model was built from; it names the stages.
@@ -73,6 +79,7 @@ def set_trainable(
         layer.trainable = True
     batch_norms = 0
     for index, layer in enumerate(layers):
+        _set_noise(layer, on=index in chosen)
         is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = index in chosen and not (is_batch_norm and batch_norm == "frozen")
         batch_norms += is_batch_norm and layer.trainable
@@ -93,6 +100,26 @@ def set_trainable(
         parameters_trainable=sum(math.prod(weight.shape) for weight in model.trainable_weights),
         batch_norm_trainable=batch_norms,
     )
+
+
+def restore_noise(model: keras.Model) -> None:
+    """Gives dropout, stochastic depth and noise of the backbone back what they came with, as a saved model keeps it."""
+    for layer in backbone_layers(model):
+        _set_noise(layer, on=True)
+
+
+def noise_of(layer: keras.layers.Layer) -> str | None:
+    """The attribute that holds how much a layer drops or disturbs in training; None where it has none."""
+    held = (name for name in _NOISE if isinstance(getattr(layer, name, None), int | float))
+    return next(held, None) if "training" in inspect.signature(layer.call).parameters else None
+
+
+def _set_noise(layer, *, on: bool) -> None:
+    for inner in layer._flatten_layers():  # ConvNeXt's units hold others; Keras has no public way to them
+        name = noise_of(inner)
+        if name is not None:
+            own = _OWN_NOISE.setdefault(inner, getattr(inner, name))
+            setattr(inner, name, own if on else 0.0)
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""A network's layers by name."""
+"""A network's layers: by name, and their weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from difflib import get_close_matches
 from tlkeras.backend import keras
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
+
+
+def copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Gives `target`, a layer or model of the same shapes, the weights of `source`.
+
+    `set_weights` alone leaves a Normalization (EfficientNet's) with the mean and variance that it was built with.
+    """
+    target.set_weights(source.get_weights())
+    for layer in target._flatten_layers():  # those it holds, too; Keras has no public way to them
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def functional_model(classifier: object) -> keras.Model:

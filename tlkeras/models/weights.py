@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
+
+import numpy as np
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import atomic_write, sha256_of
 from tlkeras.machine import keras_home
-from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers, get_backbone
+from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
 from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.saved import MODEL, card_beside, warn_of_change
-from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.weights_file import SAME_VALUES, WeightsFile
+from tlkeras.models.zoo import IMAGENET_VALUES, get_backbone
 
 if TYPE_CHECKING:
     import keras
@@ -44,7 +49,8 @@ def find_weights(
             of a folder that holds model.keras, whose backbone layers are taken; for a backbone with `torch_names` the
             path of PyTorch's .pth, .pt or .safetensors. A WeightsFile is returned as it is.
         folder: searched first for "imagenet"; by default the folder that the variable TLKERAS_WEIGHTS names. Keras'
-            cache comes next, then the download into it.
+            cache comes next, then the download into it. Beside the published file, one whose name begins with the
+            backbone's is taken there if it holds ImageNet's values (`zoo.IMAGENET_VALUES`); any other only by its path.
 
     Raises:
         MissingInputError: a path or folder that is not there.
@@ -63,22 +69,60 @@ def find_weights(
         return _from_path(backbone, Path(weights).expanduser())
     if not backbone.weights:
         raise InputError(f"weights: no ImageNet file is known for {backbone.name}; give the path of one, or None.")
-    folder = folder or os.environ.get(FOLDER_VARIABLE) or None
-    if folder is not None and not Path(folder).expanduser().is_dir():
-        raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
-    places = [] if folder is None else [("folder", Path(folder).expanduser())]
-    places.append(("cache", keras_home() / "models"))
-    for source, place in places:
-        for published in backbone.weights:
-            if (place / published.file).is_file():
-                return _checked(place / published.file, published, source)
+    here, others = look_for_imagenet(backbone, folder=folder)
+    if here is not None:
+        return here
     official = backbone.weights[0]
     if official.url is None:
         raise MissingInputError(
-            f"weights: there is no {official.file} in {' or '.join(str(place) for _, place in places)}, and no address "
-            "to download it from. Put it there."
+            f"weights: there is no {official.file} in {' or '.join(map(str, searched(folder).values()))}, and no "
+            "address to download it from. Put it there."
         )
-    return _checked(_download(official, backbone), official, "download")
+    try:
+        return _checked(_download(official, backbone), official, "download")
+    except InputError as error:
+        if not others:
+            raise
+        named = ", ".join(map(str, others))
+        raise InputError(
+            f"{error}\n{named}: other values than ImageNet's; name a file by its path to take it."
+        ) from None
+
+
+def searched(folder: str | os.PathLike | None = None) -> dict[str, Path]:
+    """Where ImageNet's files are looked for, in this order: {"folder" or "cache": the place}.
+
+    Raises:
+        MissingInputError: there is no such folder.
+    """
+    folder = folder or os.environ.get(FOLDER_VARIABLE) or None
+    if folder is not None and not Path(folder).expanduser().is_dir():
+        raise MissingInputError(f"weights folder: there is no folder {folder}. Give one that exists, or none.")
+    own = {} if folder is None else {"folder": Path(folder).expanduser()}
+    return own | {"cache": keras_home() / "models"}
+
+
+def look_for_imagenet(
+    backbone: str | Backbone, *, folder: str | os.PathLike | None = None
+) -> tuple[WeightsFile | None, list[Path]]:
+    """What "imagenet" stands for where nothing is downloaded, None where it is not here; and the files that are named
+    for the backbone and hold other values.
+
+    Raises:
+        MissingInputError: there is no such folder.
+        InputError: a file with another hash than the published one.
+    """
+    backbone, places, others = get_backbone(backbone), searched(folder), []
+    for source, place in places.items():
+        for published in backbone.weights:
+            if (place / published.file).is_file():
+                return _checked(place / published.file, published, source), []
+    for source, place in places.items():
+        equal, different = _by_values(backbone, place)
+        if equal is not None:
+            return replace(equal, source=source), others
+        others += different
+    return None, others
 
 
 def load_weights(model: keras.Model, weights: WeightsFile) -> None:
@@ -130,6 +174,39 @@ def read_whole(weights: WeightsFile) -> keras.Model:
     if card is not None:
         warn_of_change(model, card, weights.path.parent)
     return model
+
+
+def _by_values(backbone: Backbone, place: Path) -> tuple[WeightsFile | None, list[Path]]:
+    """The first file of `place` named for the backbone that holds ImageNet's values, and those that hold others."""
+    wanted, others = IMAGENET_VALUES.get(backbone.name), []
+    if wanted is None:
+        return None, []
+    for path in sorted(place.glob(f"{backbone.name}*")):
+        if path.suffix in SUFFIXES and path.is_file():
+            found = _from_path(backbone, path)
+            if _values_sha256(backbone.name, found) == wanted:
+                return replace(found, note=f"{SAME_VALUES}, whose sha256 is {wanted}"), others
+            others.append(path)
+    return None, others
+
+
+@cache
+def _values_sha256(name: str, weights: WeightsFile) -> str | None:
+    """Of all arrays in layer order, as little-endian float32; None where they are another network's."""
+    from tlkeras.backend import keras
+
+    backbone = get_backbone(name)
+    pixels = keras.Input((backbone.min_size, backbone.min_size, 3))
+    body = keras.Model(pixels, backbone.build(pixels))
+    try:
+        load_weights(body, weights)
+    except InputError:
+        return None
+    digest = hashlib.sha256()
+    for layer in backbone_layers(body):
+        for array in layer.get_weights():
+            digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _from_path(backbone: Backbone, path: Path) -> WeightsFile:
@@ -235,6 +312,8 @@ def _download(published: PublishedWeights, backbone: Backbone) -> Path:
 
 
 def _copy_backbone(weights: WeightsFile, model: keras.Model) -> None:
+    from tlkeras.models.layers import copy_weights
+
     path, source = weights.path, read_whole(weights)
     given, wanted = ([layer for layer in backbone_layers(each) if layer.weights] for each in (source, model))
     shapes = [[[tuple(weight.shape) for weight in layer.weights] for layer in layers] for layers in (given, wanted)]
@@ -244,4 +323,4 @@ def _copy_backbone(weights: WeightsFile, model: keras.Model) -> None:
             f"{model.name} ({len(wanted)}). Give a model that was built with the same backbone."
         )
     for from_layer, to_layer in zip(given, wanted, strict=True):
-        to_layer.set_weights(from_layer.get_weights())
+        copy_weights(from_layer, to_layer)

@@ -9,6 +9,8 @@ from tlkeras.errors import InputError
 from tlkeras.files import sha256_of
 from tlkeras.models.model_file import reading
 
+SAME_VALUES = "equal in values to the published ones"
+
 
 @dataclass(frozen=True)
 class WeightsFile:
@@ -30,6 +32,11 @@ class WeightsFile:
     published_hash: str | None = None
     note: str = ""
     batch_norm_folded: bool = False
+
+    @property
+    def values_equal(self) -> bool:
+        """Whether it is known by its values: the published ones in another container."""
+        return self.note.startswith(SAME_VALUES)
 
     def describe(self) -> dict:
         """What a saved classifier and a run folder keep of it: everything but the folder it lay in."""

@@ -14,10 +14,10 @@ import numpy as np
 from tlkeras.backend import device_name, keras
 from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import get_backbone
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.zoo import get_backbone
 from tlkeras.progress import say
 from tlkeras.schema import Predictions, Samples
 from tlkeras.seeds import derive_seed

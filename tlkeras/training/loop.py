@@ -20,11 +20,12 @@ from tlkeras.data.warp import build_warp
 from tlkeras.errors import DivergedError, MissingInputError
 from tlkeras.evaluation.model_card import kept_in_words
 from tlkeras.machine import available_memory, parse_size
-from tlkeras.models.backbones import Backbone, get_backbone
+from tlkeras.models.backbones import Backbone
 from tlkeras.models.classifier import build_classifier
-from tlkeras.models.freezing import TrainableSummary, layer_table, set_trainable
+from tlkeras.models.freezing import TrainableSummary, layer_table, restore_noise, set_trainable
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.zoo import get_backbone
 from tlkeras.progress import say
 from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
@@ -198,6 +199,7 @@ class _Fit:
 
     def classifier(self, model: keras.Model, state: TrainingState, tables: Sequence[pd.DataFrame]) -> TunedClassifier:
         """The model with the weights it has now, and what became of it; `tables` are the layers of each phase."""
+        restore_noise(model)
         return TunedClassifier(
             # Around the same layers, without the last phase's optimizer, whose state would triple the saved file.
             model=keras.Model(model.input, model.output, name=model.name),

@@ -10,6 +10,7 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.pipeline import decoded_batches
+from tlkeras.models.layers import copy_weights
 from tlkeras.progress import say
 from tlkeras.schema import Precision, Samples
 from tlkeras.training.tuned_classifier import TunedClassifier
@@ -79,7 +80,7 @@ def compared_with_float32(
     if name == "float32" or val is None:
         return classifier.precision
     exact = build("float32")
-    exact.set_weights(classifier.model.get_weights())
+    copy_weights(classifier.model, exact)
     reference = replace(classifier, model=exact)
     ours, theirs = (float(each.predict(val).correct.mean()) for each in (classifier, reference))
     say(f"validation accuracy {ours:.4f} in {name}, {theirs:.4f} with the same weights in float32")

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import Backbone, get_backbone
+from tlkeras.models.backbones import Backbone
 from tlkeras.models.weights_file import WeightsFile
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import Samples
 
 if TYPE_CHECKING:
