@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tlkeras.training.tuned_classifier import TunedClassifier
+from typing import Any
 
 
 class InputError(ValueError):
@@ -16,10 +13,10 @@ class DivergedError(InputError):
     """A training whose loss is no longer a number: the settings do not go together.
 
     Attributes:
-        classifier: the fitted classifier with the last good weights, or None where there are none.
+        classifier: the fitted TunedClassifier with the last good weights, or None where there are none.
     """
 
-    def __init__(self, message: str, classifier: TunedClassifier | None = None):
+    def __init__(self, message: str, classifier: Any = None):
         super().__init__(message)
         self.classifier = classifier
 
