@@ -126,5 +126,7 @@ def _is_still_alone(layer: keras.layers.Layer) -> bool:
     noise = noise_of(layer)
     if noise is not None:
         return getattr(layer, noise) == 0  # of a frozen layer, see `set_trainable`
+    if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
+        return layer.quantization_mode is None  # they are told of training, and it changes nothing else
     hands_on = isinstance(layer, keras.Model) and type(layer).call.__module__.startswith("keras.")
     return hands_on or "training" not in inspect.signature(layer.call).parameters
