@@ -154,7 +154,7 @@ def test_the_report_is_made_again_without_tensorflow(finished):
     table.unlink()
     bars.unlink()
     code = (
-        "import sys\nsys.path[:0] = ['tests']\nfrom test_running import EXPERIMENT\n"
+        "import sys\nsys.path[:0] = ['tests', 'tests/replication']\nfrom test_running import EXPERIMENT\n"
         "from tlkeras.replication.script import main\n"
         "main(EXPERIMENT, ['--report-only', '--out', sys.argv[1], '--publish', sys.argv[2]])\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
