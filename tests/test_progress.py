@@ -44,6 +44,23 @@ def test_a_program_with_handlers_of_its_own_gets_the_lines_once(when):
     )
 
 
+LEFT = """
+class Left:
+    def write(self, text):
+        raise BrokenPipeError
+
+    def flush(self):
+        pass
+
+sys.stderr = Left()
+"""
+
+
+@pytest.mark.parametrize("without", ["sys.stderr = None", LEFT], ids=["none", "left"])
+def test_where_standard_error_takes_nothing_the_work_goes_on_and_standard_output_stays_alone(without):
+    assert run(after=without) == ('{"accuracy": 0.5}\n', [])
+
+
 def test_inside_silenced_only_warnings_are_heard_and_the_level_comes_back(caplog):
     with silenced():
         LOGGER.info("one")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -20,12 +20,23 @@ LOGGER = logging.getLogger("tlkeras")
 _PATIENCE = 2  # seconds: work that takes less shows no bar
 
 
-class _Unheard(logging.Handler):
-    """Writes to standard error what nobody else handles: what `logging` itself does for warnings alone."""
+class _Unheard(logging.StreamHandler):
+    """Writes to standard error what nobody else handles: what `logging` itself does for warnings alone.
+
+    Where it cannot be written, as after a reader has left, the work goes on.
+    """
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error as it is when the line comes; None where the program has none."""
+        return sys.stderr
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not logging.getLogger().handlers:
-            print(self.format(record), file=sys.stderr, flush=True)
+        if self.stream is not None and not logging.getLogger().handlers:
+            super().emit(record)
 
 
 def start_speaking() -> None:

@@ -7,7 +7,7 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.models.cut import cut
-from tlkeras.models.freezing import layer_table, restore_noise, set_trainable
+from tlkeras.models.freezing import layer_table, noise_of, restore_noise, set_trainable
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,17 @@ def test_frozen_layers_drop_and_disturb_nothing(dropping, choice, active):
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.float32)
     same = np.array_equal(features(images, training=True), features(images, training=False))
     assert same is not any(active.values())
+
+
+def test_a_layer_of_ones_own_keeps_its_rate():
+    class Sampled(keras.layers.Layer):
+        rate = 3  # in pixels
+
+        def call(self, inputs, training=None):
+            return inputs
+
+    assert noise_of(Sampled()) is None
+    assert noise_of(keras.layers.SpatialDropout2D(0.5)) == "rate"
 
 
 def test_after_training_every_layer_has_what_it_came_with(dropping):

@@ -31,7 +31,7 @@ def cut(model: keras.Model) -> Cut | None:
 
     Such a tensor dominates the output (Lengauer & Tarjan 1979, ACM TOPLAS 1(1)): with it known, nothing before it
     needs to be computed. What training leaves as it is follows from the layers' `trainable` flags, see `set_trainable`:
-    a layer with trainable weights, a BatchNorm that updates, Dropout and noise end the trunk.
+    a layer with trainable weights, a BatchNorm that updates, dropout and noise that are on end the trunk.
 
     Args:
         model: one input, one output; its layers in one flat graph.

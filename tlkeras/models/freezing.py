@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 # What layers came with: BatchNorm its momentum, for the phases that ask for no other; dropout and noise how much of it.
 _OWN_MOMENTUM: WeakKeyDictionary[keras.layers.Layer, float] = WeakKeyDictionary()
 _OWN_NOISE: WeakKeyDictionary[keras.layers.Layer, float] = WeakKeyDictionary()
-_NOISE = ("rate", "drop_path_rate", "stddev")  # of Dropout's family, of ConvNeXt's stochastic depth, of Gaussian noise
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,15 @@ def restore_noise(model: keras.Model) -> None:
 
 
 def noise_of(layer: keras.layers.Layer) -> str | None:
-    """The attribute that holds how much a layer drops or disturbs in training; None where it has none."""
-    held = (name for name in _NOISE if isinstance(getattr(layer, name, None), int | float))
-    return next(held, None) if "training" in inspect.signature(layer.call).parameters else None
+    """The attribute that holds how much a layer of Keras' drops or disturbs in training; None of any other layer."""
+    from tlkeras.backend import keras
+
+    if isinstance(layer, keras.layers.Dropout | keras.layers.AlphaDropout | keras.layers.GaussianDropout):
+        return "rate"
+    if isinstance(layer, keras.layers.GaussianNoise):
+        return "stddev"
+    # ConvNeXt's stochastic depth, whose class Keras does not export.
+    return "drop_path_rate" if hasattr(layer, "drop_path_rate") else None
 
 
 def _set_noise(layer, *, on: bool) -> None:

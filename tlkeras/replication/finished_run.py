@@ -59,7 +59,7 @@ class FinishedRun:
         """The test parts."""
         return test_parts(self.scores)
 
-    @property
+    @cached_property
     def trained(self) -> dict[CellKey, Tuner]:
         """Of the cells whose network was trained, the recipe of that; see `training_of`."""
         recipes = {key: training_of(cell) for key, cell in self.cells.items()}

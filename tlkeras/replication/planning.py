@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.models.saved import MODEL
+from tlkeras.models.weights_file import WeightsFile
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.training.recipe import EarlierRun, NetworkRecipe, Recipe
 
 if TYPE_CHECKING:
-    from tlkeras.models.weights_file import WeightsFile
     from tlkeras.replication.experiment import Plan
 
 SMOKE_SIDE = 32  # pixels; networks that need more get their smallest
@@ -122,7 +122,6 @@ def carried_weights(
         InputError: its network saw other inputs than it will be given, or images that it will be tested on.
     """
     from tlkeras.models.weights import find_weights
-    from tlkeras.models.weights_file import WeightsFile
 
     earlier, protocol = recipe.weights, earlier_run.name
     assert isinstance(earlier, EarlierRun)  # asked for only where it is

@@ -245,8 +245,6 @@ def _read(value: Any) -> Any:
         return value
     given: dict[str, Any] = {name: _read(item) for name, item in value.items()}
     if {"path", "sha256", "source"} <= given.keys():
-        from tlkeras.models.weights_file import WeightsFile
-
         given["path"] = Path(given["path"])
         return WeightsFile(**given)
     if "type" not in given:
