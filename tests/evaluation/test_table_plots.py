@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,3 +221,14 @@ def test_losses_are_no_per_cent_and_the_least_is_the_brightest():
     assert round(frame.get_x() + 0.47) == 0
     alone = ranking_table(table[:1], ["learning_rate", "epochs"], "log_loss")
     assert draw_grid(alone, new_figure(4, 2)[1], metric="log_loss").images[0].get_clim() == (0.25, 0.27)
+
+
+@pytest.mark.parametrize("names", [["cell", "immunohistochemistry", "moon", "retina"], ["NORMAL", "PNEUMONIA"]])
+def test_names_below_a_confusion_table_do_not_run_into_each_other(names):
+    figure, axes = new_grid(1, 2, side=4.6)
+    ax = draw_confusion(pd.DataFrame(np.eye(len(names), dtype=int), names, names), axes[0, 0])
+    figure.canvas.draw()
+    corners = [label.get_window_extent() for label in ax.get_xticklabels()]
+    slanted = ax.get_xticklabels()[0].get_rotation() != 0
+    assert slanted or all(left.x1 < right.x0 for left, right in pairwise(corners))
+    assert slanted == (len(names) > 2)

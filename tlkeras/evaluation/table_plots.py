@@ -21,6 +21,7 @@ MAP = "cividis"  # made for colour-vision deficiency; its lightness rises all th
 FRAME = {"fill": False, "linewidth": 2.2, "edgecolor": "black"}
 TIED = (0, (2, 1.5))
 NARROWEST = 0.02  # between dark and bright: less is not made to look like more
+_IN_A_LINE = 40  # characters of the names below a table of a few columns, each as wide as the longest
 
 
 def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy, %", partly: str = "not run") -> Axes:
@@ -238,5 +239,7 @@ def _ink(color: Sequence[float] | np.ndarray) -> str:
 
 
 def _label_columns(ax: Axes, names: Sequence[str] | pd.Index) -> None:
-    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(names) > 4 else {}
-    ax.set_xticks(range(len(names)), [*map(in_figure, names)], **slanted)
+    words = [*map(in_figure, names)]
+    side_by_side = len(words) <= 4 and len(words) * max(map(len, words)) <= _IN_A_LINE
+    slanted = {} if side_by_side else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(words)), words, **slanted)
