@@ -60,15 +60,18 @@ def test_a_layer_without_positions_is_not_one_to_look_at(model):
         find_layer(chain(keras.layers.Flatten(), keras.layers.Dense(2)), None)
 
 
-def test_a_model_inside_a_model_has_no_positions_to_look_at():
+def test_a_model_inside_a_model_has_no_positions_to_look_at_and_what_comes_behind_it_has():
+    inner = chain(keras.layers.ReLU(), shape=(4, 4, 3))
+    inner.name = "inner"
+    outer = chain(keras.layers.ReLU(name="before"), inner)
+    with pytest.raises(InputError, match="but its layer inner is a model of its own"):
+        find_layer(outer, None)
     inner = chain(keras.layers.ReLU(), shape=(4, 4, 3))
     inner.name = "inner"
     outer = chain(inner, keras.layers.ReLU(name="after"))
-    with pytest.raises(InputError, match="but its layer inner is a model of its own"):
-        find_layer(outer, None)
+    assert find_layer(outer, None).name == "after"
     with pytest.raises(InputError, match=r"inner \(a model of its own\) has no output"):
         find_layer(outer, "inner")
-    assert find_layer(outer, "after").name == "after"
 
 
 def test_layers_with_positions(model):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PREPROCESSING_PREFIX = "preprocess_"
 HEAD_PREFIX = "head_"
 
+HUB = "keras_hub."  # how the modules begin that hold keras-hub's layers
+
 PREPROCESSING = ("unit", "symmetric", "imagenet", "caffe", "none")
 
 
@@ -87,6 +89,28 @@ class Backbone:
         check_fields(self, self._accepts, f" of {self.name}")
         if not self.stages:
             raise InputError(f'Backbone.stages of {self.name}: there are none; a single one is {{"block1": 0}}.')
+
+    @classmethod
+    def from_hub(cls, preset: str, *, tokens: str = "patches", preprocessing: str | None = None) -> Backbone:
+        """A network of keras-hub whose output is tokens: ViT, DeiT, DINOv2, DINOv3, Swin. Needs `tlkeras[hub]`.
+
+        It is one stage: frozen, or learning as a whole. Its weights are kept in Keras' cache, and `weights="imagenet"`
+        stands for them, whatever they were trained on.
+
+        Args:
+            preset: the folder of a preset (keras-hub's `save_to_preset`), or one of its names, such as
+                "vit_base_patch16_224_imagenet" or "dinov2_small", which keras-hub downloads.
+            tokens: what becomes of them: "patches" keeps those of the patches, as features (B, h, w, d) that a head
+                pools and Grad-CAM shows; "class" the class token alone, (B, 1, 1, d).
+            preprocessing: what it was trained to see, see above, for a preset that does not say so. Where it does, the
+                network scales inside.
+
+        Raises:
+            InputError: keras-hub is not installed, the preset cannot be had, or is no such network.
+        """
+        from tlkeras.models.hub import from_hub
+
+        return from_hub(preset, tokens=tokens, preprocessing=preprocessing)
 
     def build(self, input_tensor: keras.KerasTensor) -> keras.KerasTensor:
         """Features (B, h, w, channels) of preprocessed images (B, H, W, 3); the weights are random."""

@@ -11,7 +11,7 @@ from tlkeras.checks import check_image_size, check_whole, one_of
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, PREPROCESSING_PREFIX, Backbone, backbone_layers
 from tlkeras.models.head import POOLINGS, Head, build_head, build_pooling
-from tlkeras.models.layers import named_layer
+from tlkeras.models.layers import named_layer, settle
 from tlkeras.models.weights import find_weights, load_weights, read_whole
 from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
@@ -207,6 +207,7 @@ def _draw_weights(layers, seed):
         for number, layer in enumerate(outer._flatten_layers()):  # ConvNeXt's stem and its like hold others
             for variable in layer._trainable_variables + layer._non_trainable_variables:
                 _draw(layer, variable, seed, index, *[number] * (number > 0), variable.name)
+        settle(outer)
 
 
 def _draw(layer, variable, seed, *names) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tlkeras.backend import keras
 from tlkeras.errors import InputError
+from tlkeras.models.backbones import HUB
 from tlkeras.models.freezing import noise_of
 
 
@@ -128,5 +129,7 @@ def _is_still_alone(layer: keras.layers.Layer) -> bool:
         return getattr(layer, noise) == 0  # of a frozen layer, see `set_trainable`
     if isinstance(layer, keras.layers.Dense | keras.layers.EinsumDense):
         return layer.quantization_mode is None  # they are told of training, and it changes nothing else
+    if isinstance(layer, keras.layers.MultiHeadAttention) or type(layer).__module__.startswith(HUB):
+        return True  # they hand it on to layers of their own
     hands_on = isinstance(layer, keras.Model) and type(layer).call.__module__.startswith("keras.")
     return hands_on or "training" not in inspect.signature(layer.call).parameters

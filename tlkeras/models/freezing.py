@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from tlkeras.errors import InputError
-from tlkeras.models.backbones import Backbone, backbone_layers, resolve_stages
+from tlkeras.models.backbones import HUB, Backbone, backbone_layers, resolve_stages
 
 if TYPE_CHECKING:
     import keras
@@ -114,8 +114,10 @@ def noise_of(layer: keras.layers.Layer) -> str | None:
         return "rate"
     if isinstance(layer, keras.layers.GaussianNoise):
         return "stddev"
-    # ConvNeXt's stochastic depth, whose class Keras does not export.
-    return "drop_path_rate" if hasattr(layer, "drop_path_rate") else None
+    if type(layer).__module__.startswith(HUB) and type(layer).__name__.endswith("DropPath"):
+        return "drop_prob" if hasattr(layer, "drop_prob") else "rate"
+    # ConvNeXt's, whose class Keras does not export.
+    return "drop_path_rate" if type(layer).__name__ == "StochasticDepth" else None
 
 
 def _set_noise(layer, *, on: bool) -> None:

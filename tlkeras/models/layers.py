@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+import numpy as np
+
 from tlkeras.backend import keras
 from tlkeras.errors import InputError
 from tlkeras.models.backbones import backbone_layers
@@ -16,9 +18,18 @@ def copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None
     `set_weights` alone leaves a Normalization (EfficientNet's) with the mean and variance that it was built with.
     """
     target.set_weights(source.get_weights())
-    for layer in target._flatten_layers():  # those it holds, too; Keras has no public way to them
+    settle(target)
+
+
+def settle(outer: keras.layers.Layer) -> None:
+    """Brings what a layer, and those it holds, works out of its weights into line with them: the scaling of a
+    Normalization, the position embeddings of keras-hub's DINOv2 at this image size."""
+    for layer in outer._flatten_layers():  # Keras has no public way to them
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
+        elif hasattr(layer, "interpolated_position_embeddings"):
+            variables = layer._trainable_variables + layer._non_trainable_variables
+            layer.load_own_variables({str(number): np.asarray(each) for number, each in enumerate(variables)})
 
 
 def functional_model(classifier: object) -> keras.Model:
@@ -44,8 +55,9 @@ def find_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
         InputError: no such layer, with names that are near and those to take.
     """
     if name is None:
-        nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
         mapped = with_positions(backbone_layers(model))
+        behind = model.layers[model.layers.index(mapped[-1]) :] if mapped else model.layers
+        nested = [layer.name for layer in behind if isinstance(layer, keras.Model)]
         if nested or not mapped:
             found = f"its layer {nested[0]} is a model of its own" if nested else "none of its layers has one"
             raise InputError(

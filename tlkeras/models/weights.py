@@ -149,7 +149,8 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
             from tlkeras.models.h5_file import count_numbers
 
             count_numbers(weights.path, weights.path)
-            model.load_weights(weights.path)
+            nested = [layer for layer in backbone_layers(model) if hasattr(layer, "load_weights")]
+            (nested[0] if nested else model).load_weights(weights.path)  # keras-hub's networks are one layer of ours
     except InputError:
         raise
     except Exception as error:  # what Keras and h5py raise for a cut file or another network's has no common type

@@ -39,6 +39,7 @@ _HOMES = {
     "Head": "models.head",
     "Backbone": "models.backbones",
     "PublishedWeights": "models.backbones",
+    "HubNetwork": "models.hub",
     "Augmentation": "data.augmentation",
     "KFold": "data.splits",
 }
