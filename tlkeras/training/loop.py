@@ -229,12 +229,10 @@ def _run_phase(
     model: keras.Model, frozen: Frozen | None, job: Job, phase: Phase, number: int, state: TrainingState
 ) -> None:
     stage = build_stage(model, frozen, job, number)
-    stage.learner.compile(
-        optimizer=build_optimizer(phase), loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"]
-    )
+    _compile(stage.learner, build_optimizer(phase))
     if stage.judge is not stage.learner:
-        stage.judge.compile(optimizer=None, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
-    optimizer = stage.learner.optimizer
+        _compile(stage.judge, None)
+    optimizer = stage.learner.optimizer  # in float16 Keras puts a loss scale around it
     optimizer.build(stage.learner.trainable_variables)
     check_memory(stage.learner, optimizer, min(job.recipe.batch_size, job.rows_per_epoch))
     logs = [log for log in state.history if log.phase == number]
@@ -266,6 +264,12 @@ def _run_phase(
             break
     best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
     say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
+
+
+def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> None:
+    # "accuracy" by its name would be made in the first step, and TensorFlow traces a step again that makes variables.
+    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=metrics)
 
 
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:
