@@ -62,9 +62,17 @@ def test_bars_show_ours_the_interval_the_published_value_and_what_was_not_run(ba
     assert drawn[~np.isnan(drawn)].tolist() == [61.5]
     whiskers = [path.vertices[:, 1].tolist() for whisker in ax.collections for path in whisker.get_paths()]
     assert [85.0, 94.0] in [pytest.approx(ends) for ends in whiskers]
-    assert texts(ax) == ["not run", "90.0", "not run", "not run"]
+    assert texts(ax) == ["90.0", "not run"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["frozen", "tuned", "published"]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["vgg16", "vgg19"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vgg16"]
+    assert ax.get_xlabel() == "not run: vgg19"
+
+
+def test_where_nothing_was_run_every_row_has_its_place(bars):
+    ax = draw_accuracy_bars(bars.loc[["vgg19"]], new_figure(6, 4)[1])
+    assert texts(ax) == ["not run", "not run"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vgg19"]
+    assert ax.get_xlabel() == ""
 
 
 def test_bars_of_something_else_say_so(bars):

@@ -28,7 +28,7 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
     """Bars of `printed_tables.accuracy_table`: a group per row (backbone), a colour per method, in % from 0.
 
     Ours is the bar, its interval the whisker; what was printed is the hollow diamond beside it. A cell that was not
-    run says so.
+    run says so; rows of which nothing was run stand in a line below.
 
     Args:
         table: as `printed_tables.accuracy_table` makes it.
@@ -36,12 +36,12 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
         ylabel: what the bars are.
         partly: what is written where a bar has no value and others of its row have one.
     """
-    methods = list(table.columns.unique("method"))
+    methods, absent = list(table.columns.unique("method")), rows_not_run(table)
+    table = table.drop(index=absent)
     slot = 0.84 / len(methods)  # of the distance between two backbones
     printed = table.xs("published", axis=1, level="figure").notna().to_numpy().any()
     width = slot * (0.62 if printed else 0.86)
     rows = np.arange(len(table))
-    nothing = np.all(table.xs("ours", axis=1, level="figure").isna().to_numpy(), axis=1)
     small = 8 if len(table) * len(methods) <= 12 else 6
     for i, method in enumerate(methods):
         color, figures = COLORS[i % len(COLORS)], table[method]
@@ -52,8 +52,7 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
         beside = start + (width + slot) / 2
         ax.plot(beside, figures["published"], "D", mfc="white", mec=color, mew=1.4, ms=5, linestyle="none", zorder=4)
         for x in middle[figures["ours"].isna()]:
-            words = "not run" if nothing[round(x)] else partly
-            ax.text(x, 1.5, words, rotation=90, ha="center", va="bottom", fontsize=small, color=GREY)
+            ax.text(x, 1.5, partly, rotation=90, ha="center", va="bottom", fontsize=small, color=GREY)
         for x, value in zip(middle, figures["ours"], strict=True):
             if not np.isnan(value):
                 ax.text(
@@ -61,6 +60,8 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
                 )
     _label_columns(ax, table.index)
     ax.set(ylim=(0, 100), ylabel=ylabel, xlim=(-0.6, len(table) - 0.4))
+    if absent:
+        ax.set_xlabel(in_figure(f"not run: {', '.join(absent)}"), fontsize=8, color=GREY)
     light_grid(ax, "y")
     handles: list[Artist] = [
         Patch(color=COLORS[i % len(COLORS)], label=in_figure(method)) for i, method in enumerate(methods)
@@ -71,6 +72,12 @@ def draw_accuracy_bars(table: pd.DataFrame, ax: Axes, *, ylabel: str = "accuracy
         )
     ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(handles), 4), frameon=False)
     return ax
+
+
+def rows_not_run(table: pd.DataFrame) -> list[str]:
+    """The rows of `printed_tables.accuracy_table` that hold no figure of ours; none where no row holds one."""
+    nothing = np.all(table.xs("ours", axis=1, level="figure").isna().to_numpy(), axis=1)
+    return [] if nothing.all() else [str(row) for row in table.index[nothing]]
 
 
 def draw_thresholds(table: pd.DataFrame, axes: Sequence[Axes]) -> Sequence[Axes]:

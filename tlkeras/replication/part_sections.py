@@ -19,7 +19,7 @@ from tlkeras.evaluation.score_tables import (
     threshold_table,
     two_way_table,
 )
-from tlkeras.evaluation.table_plots import draw_accuracy_bars, draw_thresholds
+from tlkeras.evaluation.table_plots import draw_accuracy_bars, draw_thresholds, rows_not_run
 from tlkeras.evaluation.tables import BASELINE, PROBABILITIES, by_cell, counts_in_words, measured
 from tlkeras.files import write_csv
 from tlkeras.replication.experiment import PIXELS
@@ -112,7 +112,7 @@ def results_figure(
     flat = table.copy()
     flat.columns = [f"{column} {figure}" for column, figure in table.columns]
     write_csv(flat.reset_index(), run.file(f"{name.lower()}.csv", part))
-    figure, ax = new_figure(max(7.0, 1.1 * len(bars) + 3.0), 4.6)
+    figure, ax = new_figure(max(7.0, 1.1 * (len(bars) - len(rows_not_run(bars))) + 3.0), 4.6)
     draw_accuracy_bars(bars, ax, ylabel=f"{name}, %", partly=partly)
     file = save_figure(figure, run.file(f"{name.lower()}_bars.png", part))
     return Figure(file, f"{name} on {part}, as bars with intervals")
