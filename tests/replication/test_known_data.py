@@ -75,6 +75,7 @@ def test_images_overwritten_by_others_of_their_size_are_refused(data, run, folde
     assert "pixels/tree/seed0 was made with other images: their names and sizes are the same" in said
 
 
+@pytest.mark.slow
 def test_a_cell_of_an_earlier_version_is_kept_if_names_and_sizes_are_the_same_which_is_said(data, run, folder):
     assert run()[1] == 0
     file = folder.cell(KEY) / "cell.json"

@@ -120,6 +120,7 @@ def test_a_run_folder_that_cannot_be_made_ends_with_one_message(toy_chest_xray, 
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_diverged_fit_hands_on_what_it_had(toy_pixels):
     images, labels = toy_pixels
     good, hopeless = tl.Phase(2, 1e-3), tl.Phase(2, 1e30, unfreeze="all", optimizer="sgd", keep="last")

@@ -160,6 +160,7 @@ def test_every_image_is_held_out_once_with_its_group(samples):
     assert set(other.query("fold == 0")["sample_id"]) != set(table.query("fold == 0")["sample_id"])
 
 
+@pytest.mark.slow
 def test_each_image_passes_the_frozen_layers_once_over_the_whole_grid(samples, weights, tmp_path, computed):
     search = tl.Search(
         tuner(tl.Phase(1, 1e-2), weights=weights), {"learning_rate": (1e-2, 1e-3), "epochs": (1, 2)}, tl.KFold(2)

@@ -38,6 +38,7 @@ def graphs():
     return sum(type(each).__name__.endswith("FuncGraph") for each in gc.get_objects())
 
 
+@pytest.mark.slow
 def test_no_graph_of_a_step_outlives_its_classifier(toy_pixels, tmp_path):
     def fit():
         classifier = tiny_tuner(phases=tl.Phase(1, 1e-2, unfreeze=("block3",))).fit(
