@@ -11,7 +11,7 @@ from tiny import TINY, build_tiny
 
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import sha256_of
-from tlkeras.models.backbones import PublishedWeights, backbone_layers
+from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
 from tlkeras.models.classifier import build_classifier, build_encoder
 from tlkeras.models.weights import find_weights, load_weights, read_whole
 from tlkeras.models.weights_file import WeightsFile
@@ -351,3 +351,17 @@ def test_a_file_with_other_values_is_taken_by_its_path_alone(known_values, monke
     with pytest.raises(InputError, match=r"mobilenet_025_mine\.weights\.h5: other values than ImageNet's"):
         find_weights("mobilenet_025", "imagenet", folder=folder)
     assert find_weights("mobilenet_025", folder / "mobilenet_025_mine.weights.h5").source == "path"
+
+
+def test_a_backbone_of_ones_own_with_a_model_in_it_loads_its_whole_file(tmp_path):
+    def stem_and_model(input_tensor, weights=None):
+        inner = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(2, 1, name="inside")], name="inner")
+        return inner(keras.layers.Conv2D(4, 1, name="stem")(input_tensor))
+
+    backbone = Backbone("own", stem_and_model, preprocessing="none", native_size=8, min_size=8, stages={"block1": 0})
+    pixels = keras.Input((8, 8, 3))
+    trained = keras.Model(pixels, backbone.build(pixels))
+    trained.save_weights(tmp_path / "own.weights.h5")
+    encoder = build_encoder(backbone, image_size=(8, 8), weights=tmp_path / "own.weights.h5")
+    for given, loaded in zip(trained.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(loaded, given)

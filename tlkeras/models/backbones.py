@@ -5,6 +5,7 @@ Declarations: importing this module loads no Keras. The table of them is `zoo`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -91,10 +92,13 @@ class Backbone:
             raise InputError(f'Backbone.stages of {self.name}: there are none; a single one is {{"block1": 0}}.')
 
     @classmethod
-    def from_hub(cls, preset: str, *, tokens: str = "patches", preprocessing: str | None = None) -> Backbone:
+    def from_hub(
+        cls, preset: str | os.PathLike, *, tokens: str = "patches", preprocessing: str | None = None
+    ) -> Backbone:
         """A network of keras-hub whose output is tokens: ViT, DeiT, DINOv2, DINOv3, Swin. Needs `tlkeras[hub]`.
 
-        It is one stage: frozen, or learning as a whole. Its weights are kept in Keras' cache, and `weights="imagenet"`
+        It is one stage: frozen, or learning as a whole, DINOv2's position embeddings apart. ViT and DeiT take images of
+        the preset's size alone, DINOv2 and 3 squares. Its weights are kept in Keras' cache, and `weights="imagenet"`
         stands for them, whatever they were trained on.
 
         Args:
@@ -106,7 +110,7 @@ class Backbone:
                 network scales inside.
 
         Raises:
-            InputError: keras-hub is not installed, the preset cannot be had, or is no such network.
+            InputError: keras-hub is not installed, the preset cannot be read, or is no such network.
         """
         from tlkeras.models.hub import from_hub
 

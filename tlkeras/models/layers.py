@@ -56,16 +56,19 @@ def find_layer(model: keras.Model, name: str | None) -> keras.layers.Layer:
     """
     if name is None:
         mapped = with_positions(backbone_layers(model))
-        behind = model.layers[model.layers.index(mapped[-1]) :] if mapped else model.layers
+        # Of a small image the last layers may have a single position left, which shows nothing.
+        chosen = next(
+            (layer for layer in reversed(mapped) if layer.output.shape[1:3] != (1, 1)), (mapped or [None])[-1]
+        )
+        behind = model.layers if chosen is None else model.layers[model.layers.index(chosen) :]
         nested = [layer.name for layer in behind if isinstance(layer, keras.Model)]
-        if nested or not mapped:
+        if nested or chosen is None:
             found = f"its layer {nested[0]} is a model of its own" if nested else "none of its layers has one"
             raise InputError(
                 "classifier: what is looked for is the last output (B, h, w, channels) before the head of its model, "
                 f"but {found}. Build it flat, as tl.build_classifier does, or name a layer."
             )
-        # Of a small image the last layers may have a single position left, which shows nothing.
-        return next((layer for layer in reversed(mapped) if layer.output.shape[1:3] != (1, 1)), mapped[-1])
+        return chosen
     layer = named_layer(model, name)
     if not with_positions([layer]):
         received = "a model of its own" if isinstance(layer, keras.Model) else type(layer).__name__

@@ -40,7 +40,7 @@ _PLACES |= {
 _OPERATIONS = "keras.src.ops."  # what keras.ops and arithmetic on layers' outputs become
 _FUNCTIONS = {"builtins": ("keras.activations", "keras.losses", "keras.metrics"), "keras.activations": None}
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__slice__", "__ellipsis__"}
-_HUB = "keras_hub>"  # how keras-hub registers what it has
+_HUB = ("keras_hub>", "keras_nlp>")  # keras-hub registers what it has under both
 _RUN_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}  # out of the file
 _READ_FILES = {"StringLookup", "IntegerLookup", "TextVectorization"}  # a vocabulary, from where the file says
 _NUMERIC = re.compile(r"bool|u?int\d+|float\d+|bfloat16")
@@ -138,6 +138,7 @@ def _read_archive(file: Path) -> tuple[dict[str, Any], int]:
 def _refuse_foreign_objects(file: Path, config: object) -> dict[str, Any]:
     """Refuses what is neither a plain layer or function of Keras nor registered; returns {name: what is registered}."""
     from tlkeras.backend import keras
+    from tlkeras.models.hub import is_hub_network, is_of_hub, keras_hub_module
 
     pending, registered = [config], {}
     while pending:
@@ -161,8 +162,13 @@ def _refuse_foreign_objects(file: Path, config: object) -> dict[str, Any]:
             raise ValueError(f"it names {textwrap.shorten(repr((module, name)), 100)}, which no layer is called")
         _refuse_known(file, name)
         if isinstance(known_as, str) and known_as.startswith(_HUB):
-            _refuse_hub(file, known_as)
+            keras_hub_module()  # which registers it
         known = keras.saving.get_registered_object(known_as) if isinstance(known_as, str) else None
+        if is_of_hub(known) and not is_hub_network(known):
+            raise InputError(
+                f"{file} holds {known_as:.100}; of keras-hub its networks of tokens are read, and nothing else. Save "
+                "the model again without it."
+            )
         if known is not None:
             registered[known_as] = known
         elif not (_is_function(module, name) if is_function else _is_class(module, name)):
@@ -173,17 +179,6 @@ def _refuse_foreign_objects(file: Path, config: object) -> dict[str, Any]:
                 "keras.saving.register_keras_serializable, then load again."
             )
     return registered
-
-
-def _refuse_hub(file: Path, known_as: str) -> None:
-    """Refuses what keras-hub registers beside its networks, such as tokenizers that read files; imports it."""
-    from tlkeras.models.hub import is_hub_network
-
-    if not is_hub_network(known_as):
-        raise InputError(
-            f"{file} holds {known_as:.100}; of keras-hub its networks are read, and nothing else. Save the model again "
-            "without it."
-        )
 
 
 def _refuse_known(file: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import atomic_write, sha256_of
 from tlkeras.machine import keras_home
 from tlkeras.models.backbones import Backbone, PublishedWeights, backbone_layers
+from tlkeras.models.hub import HubNetwork
 from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.saved import MODEL, card_beside, warn_of_change
 from tlkeras.models.weights_file import SAME_VALUES, WeightsFile
@@ -76,7 +77,8 @@ def find_weights(
     if official.url is None:
         raise MissingInputError(
             f"weights: there is no {official.file} in {' or '.join(map(str, searched(folder).values()))}, and no "
-            "address to download it from. Put it there."
+            "address to download it from. Put it there"
+            + (", or call tl.Backbone.from_hub again." if isinstance(backbone.constructor, HubNetwork) else ".")
         )
     try:
         return _checked(_download(official, backbone), official, "download")
@@ -149,8 +151,11 @@ def load_weights(model: keras.Model, weights: WeightsFile) -> None:
             from tlkeras.models.h5_file import count_numbers
 
             count_numbers(weights.path, weights.path)
-            nested = [layer for layer in backbone_layers(model) if hasattr(layer, "load_weights")]
-            (nested[0] if nested else model).load_weights(weights.path)  # keras-hub's networks are one layer of ours
+            layers = [layer for layer in backbone_layers(model) if layer.weights]
+            inside = len(layers) == 1 and hasattr(
+                layers[0], "load_weights"
+            )  # keras-hub's networks are one layer of ours
+            (layers[0] if inside else model).load_weights(weights.path)
     except InputError:
         raise
     except Exception as error:  # what Keras and h5py raise for a cut file or another network's has no common type
