@@ -97,12 +97,14 @@ def read_score(folder, protocols, metric, part="test", **where):
     return np.array(values)
 
 
-def read_paired(folder, protocol, column, first, second, metric="accuracy"):
-    """A column of the paired tests of a figure, for two methods on the same backbone, each backbone there is."""
+def read_paired(folder, protocol, column, first, second, metric="accuracy", backbones=None):
+    """A column of the paired tests of a figure, for two methods on the same backbone, each of these or each there is."""
     found = []
     for row in _rows(folder / f"{protocol}/paired.csv"):
         (method_a, backbone_a), (method_b, backbone_b) = (row[f"{n}_method"].split(", ") for n in ("first", "second"))
         if (method_a, method_b, row["metric"]) == (first, second, metric) and backbone_a == backbone_b:
+            if backbones is not None and backbone_a not in _listed(backbones):
+                continue
             found.append(float(row[column]))
     if not found:
         raise EvidenceError(f"{protocol}/paired.csv has no {metric} of {first} and {second}")
