@@ -13,12 +13,12 @@ Command
     python experiments/burugupalli_chest_xray.py --report-only        (table and bar plot again, from the run folder)
     On a processor that computes in bfloat16 (avx512_bf16, amx), --precision bfloat16 takes half the time.
 Cost
-    On 2 cores with other work beside: corrected 103 minutes for Xception and VGG16 and 62 for three MobileNetV2, paper 18
-    for two of these, causes 54 for one with two seeds.
+    On 2 cores with other work beside: corrected 103 minutes for Xception and VGG16 and 62 for three MobileNetV2, paper
+    18 for two of these, causes 54 for one with two seeds.
 Expected result
     Corrected, xception, accuracy on test in per cent with 95 % intervals over patients: frozen 82.9 ± 2.6 [77.4, 87.2],
-    augmented 81.4 [77.8, 84.5], fine-tuned 86.4 [83.1, 89.1]; printed 83.6, 92.6, 67.5. Of three MobileNetV2
-    ROC AUC of frozen and augmented is the same to 0.003: augmentation moves where the network draws the line, not how well
+    augmented 81.4 [77.8, 84.5], fine-tuned 86.4 [83.1, 89.1]; printed 83.6, 92.6, 67.5. Of three MobileNetV2 ROC AUC of
+    frozen and augmented is the same to 0.003: there augmentation moves where the network draws the line, not how well
     it ranks. All of it: assets/burugupalli_chest_xray/README.md.
 Protocols
     corrected  each network's own preprocessing, BatchNorm frozen, validation images as they are, and a validation part

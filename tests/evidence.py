@@ -98,7 +98,7 @@ def read_score(folder, protocols, metric, part="test", **where):
 
 
 def read_paired(folder, protocol, column, first, second, metric="accuracy", backbones=None):
-    """A column of the paired tests of a figure, for two methods on the same backbone, each of these or each there is."""
+    """A column of the paired tests of a figure, for two methods on the same backbone, for each of those."""
     found = []
     for row in _rows(folder / f"{protocol}/paired.csv"):
         (method_a, backbone_a), (method_b, backbone_b) = (row[f"{n}_method"].split(", ") for n in ("first", "second"))
