@@ -137,6 +137,7 @@ def test_the_image_that_differs_most_is_named(folder, classifier, images, tmp_pa
     assert export_classifier(folder, tmp_path / "net.tflite", "tflite", [images], tolerance=0.02).parity.same_class > 18
 
 
+@pytest.mark.slow
 def test_half_precision_is_exported_in_float32(tmp_path, images, writes):
     folder, exact = saved(tmp_path / "half", "bfloat16"), load(saved(tmp_path / "exact"))
     writes(exact.predict_pixels)

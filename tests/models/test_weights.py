@@ -292,10 +292,18 @@ def test_the_file_trained_at_224_pixels_is_the_one_wanted_at_every_size(name):
 @pytest.mark.parametrize(
     ("name", "sha256"),
     [
-        ("mobilenetv2_035", "df1c3db1d0d9193719c4c70f707c56f7021f999f825bdc57454c275cf6def19f"),
-        ("mobilenetv2_050", "279052de2cfa801003aa6cc25cc4d007d35dd0b76f06935268c79788b7642d05"),
+        pytest.param(
+            "mobilenetv2_035",
+            "df1c3db1d0d9193719c4c70f707c56f7021f999f825bdc57454c275cf6def19f",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "mobilenetv2_050",
+            "279052de2cfa801003aa6cc25cc4d007d35dd0b76f06935268c79788b7642d05",
+            marks=pytest.mark.slow,
+        ),
         ("mobilenet_025", "dbdb03ee2a22fd895301636cd328b234bb3a9952358f436d82f46b81e0d5b0bf"),
-        ("mobilenetv2", None),  # rebuilt, so nobody else's file has its hash
+        pytest.param("mobilenetv2", None, marks=pytest.mark.slow),  # rebuilt, so nobody else's file has its hash
     ],
 )
 def test_real_weights_load_as_keras_itself_loads_them(real_weights, name, sha256):
@@ -329,7 +337,13 @@ def known_values(tmp_path, monkeypatch):
     return tmp_path / "weights", network
 
 
-@pytest.mark.parametrize("name", ["mobilenet_025_mine.weights.h5", "mobilenet_025.h5", "mobilenet_025.keras"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_025_mine.weights.h5",
+        *(pytest.param(f"mobilenet_025{suffix}", marks=pytest.mark.slow) for suffix in (".h5", ".keras")),
+    ],
+)
 def test_a_file_with_imagenets_values_is_known_whatever_its_container_and_name(known_values, name):
     folder, network = known_values
     if name.endswith("weights.h5"):

@@ -96,6 +96,7 @@ def test_a_cell_of_an_earlier_version_is_kept_if_names_and_sizes_are_the_same_wh
     assert "was made with data = " in said
 
 
+@pytest.mark.slow
 def test_images_are_hashed_again_when_it_is_asked_for(data, run, monkeypatch):
     monkeypatch.setattr(image_index, "_SETTLED", -(10**12))
     monkeypatch.setattr(image_index, "_status", lambda path: (9000, 1000, 1000, 1))
@@ -118,6 +119,7 @@ def test_images_that_change_while_a_cell_is_made_are_refused(data, tmp_path):
             known.require_unchanged()
 
 
+@pytest.mark.slow
 def test_a_cell_whose_images_changed_meanwhile_is_not_finished(data, run, folder, monkeypatch):
     environment = running.environment
     monkeypatch.setattr(running, "environment", lambda: (overwrite_a_test_image(data), environment())[1])

@@ -393,6 +393,7 @@ def test_a_method_on_pixels_needs_no_recipe_per_backbone_and_comes_first_and_onc
     assert protocol.chosen(("a",), ("one",)) == [("a", "one")]
 
 
+@pytest.mark.slow
 def test_a_cell_of_trees_holds_predictions_of_the_test_part_and_no_network(mixed):
     assert [str(key) for key in mixed.finished()] == [
         "pixels/forest/seed0",
@@ -421,6 +422,7 @@ def test_a_cell_of_trees_holds_predictions_of_the_test_part_and_no_network(mixed
     assert cell_json(mixed, "own_frozen", "tiny")["facts"]["learnt_from"] == ["train"]
 
 
+@pytest.mark.slow
 def test_scores_of_trees_are_those_of_the_test_part_and_their_cost(mixed):
     scores = pd.read_csv(mixed.root / "scores.csv").set_index("method")
     assert set(scores.loc["tree", "part"]) == {"test", "model"}
@@ -429,6 +431,7 @@ def test_scores_of_trees_are_those_of_the_test_part_and_their_cost(mixed):
     assert set(of_model["metric"]) == {"seconds", "peak_mb"}
 
 
+@pytest.mark.slow
 def test_the_page_shows_trees_beside_networks(mixed):
     table = pd.read_csv(mixed.root / "accuracy.csv").set_index("backbone")
     assert table.loc[PIXELS, ["tree ours", "tree published", "forest ours"]].tolist() == [100, 70.5, 100]
@@ -553,6 +556,7 @@ def test_a_network_is_carried_on_from_another_experiments_run(mixed, whole_set):
     assert str(mixed.root.parent) not in (later.root / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_missing_earlier_network_is_known_before_anything_is_trained(mixed, whole_set, tmp_path):
     later = options(
         whole_set, tmp_path, smoke=False, methods=("sound", "carried"), seeds=(0, 7), earlier=mixed.root.parent
@@ -592,6 +596,7 @@ def test_a_network_trained_on_other_inputs_is_not_carried_on(mixed, whole_set, t
     run_experiment(carrying_on(preprocessing="symmetric"), later)  # which is what the tiny network's own stands for
 
 
+@pytest.mark.slow
 def test_a_network_that_has_seen_test_images_is_not_carried_on(mixed, whole_set, tmp_path):
     experiment = carrying_on()
     protocol = dataclasses.replace(experiment.protocols["corrected"], split=tl.Holdout(val=0.2, test=0.2))
@@ -617,6 +622,7 @@ def test_seeds_of_one_cell_are_of_one_recipe(toy_chest_xray, tmp_path):
         run_experiment(EXPERIMENT, other)
 
 
+@pytest.mark.slow
 def test_a_published_run_has_no_network_to_carry_on(mixed, whole_set, tmp_path):
     from tlkeras.replication.publishing import publish
 
@@ -654,6 +660,7 @@ def test_networks_are_explained_and_trees_are_not(mixed, whole_set, monkeypatch)
     assert explained == ["tiny/own_frozen/seed0"]
 
 
+@pytest.mark.slow
 def test_that_trees_cannot_be_explained_is_said(mixed, whole_set, capsys):
     given = ["--data", str(whole_set), "--out", str(mixed.root.parent), "--report-only", "--explain"]
     with pytest.raises(SystemExit) as stopped:
@@ -680,6 +687,7 @@ def test_activations_of_the_two_compared_networks_stand_side_by_side(mixed, whol
     assert "layer: received 'conv9'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_activations_of_a_network_that_is_missing_are_refused_in_words(mixed, whole_set, tmp_path, capsys):
     out = tmp_path / "toy"
     shutil.copytree(mixed.root.parent, out)

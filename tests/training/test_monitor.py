@@ -85,7 +85,9 @@ def test_monitors_that_cannot_be_compared_are_refused_by_the_names_they_get():
         tiny_tuner(phases=phases, imbalance="oversample")
 
 
-@pytest.mark.parametrize("monitor", [None, *list(BALANCED)[1:]])
+@pytest.mark.parametrize(
+    "monitor", [None, *(pytest.param(each, marks=pytest.mark.slow) for each in list(BALANCED)[1:])]
+)
 def test_the_kept_epoch_is_the_best_by_the_figure_that_tl_score_gives(monitor, unequal):
     train, val = unequal
     phases = (tl.Phase(3, 1e-2, monitor=monitor), tl.Phase(2, 1e-2, unfreeze="all", monitor=monitor))

@@ -163,6 +163,7 @@ def test_fresh_augmentation_computes_only_validation_images_once(parts, tmp_path
     assert sum(computed) == len(parts[1])
 
 
+@pytest.mark.slow
 def test_a_store_that_is_too_small_says_so_and_training_goes_on_without(parts, uncut, tmp_path, heard):
     small = fit(parts, FeatureStore(tmp_path, limit="1KB"))
     said = heard.text()
@@ -244,6 +245,7 @@ def test_predicted_files_are_resized_and_named_where_they_cannot_be_read(stored,
         classifier.predict(tl.Samples((path, str(tmp_path / "broken.png")), None, ("0", "1")))
 
 
+@pytest.mark.slow
 def test_features_in_half_precision_take_half_the_room(parts, stored, tmp_path):
     half = fit(parts, str(tmp_path), feature_dtype="float16")
     tables = [{entry["layer"]: entry for entry in FeatureStore(folder).entries()} for folder in (tmp_path, stored[1])]
@@ -260,6 +262,7 @@ def test_features_in_half_precision_take_half_the_room(parts, stored, tmp_path):
     np.testing.assert_allclose(numbers(half), numbers(stored[0]), atol=0.05)
 
 
+@pytest.mark.slow
 def test_weights_kept_from_an_earlier_phase_predict_right_from_features(parts, tmp_path):
     """The trunk of the last phase holds conv2, which the phases before have moved away from what is kept."""
     ruin = {"optimizer": "sgd", "momentum": 0.0}
@@ -283,6 +286,7 @@ def test_weights_kept_from_an_earlier_phase_predict_right_from_features(parts, t
 FLATTENED, ADDED = 8 * 8 * 8 * 4, 16 * 16 * 4 * 4  # bytes of a row of head_flatten and of add2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"augment_val": True}, pytest.param({"imbalance": "oversample"}, marks=slow)])
 def test_views_are_kept_all_or_not_at_all(parts, tmp_path, computed, fields):
     train, val, _ = parts

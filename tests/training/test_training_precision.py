@@ -119,6 +119,7 @@ def test_auto_takes_the_faster_of_two_and_says_how_fast_each_was(parts, heard):
     assert (classifier.precision.val_accuracy is None) == (name == "float32")
 
 
+@pytest.mark.slow
 def test_without_validation_samples_and_in_float32_nothing_is_compared(parts, fitted):
     alone = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="bfloat16").fit(parts[0], seed=0)
     for classifier in (alone, fitted("float32")):
@@ -147,6 +148,7 @@ def test_xla_stays_off_on_a_cpu(fitted):
     assert [model.jit_compile for model in (classifier.model, cut.trunk, cut.tail)] == [False] * 3
 
 
+@pytest.mark.slow
 def test_a_loaded_classifier_knows_its_precision(toy_pixels, tmp_path):
     images, labels = toy_pixels
     tuner = tiny_tuner(phases=(tl.Phase(1, 1e-2),), precision="bfloat16")

@@ -157,6 +157,7 @@ def trained(tmp_path_factory):
     return tuner.fit(samples, seed=0, store=str(tmp_path_factory.mktemp("store"))), samples
 
 
+@pytest.mark.slow
 def test_features_of_a_trained_classifier_are_those_it_gives_after_load(trained, tmp_path):
     classifier, samples = trained
     loaded = tl.load(classifier.save(tmp_path))
