@@ -70,7 +70,7 @@ def onnx(path):
     ("name", "runtime"),
     [
         ("savedmodel", tensorflow),
-        pytest.param("tflite", litert, marks=needs("tflite")),
+        pytest.param("tflite", litert, marks=[needs("tflite"), pytest.mark.slow]),
         pytest.param("onnx", onnx, marks=[needs("onnx"), pytest.mark.slow]),
     ],
 )

@@ -56,6 +56,7 @@ def test_its_page_says_what_is_known_and_nothing_of_a_document(finished):
     assert set(pd.read_csv(finished / "scores.csv")["part"]) == {"model", "train", "val", "test"}
 
 
+@pytest.mark.slow
 def test_the_page_names_the_script_that_ran(finished, tmp_path, monkeypatch):
     script = types.SimpleNamespace(__file__=str(tmp_path / "studies" / "mine.py"), EXPERIMENTS=(EXPERIMENT,))
     monkeypatch.setitem(sys.modules, "__main__", script)
