@@ -140,7 +140,11 @@ def test_a_layer_of_ones_own_keeps_its_rate():
         def call(self, inputs, training=None):
             return inputs
 
+    class StochasticDepth(Sampled):  # called as ConvNeXt's is
+        drop_path_rate = 0.5
+
     assert noise_of(Sampled()) is None
+    assert noise_of(StochasticDepth()) is None
     assert noise_of(keras.layers.SpatialDropout2D(0.5)) == "rate"
 
 

@@ -117,7 +117,8 @@ def noise_of(layer: keras.layers.Layer) -> str | None:
     if type(layer).__module__.startswith(HUB) and type(layer).__name__.endswith("DropPath"):
         return "drop_prob" if hasattr(layer, "drop_prob") else "rate"
     # ConvNeXt's, whose class Keras does not export.
-    return "drop_path_rate" if type(layer).__name__ == "StochasticDepth" else None
+    of_convnext = type(layer).__module__.startswith("keras.") and hasattr(layer, "drop_path_rate")
+    return "drop_path_rate" if of_convnext else None
 
 
 def _set_noise(layer, *, on: bool) -> None:

@@ -32,12 +32,12 @@ class _Family:
     """What a class of keras_hub.models does not say of itself.
 
     Attributes:
-        before: how many tokens (class, distillation, registers) it puts in front of those of the patches.
+        prefix_tokens: how many (class, distillation, registers) it puts in front of those of the patches.
         one_size: its position embeddings are those of the preset's image size.
         square: it counts its tokens as if images were square.
     """
 
-    before: Callable[[Mapping[str, Any]], int]
+    prefix_tokens: Callable[[Mapping[str, Any]], int]
     one_size: bool = False
     square: bool = False
 
@@ -97,12 +97,12 @@ class HubNetwork:
         if self.tokens == "class":
             return keras.layers.Reshape((1, 1, output.shape[-1]), name="hub_class")(output[:, :1])
         shape = (height // self.stride, width // self.stride, output.shape[-1])
-        return keras.layers.Reshape(shape, name="hub_patches")(output[:, self.before :])
+        return keras.layers.Reshape(shape, name="hub_patches")(output[:, self.prefix_tokens :])
 
     @property
-    def before(self) -> int:
+    def prefix_tokens(self) -> int:
         """How many tokens stand in front of those of the patches."""
-        return FAMILIES[self.kind].before(self.config)
+        return FAMILIES[self.kind].prefix_tokens(self.config)
 
     @property
     def stride(self) -> int:
@@ -156,22 +156,22 @@ def from_hub(preset: str | os.PathLike, *, tokens: str, preprocessing: str | Non
     hub = keras_hub_module()
     from tlkeras.backend import computing_in, pinned_state
 
+    name = _name_of(preset)
     with pinned_state(), computing_in("float32"):
         network = _read_preset(hub, preset)
         scale, offset = _scaling_of(hub, preset) if preprocessing is None else (None, None)
-        name = _name_of(preset)
+        config = network.get_config()
+        constructor = HubNetwork(
+            kind=type(network).__name__,
+            config={key: _plain(value) for key, value in config.items() if key not in ("dtype", "image_shape", "name")},
+            image_size=tuple(config["image_shape"][:2]),
+            scale=scale,
+            offset=offset,
+            tokens=tokens,
+        )
+        if tokens == "class" and constructor.prefix_tokens == 0:
+            raise InputError(f"tokens: received 'class', and {preset!r} has no class token; accepted is 'patches'.")
         file = _keep_weights(network, name)
-    config = network.get_config()
-    constructor = HubNetwork(
-        kind=type(network).__name__,
-        config={key: _plain(value) for key, value in config.items() if key not in ("dtype", "image_shape", "name")},
-        image_size=tuple(config["image_shape"][:2]),
-        scale=scale,
-        offset=offset,
-        tokens=tokens,
-    )
-    if tokens == "class" and constructor.before == 0:
-        raise InputError(f"tokens: received 'class', and {preset!r} has no class token; accepted is 'patches'.")
     return Backbone(
         name=name,
         constructor=constructor,
