@@ -34,7 +34,6 @@ DECIDES = ("processor_model", "vector_instructions", "threads")
     [
         ("burugupalli_chest_xray", None, "corrected", CellKey("frozen", "mobilenetv2_035", 0), None),
         ("patel2019_chest_xray", None, "paper", CellKey("random_forest", "pixels", 0), (64, 64)),
-        ("patel2019_ham10000", None, "paper", CellKey("random_forest", "pixels", 0), (64, 64)),
         (
             "habel2023_feature_transfer",
             "habel2023_prostate",
