@@ -187,8 +187,8 @@ def test_the_pixels_are_compared_for_three_kinds_of_trees(script):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["paper"])  # corrected is run on X-rays
-def test_a_smoke_run_makes_the_table_with_every_column(script, protocol, toy_ham10000, tmp_path):
+def test_a_smoke_run_makes_the_table_with_every_column(script, toy_ham10000, tmp_path):
+    protocol = "paper"  # corrected is run on X-rays
     arguments = ["--smoke", "--protocol", protocol, "--data", str(toy_ham10000), "--out", str(tmp_path)]
     main(script.EXPERIMENT, arguments)
     table = pd.read_csv(tmp_path / protocol / "f1.csv", index_col="F1")
