@@ -12,15 +12,15 @@ class Killed(BaseException):
 
 def killed_before(monkeypatch, phase, epoch):
     """Fits end as that epoch begins (0, 0: never); returns the list of epochs that are run from now on."""
-    run, ran = loop.run_epoch, []
+    train, ran = loop.train_epoch, []
 
-    def run_epoch(stage, job, of_phase, number, of_epoch):
+    def train_epoch(stage, optimizer, job, of_phase, number, of_epoch):
         if (number, of_epoch) == (phase, epoch):
             raise Killed
         ran.append((number, of_epoch))
-        return run(stage, job, of_phase, number, of_epoch)
+        return train(stage, optimizer, job, of_phase, number, of_epoch)
 
-    monkeypatch.setattr(loop, "run_epoch", run_epoch)
+    monkeypatch.setattr(loop, "train_epoch", train_epoch)
     return ran
 
 

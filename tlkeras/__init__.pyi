@@ -57,13 +57,16 @@ from tlkeras.schema import Heatmap as Heatmap
 from tlkeras.schema import Predictions as Predictions
 from tlkeras.schema import Samples as Samples
 from tlkeras.schema import Splits as Splits
+from tlkeras.training.averaging import EMA as EMA
+from tlkeras.training.averaging import SWA as SWA
 from tlkeras.training.extractor import Extractor as Extractor
 from tlkeras.training.feature_classifier import FeatureClassifier as FeatureClassifier
 from tlkeras.training.feature_store import FeatureStore as FeatureStore
+from tlkeras.training.loss import Loss as Loss
 from tlkeras.training.phase import Phase as Phase
-from tlkeras.training.phase import StepDecay as StepDecay
 from tlkeras.training.pixel_baseline import PixelBaseline as PixelBaseline
 from tlkeras.training.recipe import EarlierRun as EarlierRun
+from tlkeras.training.schedules import StepDecay as StepDecay
 from tlkeras.training.search import Search as Search
 from tlkeras.training.searched_classifier import SearchedClassifier as SearchedClassifier
 from tlkeras.training.tuned_classifier import TunedClassifier as TunedClassifier

@@ -40,6 +40,26 @@ RECIPES = {
     "sgd": tiny_tuner(
         phases=(tl.Phase(2, 1e-2, optimizer="sgd", keep="last"), tl.Phase(2, 1e-3, unfreeze="all", schedule="cosine"))
     ),
+    "modern": tiny_tuner(
+        phases=(
+            tl.Phase(2, 1e-2, optimizer="adamw", warmup=0.5, average=tl.EMA(0.7)),
+            tl.Phase(
+                2,
+                1e-2,
+                unfreeze="all",
+                optimizer="lion",
+                schedule="cosine",
+                stage_decay=0.5,
+                weight_decay=0.1,
+                clip_norm=1,
+                accumulate=2,
+                average=tl.SWA(2),
+                batch_norm="train",
+            ),
+        ),
+        loss=tl.Loss(label_smoothing=0.1),
+        imbalance="balanced_sampling",
+    ),
     "bfloat16": tiny_tuner(precision="bfloat16"),
     "float16": tiny_tuner(precision="float16"),
 }

@@ -13,7 +13,7 @@ import tlkeras as tl
 from tlkeras.models.freezing import set_trainable
 from tlkeras.progress import silenced
 from tlkeras.seeds import generator
-from tlkeras.training.epoch import _showing, batch_norm_learns, seed_dropout
+from tlkeras.training.epoch import Trained, _showing, batch_norm_learns, seed_dropout
 from tlkeras.training.feed import Feed
 
 
@@ -68,17 +68,74 @@ def test_an_epoch_is_a_function_of_its_number_not_of_the_ones_before(toy_pixels,
     whole = tuner.fit(train, val, seed=0)
 
     after_one = dataclasses.replace(tuner, phases=(dataclasses.replace(phase, epochs=1),)).fit(train, val, seed=0)
-    original = loop.run_epoch
+    original = loop.train_epoch
 
-    def only_the_second(stage, job, phase, number, epoch):
+    def only_the_second(stage, optimizer, job, phase, number, epoch):
         if epoch == 1:
             stage.model.set_weights(weights_of(after_one))
-            return after_one.epochs[0]
-        return original(stage, job, phase, number, epoch)
+            return Trained(0.0, 0.0, 0.0)
+        return original(stage, optimizer, job, phase, number, epoch)
 
-    monkeypatch.setattr(loop, "run_epoch", only_the_second)
+    monkeypatch.setattr(loop, "train_epoch", only_the_second)
     entered = tuner.fit(train, val, seed=0)
     assert equal(weights_of(whole), weights_of(entered))
+
+
+EMA_PHASES = (
+    tl.Phase(2, 1e-2, average=tl.EMA(0.6)),
+    tl.Phase(2, 1e-2, unfreeze="all", batch_norm="train", average=tl.EMA(0.6)),
+)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"phases": EMA_PHASES},
+        {"phases": (tl.Phase(3, 1e-2, keep="last", average=tl.SWA(2)),)},
+        {"loss": tl.Loss(label_smoothing=0.2, focal=1)},
+        {"loss": tl.Loss(logit_adjustment=1), "augmentation": tl.Augmentation(horizontal_flip=True)},
+    ],
+    ids=["ema", "swa", "features", "pixels"],
+)
+def test_validation_sees_the_weights_that_are_kept_and_plain_cross_entropy(toy_pixels, fields):
+    train, val = parts(toy_pixels)
+    fitted = tiny_tuner(**fields).fit(train, val, seed=0)
+    probs = fitted.predict_pixels(val[0])
+    kept = fitted.history[fitted.history["kept"]].iloc[0]
+    assert kept["val_loss"] == pytest.approx(-np.log(probs[np.arange(len(probs)), val[1]]).mean(), rel=1e-4)
+    assert kept["val_accuracy"] == pytest.approx((probs.argmax(axis=1) == val[1]).mean())
+
+
+def test_an_average_goes_beside_the_weights_that_learn(toy_pixels):
+    """The next epoch goes on from the weights of the last step: an average that is only looked at changes no loss."""
+    train, val = parts(toy_pixels)
+    plain = tl.Phase(3, 1e-2, unfreeze="all", keep="last")
+    averaged = dataclasses.replace(plain, average=tl.EMA(0.9))
+    one, other = (tiny_tuner(phases=(phase,)).fit(train, val, seed=0) for phase in (plain, averaged))
+    assert one.history["loss"].tolist() == other.history["loss"].tolist()
+    assert one.history["val_loss"].tolist() != other.history["val_loss"].tolist()
+    assert not equal(weights_of(one), weights_of(other))
+
+
+def test_stages_learn_at_rates_that_fall_towards_the_pixels(toy_pixels):
+    """SGD without momentum moves each layer, in one step, in proportion to its rate."""
+    train, _ = parts(toy_pixels)
+    phase = tl.Phase(1, 1e-2, unfreeze="all", optimizer="sgd", momentum=0.0)
+    start = None
+    moved = []
+    for decay in (1, 0.5):
+        tuner = tiny_tuner(phases=(dataclasses.replace(phase, stage_decay=decay),), batch_size=64)
+        start = tl.build_classifier(TINY, n_classes=2, image_size=(32, 32), head=tuner.head, seed=_weights_seed(0))
+        model = tuner.fit(train, seed=0).model
+        moved.append(
+            {
+                layer.name: layer.kernel.numpy() - start.get_layer(layer.name).kernel.numpy()
+                for layer in model.layers
+                if hasattr(layer, "kernel")
+            }
+        )
+    for name, part in {"conv1": 0.125, "conv2": 0.25, "conv3": 0.5, "head_dense_1": 1}.items():
+        np.testing.assert_allclose(moved[1][name], part * moved[0][name], rtol=2e-2, atol=1e-7)
 
 
 def test_frozen_weights_do_not_move_and_batch_norm_only_when_asked(toy_pixels):

@@ -14,8 +14,9 @@ from tiny import TINY, build_tiny, tiny_tuner
 import tlkeras as tl
 from tlkeras.models.backbones import PublishedWeights
 from tlkeras.models.weights_file import WeightsFile
-from tlkeras.training.phase import StepDecay
+from tlkeras.training.optimizer_names import KerasOptimizer
 from tlkeras.training.recipe import Recipe, words_of
+from tlkeras.training.schedules import StepDecay
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CELLS = sorted(ASSETS.rglob("cell.json"))
@@ -49,6 +50,7 @@ PARTS = [
             "augmentation": None,
             "augment_val": True,
             "imbalance": "oversample",
+            "loss": tl.Loss(focal=2),
             "preprocessing": "unit",
             "batch_size": 7,
             "precision": "bfloat16",
@@ -107,8 +109,26 @@ PARTS = [
             "keep": "last",
             "batch_norm": "train",
             "batch_norm_momentum": 0.25,
+            "warmup": 0.5,
+            "stage_decay": 0.75,
+            "weight_decay": 0.05,
+            "clip_norm": 1.5,
+            "accumulate": 4,
+            "average": tl.EMA(0.5),
         },
         in_a_phase,
+    ),
+    (tl.EMA(), {"decay": 0.5}, lambda average: in_a_phase(tl.Phase(9, 1e-3, average=average))),
+    (tl.SWA(2), {"epochs": 3}, lambda average: in_a_phase(tl.Phase(9, 1e-3, average=average))),
+    (
+        KerasOptimizer("adam", {"beta_1": 0.8}),
+        {"name": "lion", "options": {"beta_1": 0.7}},
+        lambda optimizer: in_a_phase(tl.Phase(9, 1e-3, optimizer=optimizer)),
+    ),
+    (
+        tl.Loss(),
+        {"label_smoothing": 0.125, "focal": 1.5, "logit_adjustment": 1.0},
+        lambda loss: dataclasses.replace(TUNER, loss=loss),
     ),
     (StepDecay(1), {"every": 2, "factor": 0.5}, lambda decay: in_a_phase(tl.Phase(9, 1e-3, schedule=decay))),
     (
@@ -238,6 +258,8 @@ def test_a_committed_cell_is_read_back_as_it_stands(file):
 def require_within(described, now):
     """What stands there is said again, in the same type; fields that came later may stand beside it."""
     if isinstance(described, dict):
+        if "warmup" not in described and described.get("schedule") == "cosine":  # a word that changed its meaning
+            described = described | {"schedule": "cosine_by_epoch"}
         for name, value in described.items():
             require_within(value, now[name])
     elif isinstance(described, list):
@@ -367,7 +389,8 @@ def test_words_are_text_that_leaves_out_what_goes_without_saying(recipe):
     words = recipe.words()
     assert all(isinstance(value, str) and value for value in words.values())
     assert recipe.notable_words().items() <= words.items()
-    usual = {"precision", "features kept in", "augmentation of validation images", "ranked by"}
+    usual = {"precision", "features kept in", "augmentation of validation images", "ranked by", "loss"}
+    usual |= {"warm-up", "rate of each stage", "weight decay", "gradients"}
     assert words.keys() - recipe.notable_words().keys() == words.keys() & usual
 
 

@@ -46,7 +46,8 @@ def trained(state, model, *epochs, phases=PHASES):
     for phase, epoch, val_loss, value in epochs:
         for layer in (FIRST, SECOND)[phase - 1]:
             model.layers[layer].set_weights([np.full(w.shape, value, np.float32) for w in model.layers[layer].weights])
-        state.add(log(phase, epoch, val_loss), phases[phase - 1], model, optimizer)
+        state.judge(log(phase, epoch, val_loss), phases[phase - 1], model)
+        state.keep(model, optimizer)
     return optimizer
 
 
@@ -109,7 +110,8 @@ def test_what_is_written_is_what_another_process_goes_on_from(model, tmp_path, k
     for number, variable in enumerate(optimizer.variables):
         variable.assign(np.full(variable.shape, number))
     file._took = 0  # however long the last one took
-    state.add(log(1, 3, 0.7), phases[0], model, optimizer)
+    state.judge(log(1, 3, 0.7), phases[0], model)
+    state.keep(model, optimizer)
 
     other, again = two_layers(), CheckpointFile(tmp_path / "c.npz", {"seed": 0})
     fill(other, 0.0)

@@ -1,6 +1,6 @@
-"""Two answers to unequal class sizes: weigh the images of rare classes more, or show them more often.
+"""Answers to unequal class sizes: weigh the images of rare classes more, or show them more often.
 
-Both are for the training part only: what is weighed or repeated in validation or test no longer measures anything.
+All are for the training part only: what is weighed or repeated in validation or test no longer measures anything.
 """
 
 from __future__ import annotations
@@ -59,12 +59,46 @@ def oversample(labels: np.ndarray, n_classes: int, seed: int, class_names: Seque
     """
     counts = _class_counts(labels, n_classes, class_names)
     largest, chosen = counts.max(), []
-    for label, count in enumerate(counts):
-        members = np.flatnonzero(np.asarray(labels) == label)
-        times, left = divmod(largest, count)
-        extra = generator(seed, "oversample", label).choice(members, size=left, replace=False)
-        chosen += [np.repeat(members, times), extra]
+    for label in range(n_classes):
+        chosen += _drawn(labels, label, largest, generator(seed, "oversample", label))
     return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def balanced_sample(
+    labels: np.ndarray, n_classes: int, seed: int, class_names: Sequence[str] | None = None
+) -> np.ndarray:
+    """Indices of as many images as there are, every class as often as any other (class-balanced sampling, Kang et al.
+    2020): of large classes a part, small ones repeated.
+
+    Where n does not divide by the number of classes, `seed` decides which of them come once more. Within a class no
+    image comes more than once more often than another.
+
+    Args:
+        labels: int (n,), the labels of the training images.
+        n_classes: the number of classes.
+        seed: decides which images come.
+        class_names: names for the error message.
+
+    Returns:
+        int64 (n,), ascending, into the training images.
+
+    Raises:
+        InputError: where a class has no training image.
+    """
+    counts = _class_counts(labels, n_classes, class_names)
+    each, left = divmod(int(counts.sum()), n_classes)
+    once_more = set(generator(seed, "balanced").permutation(n_classes)[:left].tolist())
+    chosen = []
+    for label in range(n_classes):
+        chosen += _drawn(labels, label, each + (label in once_more), generator(seed, "balanced", label))
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def _drawn(labels: np.ndarray, label: int, size: int, draws: np.random.Generator) -> list[np.ndarray]:
+    """`size` images of a class: all of them as often as they fit in, the rest drawn without replacement."""
+    members = np.flatnonzero(np.asarray(labels) == label)
+    times, left = divmod(size, len(members))
+    return [np.repeat(members, times), draws.choice(members, size=left, replace=False)]
 
 
 def _class_counts(labels: np.ndarray, n_classes: int, class_names: Sequence[str] | None) -> np.ndarray:

@@ -100,6 +100,15 @@ def set_trainable(
     )
 
 
+def stages_before_the_head(model: keras.Model, backbone: Backbone) -> dict[str, int]:
+    """{backbone layer: 1 in the last stage, 2 in the one before it, ...}, of the row that `model` was built from."""
+    layers = backbone_layers(model)
+    stages = resolve_stages(backbone, layers)
+    return {
+        layers[index].name: number for number, stage in enumerate(reversed(stages), start=1) for index in stages[stage]
+    }
+
+
 def restore_noise(model: keras.Model) -> None:
     """Gives dropout, stochastic depth and noise of the backbone back what they came with, as a saved model keeps it."""
     for layer in backbone_layers(model):

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.files import read_csv, read_json, sha256_of, write_json
 from tlkeras.schema import Predictions
-from tlkeras.training.recipe import first_difference
+from tlkeras.training.recipe import first_difference, in_this_version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,7 +257,7 @@ def _said_in_words(file: Path) -> Iterator[None]:
 def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
     if CONTENTS not in made_with:
         settings = {name: value for name, value in settings.items() if name != CONTENTS}
-    found = first_difference(made_with, settings)
+    found = first_difference({**made_with, "recipe": in_this_version(made_with["recipe"])}, settings)
     if found is not None:
         name, before, now = found
         if name == CONTENTS:

@@ -27,7 +27,7 @@ from tlkeras.files import atomic_write
 from tlkeras.machine import n_cores, processor
 from tlkeras.progress import say
 from tlkeras.schema import EpochLog, Precision
-from tlkeras.training.recipe import first_difference
+from tlkeras.training.recipe import first_difference, in_this_version
 
 if TYPE_CHECKING:
     from tlkeras.models.weights_file import WeightsFile
@@ -107,6 +107,8 @@ class CheckpointFile:
             raise InputError(
                 f"{self._path} is no checkpoint that can be read ({error}). Remove it, and the training begins anew."
             ) from error
+        if "recipe" in training:
+            training = {**training, "recipe": in_this_version(training["recipe"])}
         differs = first_difference(training, self._training)
         if differs is not None:
             name, before, now = differs

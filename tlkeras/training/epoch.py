@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tlkeras.backend import keras
-from tlkeras.data.balance import oversample
+from tlkeras.data.balance import balanced_sample, oversample
 from tlkeras.errors import DivergedError
+from tlkeras.models.backbones import Backbone
 from tlkeras.progress import bar
 from tlkeras.schema import EpochLog
 from tlkeras.seeds import derive_seed, generator
@@ -20,6 +21,7 @@ from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen
 from tlkeras.training.monitor import BALANCED, balanced_figure
+from tlkeras.training.optimizers import PhaseOptimizer
 from tlkeras.training.phase import Phase
 from tlkeras.training.tuned_classifier import PREDICT_BATCH
 from tlkeras.training.tuner import Tuner
@@ -33,6 +35,7 @@ class Job:
     """What stays the same through all phases of one fit."""
 
     recipe: Tuner
+    backbone: Backbone
     seed: int
     train: Part
     val: Part | None
@@ -77,11 +80,15 @@ def build_stage(model: keras.Model, frozen: Frozen | None, job: Job, number: int
     kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
     fixed = pixels_come_again(recipe)
     val_fixed = fixed or not recipe.augment_val
+    learner, judge = tail if fixed else model, tail if val_fixed else model
+    soft = not recipe.loss.is_plain
+    if soft and judge is learner:  # which is compiled with another loss, for other labels
+        judge = keras.Model(learner.input, learner.output)
     return Stage(
         model=model,
-        learner=tail if fixed else model,
-        train=Feed(job.train, kept=kept if fixed else None, augmenting=augmenting),
-        judge=tail if val_fixed else model,
+        learner=learner,
+        train=Feed(job.train, kept=kept if fixed else None, augmenting=augmenting, one_hot=soft),
+        judge=judge,
         val=job.val and Feed(job.val, kept=kept if val_fixed else None, augmenting=val_augmenting),
         onlooker=tail,
         watched=job.watched_part and Feed(job.watched_part, kept=kept),
@@ -93,15 +100,23 @@ def pixels_come_again(recipe: Tuner) -> bool:
     return recipe.augmentation is None or recipe.augmentation.views is not None
 
 
-def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> EpochLog:
-    """Trains one epoch of a compiled stage.
+@dataclass(frozen=True)
+class Trained:
+    """What training an epoch showed: loss and accuracy over its images, on the way, and how long it took."""
+
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+def train_epoch(stage: Stage, optimizer: PhaseOptimizer, job: Job, phase: Phase, number: int, epoch: int) -> Trained:
+    """Trains one epoch of a stage that is compiled with that optimizer.
 
     Raises:
-        DivergedError: a loss, or a weight, is no longer a number.
+        DivergedError: the loss, or a weight, is no longer a number.
     """
     start = time.perf_counter()
     seed_dropout(stage.model, job.seed, number, epoch)
-    stage.learner.optimizer.learning_rate = phase.learning_rate_at(epoch)
     order = _epoch_order(job, number, epoch)
     # An oversampled image looks different each time it comes: its k-th showing draws as example row + k * n.
     examples = order + len(job.train.samples) * _showing(order)
@@ -114,7 +129,7 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
         batch_size=size,
         even_out=batch_norm_learns(stage.learner),
     )
-    callbacks = [_BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")]
+    callbacks = [_Steps(optimizer, phase, epoch), _BatchBar(f"phase {number} epoch {epoch}/{phase.epochs}")]
     logs = stage.learner.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=callbacks).history
     loss, accuracy = float(logs["loss"][0]), float(logs["accuracy"][0])
     if not math.isfinite(loss):
@@ -122,11 +137,21 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
     # The loss of the last step is that of the weights before it.
     if not all(bool(keras.ops.all(keras.ops.isfinite(weight))) for weight in stage.learner.trainable_weights):
         raise _diverged("weights are no numbers after the last step", job, phase, number, epoch)
+    return Trained(loss, accuracy, time.perf_counter() - start)
+
+
+def judge_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int, trained: Trained) -> EpochLog:
+    """How an epoch that was trained does on the validation samples, by the weights that the model has.
+
+    Raises:
+        DivergedError: the validation loss is no number.
+    """
+    start = time.perf_counter()
     val_loss = val_accuracy = None
     balanced: dict[str, Any] = {}
     if stage.val is not None and job.val is not None:
         rows = np.arange(len(job.val.samples))
-        batches = stage.val.batches(epoch, rows, examples=rows, batch_size=size)
+        batches = stage.val.batches(epoch, rows, examples=rows, batch_size=job.recipe.batch_size)
         scores = stage.judge.evaluate(batches, verbose=0, return_dict=True)
         val_loss, val_accuracy = float(scores["loss"]), float(scores["accuracy"])
         if not math.isfinite(val_loss):
@@ -134,8 +159,8 @@ def run_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int) -> 
         if phase.chooses and phase.monitor in BALANCED:
             probs, val = _predict(stage.judge, stage.val, epoch), job.val.samples
             balanced = {phase.monitor: balanced_figure(phase.monitor, val.known_labels, probs, val.class_names)}
-    seconds = round(time.perf_counter() - start, 3)
-    return EpochLog(number, epoch, seconds, loss, accuracy, val_loss, val_accuracy, **balanced)
+    seconds = round(trained.seconds + time.perf_counter() - start, 3)
+    return EpochLog(number, epoch, seconds, trained.loss, trained.accuracy, val_loss, val_accuracy, **balanced)
 
 
 def batch_norm_learns(model: keras.Model) -> bool:
@@ -147,8 +172,8 @@ def batch_norm_learns(model: keras.Model) -> bool:
 def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> DivergedError:
     return DivergedError(
         f"{what} in phase {number}, epoch {epoch}, with learning rate {phase.learning_rate_at(epoch):g} "
-        f"({phase.optimizer}, batches of {job.recipe.batch_size}, {keras.config.dtype_policy().compute_dtype}). Lower "
-        "the rate of this phase (a tenth is the usual next step)."
+        f"({phase.optimizer_name}, batches of {job.recipe.batch_size}, {keras.config.dtype_policy().compute_dtype}). "
+        "Lower the rate of this phase (a tenth is the usual next step)."
     )
 
 
@@ -167,6 +192,8 @@ def _epoch_order(job: Job, number: int, epoch: int) -> np.ndarray:
     labels, classes = job.train.samples.known_labels, len(job.train.samples.class_names)
     if job.recipe.imbalance == "oversample":
         rows = oversample(labels, classes, seed=derive_seed(job.seed, "oversample", number, epoch))
+    elif job.recipe.imbalance == "balanced_sampling":
+        rows = balanced_sample(labels, classes, seed=derive_seed(job.seed, "balanced", number, epoch))
     else:
         rows = np.arange(len(labels))
     return generator(job.seed, "order", number, epoch).permutation(rows)
@@ -187,6 +214,25 @@ def seed_dropout(model: keras.Model, seed: int, number: int, epoch: int) -> None
     states = [variable for layer in model.layers for variable in layer.variables if variable.name == SEED_STATE]
     for index, state in enumerate(states):
         state.assign(np.array([derive_seed(seed, "dropout", number, epoch, index), 0], dtype=state.dtype))
+
+
+class _Steps(keras.callbacks.Callback):
+    """Gives each step of an epoch its learning rate, and its share in the average of the weights."""
+
+    def __init__(self, optimizer: PhaseOptimizer, phase: Phase, epoch: int):
+        super().__init__()
+        self._optimizer, self._phase, self._epoch = optimizer, phase, epoch
+        self._set: tuple[float, float] | None = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        step = self._epoch, batch + 1, self.params["steps"]
+        now = self._phase.learning_rate_at(*step), self._phase.average_share_at(*step)
+        if now == self._set:
+            return
+        self._set = now
+        self._optimizer.learning_rate = now[0]
+        if self._phase.average is not None:
+            self._optimizer.average_share.assign(now[1])
 
 
 class _BatchBar(keras.callbacks.Callback):

@@ -112,10 +112,18 @@ class Feed:
         part: the samples.
         kept: where features come from, for the tail of a cut; None shows pixels, for the whole model.
         augmenting: how images are changed, None where they are not. With kept features its views have to be fixed.
+        one_hot: labels come as float32 (b, k), not as int (b,).
     """
 
-    def __init__(self, part: Part, *, kept: KeptFeatures | None = None, augmenting: Augmenting | None = None):
-        self._part, self._kept, self._augmenting = part, kept, augmenting
+    def __init__(
+        self,
+        part: Part,
+        *,
+        kept: KeptFeatures | None = None,
+        augmenting: Augmenting | None = None,
+        one_hot: bool = False,
+    ):
+        self._part, self._kept, self._augmenting, self._one_hot = part, kept, augmenting, one_hot
 
     def __len__(self) -> int:
         return len(self._part.samples)
@@ -140,7 +148,7 @@ class Feed:
             batch_size: of the batches.
             even_out: leave no small batch at the end, see `epoch_batches`.
         """
-        targets: dict[str, Any] = {"labels": self._part.samples.labels, "weights": weights}
+        targets: dict[str, Any] = {"labels": self._labels, "weights": weights}
         targets |= {"batch_size": batch_size, "even_out": even_out}
         seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
         warp = None if self._augmenting is None else self._augmenting.warp
@@ -152,6 +160,11 @@ class Feed:
             found = self._augmented(order, warp, seeds)
             features, rows = found.table, found.rows
         return epoch_batches(features, order, rows=rows, **targets)
+
+    @cached_property
+    def _labels(self) -> np.ndarray | None:
+        samples = self._part.samples
+        return np.eye(len(samples.class_names), dtype=np.float32)[samples.labels] if self._one_hot else samples.labels
 
     @cached_property
     def _plain(self) -> Features:

@@ -3,6 +3,7 @@ can be kept."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -97,8 +98,10 @@ def _n_rows(recipe: Tuner, train: Samples, val: Samples | None) -> int:
     n_train, n_val = len(train), 0 if val is None else len(val)
     if recipe.augmentation is None:
         return n_train + n_val
-    if recipe.imbalance == "oversample":  # each showing of an image in an epoch is a view of its own
+    if recipe.imbalance in ("oversample", "balanced_sampling"):
         counts = np.array([count for count in train.class_counts().values() if count])
-        n_train = int((counts * np.ceil(counts.max() / counts)).sum())
+        shown = counts.max() if recipe.imbalance == "oversample" else math.ceil(n_train / len(counts))
+        # Each showing of an image in an epoch is a view of its own.
+        n_train = int((counts * np.ceil(shown / counts)).sum())
     views = recipe.augmentation.views or 0  # where they are drawn anew, none comes again
     return views * n_train + (views if recipe.augment_val else 1) * n_val

@@ -148,8 +148,10 @@ def _shared_runs(recipe: Recipe, search: Search) -> list[tuple[Recipe, dict[int,
     for number, setting in enumerate(search.settings):
         wanted = with_setting(recipe, setting)
         epochs = last_epochs(wanted)
-        alike = wanted if epochs is None else to_epochs(wanted, 1)
-        _, answers = runs.setdefault(json.dumps(alike.describe(), sort_keys=True), (wanted, {}))
+        alike = wanted.describe()
+        if epochs is not None:
+            del alike["phases"][-1]["epochs"]
+        _, answers = runs.setdefault(json.dumps(alike, sort_keys=True), (wanted, {}))
         answers[number] = epochs
     shared = []
     for run, answers in runs.values():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,13 @@ from tlkeras.evaluation.model_card import kept_in_words
 from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone
 from tlkeras.models.classifier import build_classifier
-from tlkeras.models.freezing import TrainableSummary, layer_table, restore_noise, set_trainable
+from tlkeras.models.freezing import (
+    TrainableSummary,
+    layer_table,
+    restore_noise,
+    set_trainable,
+    stages_before_the_head,
+)
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
@@ -31,13 +38,13 @@ from tlkeras.schema import EpochLog, Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
 from tlkeras.training.checks import check_val, samples_to_fit
-from tlkeras.training.epoch import Job, build_stage, pixels_come_again, predict_watched, run_epoch
+from tlkeras.training.epoch import Job, build_stage, judge_epoch, pixels_come_again, predict_watched, train_epoch
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Part
 from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
 from tlkeras.training.memory import check_memory, memory_in_words
 from tlkeras.training.monitor import BALANCED, value_of
-from tlkeras.training.optimizers import build_optimizer
+from tlkeras.training.optimizers import PhaseOptimizer, build_optimizer
 from tlkeras.training.phase import Phase
 from tlkeras.training.precision import choose_precision, compared_with_float32
 from tlkeras.training.state import TrainingState
@@ -179,6 +186,7 @@ class _Fit:
         change = not pixels_come_again(recipe)
         return Job(
             recipe=recipe,
+            backbone=self.backbone,
             seed=self.seed,
             train=self._part(train, whole or change, sources.get("train")),
             val=None
@@ -229,7 +237,9 @@ def _run_phase(
     model: keras.Model, frozen: Frozen | None, job: Job, phase: Phase, number: int, state: TrainingState
 ) -> None:
     stage = build_stage(model, frozen, job, number)
-    _compile(stage.learner, build_optimizer(phase))
+    ours = _optimizer_of(phase, model, stage.learner, job.backbone)
+    counts = np.array(list(job.train.samples.class_counts().values()))
+    _compile(stage.learner, ours, None if job.recipe.loss.is_plain else job.recipe.loss.function(counts))
     if stage.judge is not stage.learner:
         _compile(stage.judge, None)
     optimizer = stage.learner.optimizer  # in float16 Keras puts a loss scale around it
@@ -249,11 +259,14 @@ def _run_phase(
                 if job.recipe.batch_size > 1
                 else "Take a smaller image_size, or unfreeze fewer layers.",
             ):
-                log = run_epoch(stage, job, phase, number, epoch)
+                trained = train_epoch(stage, ours, job, phase, number, epoch)
+                with ours.averages() if phase.is_averaged(epoch) else nullcontext():
+                    log = judge_epoch(stage, job, phase, number, epoch, trained)
+                    state.judge(log, phase, model)
+                    if job.watched is not None and (number, epoch) in job.watched.moments:
+                        job.watched.probs[number, epoch] = predict_watched(stage, epoch)
             say(_line(log, phase))
-            state.add(log, phase, model, optimizer)
-            if job.watched is not None and (number, epoch) in job.watched.moments:
-                job.watched.probs[number, epoch] = predict_watched(stage, epoch)
+            state.keep(model, optimizer)
         value = value_of(log, phase)
         if value is None:
             continue
@@ -262,14 +275,41 @@ def _run_phase(
         if phase.patience is not None and waited >= phase.patience:
             say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
-    best_of = "" if phase.keep == "last" or state.take_best(model) else " (no validation samples: the last one)"
+    taken = phase.keep == "best" and state.take_best(model)
+    if not taken:
+        ours.take_averages()
+    best_of = "" if taken or phase.keep == "last" else " (no validation samples: the last one)"
     say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
 
 
-def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> None:
+def _optimizer_of(phase: Phase, model: keras.Model, learner: keras.Model, backbone: Backbone) -> PhaseOptimizer:
+    optimizer = build_optimizer(phase)
+    if phase.stage_decay != 1:
+        before = stages_before_the_head(model, backbone)
+        rates = {
+            id(variable): phase.stage_decay ** before.get(layer.name, 0)
+            for layer in learner.layers
+            for variable in layer.trainable_variables
+        }
+        optimizer.rates = [rates[id(variable)] for variable in learner.trainable_variables]
+    if phase.average is not None:
+        statistics = [
+            variable
+            for layer in learner.layers
+            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+            for variable in layer.non_trainable_variables
+        ]
+        optimizer.to_average = [*learner.trainable_variables, *statistics]
+    return optimizer
+
+
+def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer | None, loss: Callable | None = None) -> None:
     # "accuracy" by its name would be made in the first step, and TensorFlow traces a step again that makes variables.
-    metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=metrics)
+    if loss is None:
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=metrics)
+    else:  # of labels that are rows of probabilities
+        model.compile(optimizer=optimizer, loss=loss, metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
 
 
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:

@@ -22,9 +22,9 @@ BALANCED = {
 MONITORS = ("val_loss", "val_accuracy", *BALANCED)
 
 
-def default_monitor(imbalance: str | None) -> str:
+def default_monitor(*, classes_alike: bool) -> str:
     """What chooses where nothing else is named: what is trained to count every class alike is judged so."""
-    return "val_loss" if imbalance is None else "val_balanced_loss"
+    return "val_balanced_loss" if classes_alike else "val_loss"
 
 
 def balanced_figure(monitor: str, labels: np.ndarray, probs: np.ndarray, class_names: tuple[str, ...]) -> float:

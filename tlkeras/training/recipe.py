@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Tuner": "training.tuner",
     "Phase": "training.phase",
-    "StepDecay": "training.phase",
+    "StepDecay": "training.schedules",
+    "EMA": "training.averaging",
+    "SWA": "training.averaging",
+    "Loss": "training.loss",
+    "KerasOptimizer": "training.optimizer_names",
     "Extractor": "training.extractor",
     "PixelBaseline": "training.pixel_baseline",
     "Search": "training.search",
@@ -70,8 +74,6 @@ class Recipe(ABC):
         phases: of the training of a network; () where none is trained.
         image_size: (height, width) in pixels.
         usual_words: of `words`, what goes without saying; runs of earlier versions knew nothing else.
-        of_earlier_versions: {field: value} that a description of an earlier version lacks and meant, where it is not
-            the field's default.
     """
 
     if TYPE_CHECKING:  # what tells a dataclass
@@ -84,7 +86,6 @@ class Recipe(ABC):
     phases: tuple[Phase, ...] = ()
     image_size: tuple[int, int]
     usual_words: Mapping[str, str] = {}
-    of_earlier_versions: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def fit(
@@ -263,7 +264,14 @@ def _read(value: Any) -> Any:
             f"recipe: received the field {kind}.{sorted(later)[0]}, which tlkeras {version('tlkeras')} does not know. "
             "It was described by a later version; read it with that one."
         )
-    return home(**{**(home.of_earlier_versions if issubclass(home, Recipe) else {}), **given})
+    if hasattr(home, "of_earlier"):
+        given = home.of_earlier(given)
+    return home(**given)
+
+
+def in_this_version(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier version described a recipe by, as this one describes it: fields that came later are named."""
+    return Recipe.from_description(described).describe()
 
 
 def describe_in_words(value: object) -> int | float | str:

@@ -56,7 +56,6 @@ class Search(Recipe):
 
     fit_options: ClassVar[tuple[str, ...]] = ("weights_folder", "store", "memory_budget", "folder", "checkpoint")
     searches: ClassVar[bool] = True
-    of_earlier_versions: ClassVar[Mapping[str, Any]] = {"metric": "accuracy"}
 
     recipe: Recipe
     grid: Mapping[str, Sequence[Any]] = field(hash=False)
@@ -102,6 +101,11 @@ class Search(Recipe):
             return self.metric
         defaults = {with_setting(self.recipe, setting).default_metric for setting in self.settings}
         return "accuracy" if defaults == {"accuracy"} else "balanced_accuracy"
+
+    @classmethod
+    def of_earlier(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields as they stand in the description of an earlier version: it ranked by accuracy, unsaid."""
+        return {"metric": "accuracy", **values}
 
     def describe(self) -> dict[str, Any]:
         """The fields by name as plain JSON values, as run folders keep them. Accuracy, which earlier versions knew
@@ -175,8 +179,8 @@ class Search(Recipe):
         """Runs the grid, then fits the recipe with its best setting on all training images.
 
         Settings that differ only in the epochs of the last phase are answered by one run to the largest, which is what
-        each of them would have been on its way, unless the rate follows a cosine. Ties in the mean go to the fewest
-        epochs, then to the lower rate, then to what comes first in the grid.
+        each of them would have been on its way, unless something in it is made for the whole phase, as a cosine is.
+        Ties in the mean go to the fewest epochs, then to the lower rate, then to what comes first in the grid.
 
         Args:
             train: training samples with labels, or (images, labels); the folds are cut from them.
@@ -224,7 +228,7 @@ def with_setting(recipe: Recipe, setting: Mapping[str, Any]) -> Recipe:
 
 def last_epochs(recipe: Recipe) -> int | None:
     """The epochs of the last phase where a run to more of them passes through this recipe's end; None where not."""
-    if not recipe.phases or recipe.phases[-1].schedule == "cosine":
+    if not recipe.phases or not recipe.phases[-1].is_a_beginning:
         return None
     return recipe.phases[-1].epochs
 

@@ -84,8 +84,8 @@ class TrainingState:
             variable.assign(array)
         self._optimizer = ()
 
-    def add(self, log: EpochLog, phase: Phase, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Takes in an epoch that has ended, and writes a checkpoint where one is due."""
+    def judge(self, log: EpochLog, phase: Phase, model: keras.Model) -> None:
+        """Takes in an epoch that has been judged by the weights that the model has now."""
         self.history.append(log)
         value = value_of(log, phase)
         if phase.keep == "best" and value is not None and value < self._best_value:
@@ -94,8 +94,11 @@ class TrainingState:
         elif self._best is None:
             self._last = self._taken(model, log.phase)
         self._kept = (log.phase, log.epoch)
+
+    def keep(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Writes a checkpoint where one is due: the model has the weights that training goes on from."""
         if self._file is not None:
-            self._file.offer(lambda: self._checkpoint(model, optimizer, log.phase))
+            self._file.offer(lambda: self._checkpoint(model, optimizer, self.history[-1].phase))
 
     def _checkpoint(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, phase: int) -> Checkpoint:
         weights = self._taken(model, phase)

@@ -20,6 +20,7 @@ from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
 from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
+from tlkeras.training.loss import Loss
 from tlkeras.training.monitor import default_monitor
 from tlkeras.training.phase import Phase
 from tlkeras.training.recipe import NetworkRecipe, Weights, words_of
@@ -55,9 +56,11 @@ class Tuner(NetworkRecipe):
             everything but BatchNorm at a tenth of the rate.
         augmentation: drawn anew for each image in each epoch, on training images only.
         augment_val: augment the validation images too. A fault, offered because one of the documents made it.
-        imbalance: None, "class_weights" (inverse frequency, mean 1, in the training loss only) or "oversample" (every
-            class drawn as often as the largest, training samples only). Either makes "val_balanced_loss" what phases
-            monitor that name nothing else.
+        imbalance: None, "class_weights" (inverse frequency, mean 1, in the training loss only), "oversample" (every
+            class drawn as often as the largest, training samples only) or "balanced_sampling" (every class as often as
+            any other in an epoch as long as without). Each of them, and `loss.logit_adjustment`, makes
+            "val_balanced_loss" what phases monitor that name nothing else.
+        loss: what training minimises.
         preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1),
             "imagenet" (mean and deviation), "caffe" (BGR minus mean) and "none" put that in its place.
         batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped. Where
@@ -79,6 +82,11 @@ class Tuner(NetworkRecipe):
     usual_words: ClassVar[Mapping[str, str]] = {
         **NetworkRecipe.usual_words,
         "augmentation of validation images": "no",
+        "loss": "cross-entropy",
+        "warm-up": "none",
+        "rate of each stage": "the next one's",
+        "weight decay": "none",
+        "gradients": "as they are",
     }
 
     backbone: str | Backbone
@@ -92,6 +100,7 @@ class Tuner(NetworkRecipe):
     augmentation: Augmentation | None = None
     augment_val: bool = False
     imbalance: str | None = None
+    loss: Loss = Loss()
     preprocessing: str = "backbone"
     batch_size: int = 32
     precision: str = "float32"
@@ -102,7 +111,8 @@ class Tuner(NetworkRecipe):
         "phases": several(instance_of(Phase, "a tl.Phase"), "one or more tl.Phase"),
         "augmentation": or_none(instance_of(Augmentation, "a tl.Augmentation")),
         "augment_val": flag(),
-        "imbalance": one_of(None, "class_weights", "oversample"),
+        "imbalance": one_of(None, "class_weights", "oversample", "balanced_sampling"),
+        "loss": instance_of(Loss, "a tl.Loss"),
         "preprocessing": one_of("backbone", *PREPROCESSING),
         "batch_size": whole(1),
         "precision": one_of(*PRECISIONS, "auto"),
@@ -116,6 +126,11 @@ class Tuner(NetworkRecipe):
         check_fields(self, self._accepts)
         if self.augment_val and self.augmentation is None:
             raise InputError("Tuner.augment_val: there is no augmentation to apply to the validation images.")
+        if self.imbalance is not None and self.loss.logit_adjustment:
+            raise InputError(
+                f"Tuner.loss: received {self.loss!r}, and imbalance={self.imbalance!r}: both make up for unequal "
+                "classes. Leave one out."
+            )
         monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:
             raise InputError(
@@ -130,7 +145,7 @@ class Tuner(NetworkRecipe):
 
         The recipe itself keeps None, so that a copy with another `imbalance` has that one's default.
         """
-        monitor = default_monitor(self.imbalance)
+        monitor = default_monitor(classes_alike=self._counts_classes_alike)
         same = copy.copy(self)
         phases = tuple(replace(phase, monitor=phase.monitor or monitor) for phase in self.phases)
         object.__setattr__(same, "phases", phases)
@@ -156,13 +171,14 @@ class Tuner(NetworkRecipe):
             "dropout after each": str(self.head.dropout),
             "BatchNorm after each": words_of(self.head.batch_norm),
             "unequal classes": words_of(self.imbalance),
+            "loss": "cross-entropy" if self.loss.is_plain else words_of(self.loss),
             "augmentation": words_of(self.augmentation),
             "augmentation of validation images": words_of(self.augment_val),
         }
 
     def for_smoke(self, side: int) -> Tuner:
         """The same recipe, small enough to see in seconds whether it runs: one epoch, random weights, small images."""
-        phases = tuple(replace(phase, epochs=1) for phase in self.phases)
+        phases = tuple(phase.for_smoke() for phase in self.phases)
         return replace(self, image_size=self._side_for_smoke(side), weights=None, phases=phases)
 
     @property
@@ -183,7 +199,11 @@ class Tuner(NetworkRecipe):
     @property
     def default_metric(self) -> str:
         """What ranks its settings in a search where nothing is named."""
-        return "accuracy" if self.imbalance is None else "balanced_accuracy"
+        return "balanced_accuracy" if self._counts_classes_alike else "accuracy"
+
+    @property
+    def _counts_classes_alike(self) -> bool:
+        return self.imbalance is not None or self.loss.logit_adjustment > 0
 
     def fit(
         self,
