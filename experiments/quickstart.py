@@ -125,14 +125,14 @@ def on_target():
     for name, weights in (("random", None), ("transferred", tl.EarlierRun("quickstart_source", "learnt"))):
         batch_norm = "train" if weights is None else "frozen"
         head_only = tl.Phase(8, 1e-2)
-        everything = tl.Phase(15, 1e-3, unfreeze="all", batch_norm=batch_norm, schedule="cosine")
+        everything = tl.Phase(15, 1e-3, unfreeze="all", batch_norm=batch_norm, schedule="cosine_by_epoch")
         cells[f"{name}_frozen", BACKBONE] = tuner(weights, head_only, batch_size=8)
         cells[f"{name}_fine_tuned", BACKBONE] = tuner(weights, head_only, everything, batch_size=8)
     return cells
 
 
 ABOUT = "Photographs that come with scikit-image (each under its own free licence, see skimage.data), cut into tiles."
-LEARNT = tuner(None, tl.Phase(20, 2e-3, unfreeze="all", batch_norm="train", schedule="cosine"))
+LEARNT = tuner(None, tl.Phase(20, 2e-3, unfreeze="all", batch_norm="train", schedule="cosine_by_epoch"))
 EXPERIMENTS = (
     tl.Experiment(
         name="quickstart_source",

@@ -104,7 +104,7 @@ def longer_cells():
     """A second phase at a rate that changes the network: 3e-4 falling to 0, with flips."""
     phases = (
         tl.Phase(epochs=3, learning_rate=1e-3, monitor="val_loss"),
-        tl.Phase(epochs=12, learning_rate=3e-4, unfreeze="all", schedule="cosine", monitor="val_loss"),
+        tl.Phase(epochs=12, learning_rate=3e-4, unfreeze="all", schedule="cosine_by_epoch", monitor="val_loss"),
     )
     return {
         (method, backbone): tuner(backbone, phases=phases, augmentation=FLIPS, **settings)

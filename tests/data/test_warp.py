@@ -31,6 +31,8 @@ STILL = {
     "zy": 1.0,
     "channel_shift": 0.0,
     "brightness": 1.0,
+    "crop": (1.0, 1.0, 0.0, 0.0),
+    "erased": (0.0, 0.0, 0.0, 0.0),
 }
 COMBINATIONS = [
     {"theta": 24},
@@ -48,7 +50,9 @@ COMBINATIONS = [
 def parameters_of(**given) -> WarpParameters:
     flips = {name: tf.constant([given.pop(name, False)]) for name in ("flip_horizontal", "flip_vertical")}
     return WarpParameters(
-        **{name: tf.constant([value], tf.float64) for name, value in (STILL | given).items()}, **flips
+        **{name: tf.constant([value], tf.float64) for name, value in (STILL | given).items()},
+        **flips,
+        noise=tf.constant([[3, 4]]),
     )
 
 
@@ -288,3 +292,79 @@ def test_images_of_one_row_pass():
     wrap = Augmentation(rotation_range=20, width_shift_range=0.4, fill_mode="wrap")
     pixels = random_pixels(2, 1, 5)
     assert np.isfinite(build_warp(wrap, (1, 5))(pixels, seeds_of(2))).all()
+
+
+def image_of(height, width, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+
+
+def changed(image, augmentation, **given):
+    return apply_parameters(tf.constant(image[None]), parameters_of(**given), augmentation).numpy()[0]
+
+
+def test_a_crop_is_pillows_enlargement_of_it():
+    from PIL import Image
+
+    image = image_of(24, 36)
+    got = changed(image, Augmentation(crop_scale=(0.2, 1)), crop=(0.5, 0.75, 6.0, 3.0))
+    for channel in range(3):
+        box = Image.fromarray(image[..., channel])
+        # Pillow's own resize sees nothing beyond the crop; its affine map takes the box from the whole.
+        matrix = (0.5, 0, 6.0, 0, 0.75, 3.0)
+        theirs = np.asarray(box.transform((36, 24), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
+        np.testing.assert_allclose(got[2:-2, 2:-2, channel], theirs[2:-2, 2:-2], atol=1e-2)
+
+
+def test_a_crop_and_a_flip_are_one_resampling_of_the_flipped_crop():
+    image = image_of(16, 16)
+    cropped = changed(image, Augmentation(crop_scale=(0.2, 1)), crop=(0.6, 0.8, 3.0, 1.0))
+    both = changed(
+        image, Augmentation(crop_scale=(0.2, 1), horizontal_flip=True), crop=(0.6, 0.8, 3.0, 1.0), flip_horizontal=True
+    )
+    np.testing.assert_allclose(both, cropped[:, ::-1], atol=1e-2)
+
+
+def test_crops_are_of_the_parts_and_shapes_that_were_asked_for():
+    crops = draw(Augmentation(crop_scale=(0.25, 0.5)), (60, 90), seeds_of(500)).crop.numpy()
+    part_x, part_y, left, top = crops.T
+    area, ratio = part_x * part_y, part_x * 90 / (part_y * 60)
+    assert 0.25 <= area.min() < 0.26
+    assert 0.49 < area.max() <= 0.5
+    assert 0.75 <= ratio.min() + 1e-9 < 0.77
+    assert 1.31 < ratio.max() - 1e-9 <= 4 / 3
+    assert (left >= 0).all()
+    assert (left + part_x * 90 <= 90 + 1e-9).all()
+    assert (top + part_y * 60 <= 60 + 1e-9).all()
+    assert np.median(left / ((1 - part_x) * 90)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_box_is_erased_as_often_and_as_large_as_was_asked_for():
+    boxes = draw(Augmentation(erasing=0.25), (60, 90), seeds_of(1000)).erased.numpy()
+    left, top, right, bottom = boxes.T
+    area = (right - left) * (bottom - top)
+    assert (area > 0).mean() == pytest.approx(0.25, abs=0.04)
+    assert area[area > 0].min() >= 0.02 - 1e-9
+    assert area.max() <= 0.33 + 1e-9
+    image = image_of(10, 20)
+    got = changed(image, Augmentation(erasing=1), erased=(0.25, 0.2, 0.5, 0.7))
+    other = (got != image).all(axis=2)
+    expected = np.zeros((10, 20), bool)
+    expected[2:7, 5:10] = True
+    np.testing.assert_array_equal(other, expected)
+    assert got.min() >= 0
+    assert got.max() <= 255
+
+
+def test_what_is_added_leaves_the_other_draws_as_they_were():
+    plain = sample_parameters(Augmentation(rotation_range=30), (32, 32), seeds_of(5))
+    more = sample_parameters(Augmentation(rotation_range=30, crop_scale=(0.3, 1), erasing=0.5), (32, 32), seeds_of(5))
+    np.testing.assert_array_equal(plain.theta, more.theta)
+
+
+def test_an_image_is_cropped_and_erased_alike_wherever_it_stands_in_a_batch():
+    augmentation = Augmentation(crop_scale=(0.3, 1), erasing=0.8)
+    images = np.stack([image_of(16, 16, seed) for seed in range(6)])
+    warp = build_warp(augmentation, (16, 16))
+    whole = warp(tf.constant(images), seeds_of(6)).numpy()
+    for i in range(6):
+        np.testing.assert_array_equal(warp(tf.constant(images[i : i + 1]), seeds_of(6)[i : i + 1]).numpy()[0], whole[i])

@@ -48,6 +48,14 @@ class Augmentation:
         fill_mode: what stands outside the image: "nearest" (its edge), "reflect" (its mirror image, edge repeated),
             "wrap" (its other side), or "constant" (`cval`).
         cval: the grey level of "constant", 0..255.
+        crop_scale: (low, high), parts of the area: each image is a crop of so much of it, three to four at its
+            narrowest and widest, enlarged to the whole (torchvision's RandomResizedCrop, cut at the edges); None takes
+            all of it. It is cut from the image at the training's size.
+        erasing: the probability that a box of 2 to 33 % of the area becomes noise (Zhong et al. 2020), 0..1.
+        mixup: alpha above 0 mixes each image with another of its batch, and the labels, in parts drawn from
+            Beta(alpha, alpha) (Zhang et al. 2018); 0 mixes none.
+        cutmix: alpha above 0 pastes a box of another image of the batch, and mixes the labels by its area (Yun et al.
+            2019); 0 pastes none. With both, each image takes one of them with probability 1/2.
         views: k shows each image in k fixed variants, which repeat every k epochs and in all phases, so that a frozen
             trunk can keep them; None draws anew in every epoch.
 
@@ -67,6 +75,10 @@ class Augmentation:
     fill_mode: str = "nearest"
     cval: float = 0.0
     views: int | None = None
+    crop_scale: Given[Sequence[float] | None, tuple[float, float] | None] = default(None)
+    erasing: float = 0
+    mixup: float = 0
+    cutmix: float = 0
 
     _accepts: ClassVar[Mapping[str, Constraint]] = {
         "rotation_range": real(least=0, most=360).also(", in degrees"),
@@ -83,10 +95,24 @@ class Augmentation:
         "fill_mode": one_of(*FILL_MODES),
         "cval": real(least=0, most=255).also(", a grey level"),
         "views": or_none(whole(1)).also(" for new draws in every epoch"),
+        "crop_scale": or_none(_low_high(real(above=0, most=1), "in (0, 1], parts of the area")),
+        "erasing": real(least=0, most=1),
+        "mixup": real(least=0),
+        "cutmix": real(least=0),
     }
 
     def __post_init__(self):
         check_fields(self, self._accepts)
+        if self.mixes and self.views is not None:
+            raise InputError(
+                f"Augmentation.views: received {self.views!r}, with mixup={self.mixup!r} and cutmix={self.cutmix!r}: "
+                "an image has another partner in every epoch, so there are no variants to repeat. Leave views out."
+            )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others, and labels with theirs."""
+        return bool(self.mixup or self.cutmix)
 
     @property
     def zoom_limits(self) -> tuple[float, float]:

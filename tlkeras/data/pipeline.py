@@ -170,6 +170,7 @@ def epoch_batches(
     even_out: bool = False,
     warp: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     example_seeds: np.ndarray | None = None,
+    mix: Callable | None = None,
 ) -> tf.data.Dataset:
     """One epoch over samples whose inputs lie in memory, or are mapped into it, in a given order.
 
@@ -185,6 +186,7 @@ def epoch_batches(
         even_out: share the samples of a last batch of b / 4 or fewer, and of the one before, in halves.
         warp: (float32 (b, H, W, 3), int32 (b, 2)) -> float32 (b, H, W, 3): augments a batch, given a seed per image.
         example_seeds: int32 (m, 2), the seed of position i; `warp` needs them.
+        mix: (images, float32 (b, k), int32 (b, 2)) -> images and labels: mixes the images of a batch, after `warp`.
 
     Returns:
         Batches of float32 inputs (b, ...), of (inputs, labels), or of (inputs, labels, weights).
@@ -207,6 +209,8 @@ def epoch_batches(
         images = tf.cast(tf.gather(inputs, batch["row"]), tf.float32)
         if warp is not None:
             images = warp(images, batch["seed"])
+        if mix is not None:
+            images, batch["label"] = mix(images, batch["label"], batch["seed"])
         targets = [batch[name] for name in ("label", "weight") if name in batch]
         return (images, *targets) if targets else images
 

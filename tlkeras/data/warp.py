@@ -8,6 +8,7 @@ the callables repeat exactly in a parallel `Dataset.map`.
 import math
 import numbers
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, cast
 
 from tlkeras.backend import tf
@@ -16,6 +17,12 @@ from tlkeras.data.augmentation import Augmentation
 
 # Raise it when some image comes out otherwise than before: features that are kept of such images are then made again.
 WARP = 1
+
+# What is drawn beside the warp, by seeds derived from an image's own.
+_CROP, _ERASED, _NOISE = 1, 2, 4
+_CROP_RATIO = (3 / 4, 4 / 3)  # width to height, as in torchvision
+# Of a box that is erased (Zhong et al. 2020, as in torchvision): parts of the area, longer to shorter side.
+_ERASED_AREA, _LONGEST = (0.02, 0.33), 1 / 0.3
 
 
 class WarpParameters(NamedTuple):
@@ -31,6 +38,9 @@ class WarpParameters(NamedTuple):
     flip_vertical: tf.Tensor
     channel_shift: tf.Tensor  # grey levels
     brightness: tf.Tensor  # factor
+    crop: tf.Tensor  # (b, 4): width and height of the crop as parts of the image's, its left and top edge in pixels
+    erased: tf.Tensor  # (b, 4): left, top, right and bottom edge of the box, in parts of width and height
+    noise: tf.Tensor  # int32 (b, 2): the seed that what fills it is drawn from
 
 
 def build_warp(augmentation: Augmentation, image_size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -53,7 +63,8 @@ def build_warp(augmentation: Augmentation, image_size: tuple[int, int]) -> Calla
 def sample_parameters(augmentation: Augmentation, image_size: tuple[int, int], seeds: tf.Tensor) -> WarpParameters:
     """What each image's seed draws.
 
-    All ten numbers are drawn whatever is asked for, so an image keeps its angle when, say, a flip is added.
+    All ten numbers of the warp are drawn whatever is asked for, so an image keeps its angle when, say, a flip is added;
+    crop and erasing draw from seeds that are derived from its own.
 
     Args:
         augmentation: the ranges.
@@ -76,6 +87,13 @@ def sample_parameters(augmentation: Augmentation, image_size: tuple[int, int], s
         flip_vertical=(vertical < 0.5) & augmentation.vertical_flip,
         channel_shift=_between(channel, -augmentation.channel_shift_range, augmentation.channel_shift_range),
         brightness=_between(bright, *(augmentation.brightness_range or (1, 1))),
+        crop=_whole(seeds, 1, 1, 0, 0)
+        if augmentation.crop_scale is None
+        else _per_image(seeds, partial(_crop, augmentation.crop_scale, (height, width))),
+        erased=_whole(seeds, 0, 0, 0, 0)
+        if not augmentation.erasing
+        else _per_image(seeds, partial(_erased_box, augmentation.erasing)),
+        noise=seeds,
     )
 
 
@@ -102,14 +120,18 @@ def transform_matrices(parameters: WarpParameters, image_size: tuple[int, int]) 
     shift_y = tf.sin(rotation) * parameters.tx + tf.cos(rotation) * parameters.ty
     x = centre_x + shift_x - xx * centre_x - xy * centre_y
     y = centre_y + shift_y - yx * centre_x - yy * centre_y
+    # The crop comes first, and what is said above of the whole image holds of it.
+    part_x, part_y, left, top = tf.unstack(parameters.crop, axis=1)
+    xx, xy, x = part_x * xx, part_x * xy, part_x * (x + 0.5) + left - 0.5
+    yx, yy, y = part_y * yx, part_y * yy, part_y * (y + 0.5) + top - 0.5
     zero, one = tf.zeros_like(x), tf.ones_like(x)
     return tf.reshape(tf.stack([xx, xy, x, yx, yy, y, zero, zero, one], axis=1), [-1, 3, 3])
 
 
 def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation: Augmentation) -> tf.Tensor:
-    """Augments images by given parameters, in ImageDataGenerator's order: warp, channel shift, brightness.
+    """Augments images by given parameters: ImageDataGenerator's warp, channel shift and brightness, then erasing.
 
-    `augmentation` says which of the three steps there are, and the fill mode. Unlike the generator, brightness keeps
+    `augmentation` says which of these steps there are, and the fill mode. Unlike the generator, brightness keeps
     fractions of a grey level.
 
     Args:
@@ -129,7 +151,64 @@ def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation
         pixels = tf.clip_by_value(pixels + per_image(parameters.channel_shift), lowest, highest)
     if augmentation.brightness_range is not None:
         pixels = tf.minimum(pixels * per_image(parameters.brightness), 255.0)
+    if augmentation.erasing:
+        pixels = _erase(pixels, parameters)
     return pixels
+
+
+def _whole(seeds: tf.Tensor, *numbers: float) -> tf.Tensor:
+    return tf.tile(tf.constant([numbers], tf.float64), [tf.shape(seeds)[0], 1])
+
+
+def _per_image(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    return tf.map_fn(draw, seeds, fn_output_signature=tf.TensorSpec([4], tf.float64))
+
+
+def _uniform(seed: tf.Tensor, purpose: int, n: int) -> list[tf.Tensor]:
+    folded = tf.random.experimental.stateless_fold_in(seed, purpose, alg="philox")
+    return tf.unstack(tf.random.stateless_uniform([n], folded, dtype=tf.float64, alg="philox"))
+
+
+def _box(area: tf.Tensor, log_ratio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Width and height of a part of the area, as parts of the image's, each at most 1."""
+    root = tf.exp(log_ratio / 2)
+    return tf.minimum(tf.sqrt(area) * root, 1.0), tf.minimum(tf.sqrt(area) / root, 1.0)
+
+
+def _crop(scale: tuple[float, float], image_size: tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
+    height, width = image_size
+    area, ratio, x, y = _uniform(seed, _CROP, 4)
+    area = _between(area, *scale)
+    low, high = (math.log(limit * height / width) for limit in _CROP_RATIO)  # of parts, not of pixels
+    part_x, part_y = _box(area, _between(ratio, low, high))
+    return tf.stack([part_x, part_y, (1 - part_x) * width * x, (1 - part_y) * height * y])
+
+
+def _erased_box(probability: float, seed: tf.Tensor) -> tf.Tensor:
+    happens, area, ratio, x, y = _uniform(seed, _ERASED, 5)
+    part_x, part_y = _box(_between(area, *_ERASED_AREA), _between(ratio, -math.log(_LONGEST), math.log(_LONGEST)))
+    left, top = (1 - part_x) * x, (1 - part_y) * y
+    box = tf.stack([left, top, left + part_x, top + part_y])
+    return tf.where(happens < probability, box, tf.zeros_like(box))
+
+
+def _erase(pixels: tf.Tensor, parameters: WarpParameters) -> tf.Tensor:
+    height, width = _sides(pixels)
+
+    def draw(seed: tf.Tensor) -> tf.Tensor:
+        folded = tf.random.experimental.stateless_fold_in(seed, _NOISE, alg="philox")
+        return tf.random.stateless_uniform([height, width, 3], folded, maxval=255.0, alg="philox")
+
+    noise = tf.map_fn(
+        draw,
+        parameters.noise,
+        fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
+    )
+    x = (tf.range(width, dtype=tf.float64)[None, None, :] + 0.5) / width
+    y = (tf.range(height, dtype=tf.float64)[None, :, None] + 0.5) / height
+    left, top, right, bottom = (edge[:, None, None] for edge in tf.unstack(parameters.erased, axis=1))
+    inside = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+    return tf.where(inside[..., None], noise, pixels)
 
 
 def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
@@ -149,7 +228,7 @@ def _shift(uniform: tf.Tensor, shift_range: float | tuple[float, ...], side: int
 def _moves(augmentation: Augmentation) -> bool:
     still = Augmentation()
     names = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_limits")
-    names += ("horizontal_flip", "vertical_flip")
+    names += ("horizontal_flip", "vertical_flip", "crop_scale")
     return any(getattr(augmentation, name) != getattr(still, name) for name in names)
 
 

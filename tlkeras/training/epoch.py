@@ -12,6 +12,7 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.balance import balanced_sample, oversample
+from tlkeras.data.mixing import build_mix
 from tlkeras.errors import DivergedError
 from tlkeras.models.backbones import Backbone
 from tlkeras.progress import bar
@@ -75,13 +76,14 @@ def build_stage(model: keras.Model, frozen: Frozen | None, job: Job, number: int
     recipe = job.recipe
     augmenting = None
     if recipe.augmentation is not None and job.warp is not None:
-        augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number)
+        mix = build_mix(recipe.augmentation) if recipe.augmentation.mixes else None
+        augmenting = Augmenting(recipe.augmentation, job.warp, job.seed, number, mix)
     val_augmenting = augmenting if recipe.augment_val else None
     kept, tail = (None, model) if frozen is None else (job.kept(*frozen.trunks), frozen.cut.tail)
     fixed = pixels_come_again(recipe)
     val_fixed = fixed or not recipe.augment_val
     learner, judge = tail if fixed else model, tail if val_fixed else model
-    soft = not recipe.loss.is_plain
+    soft = recipe.learns_from_shares
     if soft and judge is learner:  # which is compiled with another loss, for other labels
         judge = keras.Model(learner.input, learner.output)
     return Stage(

@@ -69,12 +69,14 @@ class Augmenting:
         warp: `build_warp` of it.
         seed: of the run.
         phase: number of the phase.
+        mix: `build_mix` of it, None where images are not mixed.
     """
 
     augmentation: Augmentation
     warp: Callable
     seed: int
     phase: int
+    mix: Callable | None = None
 
     def example_seeds(self, epoch: int, examples: np.ndarray) -> np.ndarray:
         """int32 (m, 2)."""
@@ -153,7 +155,8 @@ class Feed:
         seeds = None if self._augmenting is None else self._augmenting.example_seeds(epoch, examples)
         warp = None if self._augmenting is None else self._augmenting.warp
         if self._kept is None:
-            return epoch_batches(self._part.pixels, order, warp=warp, example_seeds=seeds, **targets)
+            mix = None if self._augmenting is None else self._augmenting.mix
+            return epoch_batches(self._part.pixels, order, warp=warp, example_seeds=seeds, mix=mix, **targets)
         if self._augmenting is None:
             features, rows = self._plain.table, self._plain.rows[order]
         else:

@@ -239,7 +239,7 @@ def _run_phase(
     stage = build_stage(model, frozen, job, number)
     ours = _optimizer_of(phase, model, stage.learner, job.backbone)
     counts = np.array(list(job.train.samples.class_counts().values()))
-    _compile(stage.learner, ours, None if job.recipe.loss.is_plain else job.recipe.loss.function(counts))
+    _compile(stage.learner, ours, job.recipe.loss.function(counts) if job.recipe.learns_from_shares else None)
     if stage.judge is not stage.learner:
         _compile(stage.judge, None)
     optimizer = stage.learner.optimizer  # in float16 Keras puts a loss scale around it

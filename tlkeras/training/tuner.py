@@ -126,6 +126,16 @@ class Tuner(NetworkRecipe):
         check_fields(self, self._accepts)
         if self.augment_val and self.augmentation is None:
             raise InputError("Tuner.augment_val: there is no augmentation to apply to the validation images.")
+        if self.augment_val and self.augmentation is not None and self.augmentation.mixes:
+            raise InputError(
+                f"Tuner.augment_val: received True, with mixup={self.augmentation.mixup!r} and "
+                f"cutmix={self.augmentation.cutmix!r}; what is judged has one label. Leave one out."
+            )
+        if self.imbalance == "class_weights" and self.augmentation is not None and self.augmentation.mixes:
+            raise InputError(
+                f"Tuner.imbalance: received 'class_weights', with mixup={self.augmentation.mixup!r} and "
+                f"cutmix={self.augmentation.cutmix!r}: an image of two classes has no weight. Take 'balanced_sampling'."
+            )
         if self.imbalance is not None and self.loss.logit_adjustment:
             raise InputError(
                 f"Tuner.loss: received {self.loss!r}, and imbalance={self.imbalance!r}: both make up for unequal "
@@ -150,6 +160,11 @@ class Tuner(NetworkRecipe):
         phases = tuple(replace(phase, monitor=phase.monitor or monitor) for phase in self.phases)
         object.__setattr__(same, "phases", phases)
         return same
+
+    @property
+    def learns_from_shares(self) -> bool:
+        """Whether training sees an image's label as a share of each class."""
+        return not self.loss.is_plain or (self.augmentation is not None and self.augmentation.mixes)
 
     def describe(self) -> dict[str, Any]:
         """The fields by name as plain JSON values, as run folders keep them, the monitor of every phase named."""
