@@ -257,7 +257,9 @@ def _said_in_words(file: Path) -> Iterator[None]:
 def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
     if CONTENTS not in made_with:
         settings = {name: value for name, value in settings.items() if name != CONTENTS}
-    found = first_difference({**made_with, "recipe": in_this_version(made_with["recipe"])}, settings)
+    if "recipe" in made_with:
+        made_with = {**made_with, "recipe": in_this_version(made_with["recipe"])}
+    found = first_difference(made_with, settings)
     if found is not None:
         name, before, now = found
         if name == CONTENTS:
