@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tlkeras.backend import tf
 from tlkeras.data.augmentation import Augmentation
+from tlkeras.data.warp import seed_for
 
 _WAY, _PARTS = 3, 5  # what mixing draws is told apart by these from what the warp draws from the same seed
 _LEAST = 1e-300  # a gamma of a small alpha may be 0, and two of them have no ratio
@@ -50,7 +51,7 @@ def sample_mixes(augmentation: Augmentation, image_size: tuple[int, int], seeds:
 
     @tf.autograph.experimental.do_not_convert
     def one_image(seed):
-        of_way, of_parts = (tf.random.experimental.stateless_fold_in(seed, n, alg="philox") for n in (_WAY, _PARTS))
+        of_way, of_parts = (seed_for(seed, purpose) for purpose in (_WAY, _PARTS))
         way, row, column = tf.unstack(tf.random.stateless_uniform([3], of_way, alg="philox"))
         cuts = way < 0.5 if augmentation.mixup and augmentation.cutmix else bool(augmentation.cutmix)
         alpha = tf.cast(tf.where(cuts, float(augmentation.cutmix), float(augmentation.mixup)), tf.float64)

@@ -156,8 +156,13 @@ def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation
     return pixels
 
 
+def seed_for(seed: tf.Tensor, purpose: int) -> tf.Tensor:
+    """Another seed, int32 (2,), for what is drawn beside the warp from an image's own, int32 (2,)."""
+    return cast(tf.Tensor, tf.random.fold_in(seed, purpose, alg="philox"))
+
+
 def _whole(seeds: tf.Tensor, *numbers: float) -> tf.Tensor:
-    return tf.tile(tf.constant([numbers], tf.float64), [tf.shape(seeds)[0], 1])
+    return tf.repeat(tf.constant([numbers], tf.float64), tf.shape(seeds)[0], axis=0)
 
 
 def _per_image(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
@@ -165,8 +170,7 @@ def _per_image(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.T
 
 
 def _uniform(seed: tf.Tensor, purpose: int, n: int) -> list[tf.Tensor]:
-    folded = tf.random.experimental.stateless_fold_in(seed, purpose, alg="philox")
-    return tf.unstack(tf.random.stateless_uniform([n], folded, dtype=tf.float64, alg="philox"))
+    return tf.unstack(tf.random.stateless_uniform([n], seed_for(seed, purpose), dtype=tf.float64, alg="philox"))
 
 
 def _box(area: tf.Tensor, log_ratio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -196,14 +200,9 @@ def _erase(pixels: tf.Tensor, parameters: WarpParameters) -> tf.Tensor:
     height, width = _sides(pixels)
 
     def draw(seed: tf.Tensor) -> tf.Tensor:
-        folded = tf.random.experimental.stateless_fold_in(seed, _NOISE, alg="philox")
-        return tf.random.stateless_uniform([height, width, 3], folded, maxval=255.0, alg="philox")
+        return tf.random.stateless_uniform([height, width, 3], seed_for(seed, _NOISE), maxval=255.0, alg="philox")
 
-    noise = tf.map_fn(
-        draw,
-        parameters.noise,
-        fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
-    )
+    noise = tf.map_fn(draw, parameters.noise, fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32))
     x = (tf.range(width, dtype=tf.float64)[None, None, :] + 0.5) / width
     y = (tf.range(height, dtype=tf.float64)[None, :, None] + 0.5) / height
     left, top, right, bottom = (edge[:, None, None] for edge in tf.unstack(parameters.erased, axis=1))
