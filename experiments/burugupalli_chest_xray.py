@@ -13,7 +13,7 @@ Command
     python experiments/burugupalli_chest_xray.py --report-only        (table and bar plot again, from the run folder)
     On a processor that computes in bfloat16 (avx512_bf16, amx), --precision bfloat16 takes half the time.
 Cost
-    On 2 cores with other work beside: corrected 103 minutes for Xception and VGG16 and 62 for three MobileNetV2, paper
+    On 2 cores with other work beside: corrected 234 minutes for Xception and VGG16 and 62 for three MobileNetV2, paper
     18 for two of these, causes 54 for one with two seeds.
 Expected result
     Corrected, xception, accuracy on test in per cent with 95 % intervals over patients: frozen 82.9 ± 2.6 [77.4, 87.2],

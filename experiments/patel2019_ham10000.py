@@ -51,15 +51,15 @@ AUGMENTATION = tl.Augmentation(
 )
 
 
-def tuner(backbone, *, weights, unfreeze, preprocessing, augmentation):
+def tuner(backbone, *, weights, unfreeze, preprocessing, augmentation, learning_rate=1e-4, patience=5):
     """One network's recipe; both data sets share it."""
     phase = tl.Phase(
         epochs=50,
-        learning_rate=1e-4,
+        learning_rate=learning_rate,
         optimizer="sgd",
         momentum=0.9,
         unfreeze=unfreeze,
-        patience=5,
+        patience=patience,
         monitor="val_accuracy",
         # Where its statistics were never learnt, frozen BatchNorm is none; and they have to follow within the patience.
         batch_norm="train" if weights is None else "frozen",

@@ -146,7 +146,10 @@ class Claim:
                     f"    {figure} says {self.file}: {source}"
                 )
         for condition in self.holds:
-            if not evaluate(condition, self.file.parent):
+            held = np.asarray(evaluate(condition, self.file.parent))
+            if held.size != 1:
+                raise ClaimError(f"{self.file}: {condition} gives {held.size} answers; ask for all(...) or one row")
+            if not held.item():
                 line = _line(text, place.start())
                 yield f"{self.document}:{line}: {self.says!r} does not hold, says {self.file}: {condition}"
 
