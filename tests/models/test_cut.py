@@ -266,10 +266,9 @@ def test_a_model_that_was_cut_saves_and_loads_as_before(tmp_path):
         np.testing.assert_array_equal(again(PIXELS), model(PIXELS))
 
 
-# One of each family, where its widths and depths are built alike.
-ROWS = ("vgg16", "vgg19", "resnet18", "resnet50", "resnet50v2", "inceptionv3", "inceptionresnetv2", "xception")
-ROWS += ("densenet201", "mobilenet_025", "mobilenetv2", "mobilenetv2_035", "mobilenetv3small", "mobilenetv3large")
-ROWS += ("efficientnetb0", "efficientnetv2b0", "nasnetmobile")
+# The smallest of each family, whose widths and depths are built alike.
+ROWS = ("vgg16", "resnet18", "resnet50", "resnet50v2", "inceptionv3", "inceptionresnetv2", "xception", "densenet121")
+ROWS += ("mobilenet_025", "mobilenetv2_035", "mobilenetv3small", "efficientnetb0", "efficientnetv2b0", "nasnetmobile")
 
 
 @pytest.fixture(scope="module", params=ROWS)
@@ -322,10 +321,10 @@ CHOICES = [
     ({"unfreeze": 0}, dict.fromkeys(ROWS, "head_flatten")),
     (
         {"unfreeze_from": "block5"},
-        {"vgg16": "block4_pool", "resnet50": "conv4_block6_out", "densenet201": "pool4_relu"},
+        {"vgg16": "block4_pool", "resnet50": "conv4_block6_out", "densenet121": "pool4_relu"},
     ),
-    ({"unfreeze": 2, "batch_norm": "train"}, {"vgg19": "block5_conv2", "resnet50": "conv5_block2_out"}),
-    ({"unfreeze": ("block3",)}, {"vgg16": "block2_pool", "mobilenetv2": "block_2_add"}),
+    ({"unfreeze": 2, "batch_norm": "train"}, {"vgg16": "block5_conv1", "resnet50": "conv5_block2_out"}),
+    ({"unfreeze": ("block3",)}, {"vgg16": "block2_pool", "mobilenetv2_035": "block_2_add"}),
     ({"unfreeze_from": "conv5_block2_2_conv"}, {"resnet50": "conv5_block1_out"}),
     ({"alone": "conv5_block2_2_conv"}, {"resnet50": "conv5_block1_out"}),
 ]
