@@ -50,6 +50,7 @@ _HOME = {
     "build_encoder": "models.classifier",
     "Phase": "training.phase",
     "StepDecay": "training.schedules",
+    "LinearProbe": "training.linear_probe",
     "Loss": "training.loss",
     "EMA": "training.averaging",
     "SWA": "training.averaging",

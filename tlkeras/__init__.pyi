@@ -62,6 +62,7 @@ from tlkeras.training.averaging import SWA as SWA
 from tlkeras.training.extractor import Extractor as Extractor
 from tlkeras.training.feature_classifier import FeatureClassifier as FeatureClassifier
 from tlkeras.training.feature_store import FeatureStore as FeatureStore
+from tlkeras.training.linear_probe import LinearProbe as LinearProbe
 from tlkeras.training.loss import Loss as Loss
 from tlkeras.training.phase import Phase as Phase
 from tlkeras.training.pixel_baseline import PixelBaseline as PixelBaseline

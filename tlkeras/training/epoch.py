@@ -21,6 +21,7 @@ from tlkeras.seeds import derive_seed, generator
 from tlkeras.training.feature_store import FeatureStore
 from tlkeras.training.feed import Augmenting, Feed, KeptFeatures, Part
 from tlkeras.training.frozen import Frozen
+from tlkeras.training.linear_probe import AnyPhase, LinearProbe
 from tlkeras.training.monitor import BALANCED, balanced_figure
 from tlkeras.training.optimizers import PhaseOptimizer
 from tlkeras.training.phase import Phase
@@ -142,7 +143,7 @@ def train_epoch(stage: Stage, optimizer: PhaseOptimizer, job: Job, phase: Phase,
     return Trained(loss, accuracy, time.perf_counter() - start)
 
 
-def judge_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int, trained: Trained) -> EpochLog:
+def judge_epoch(stage: Stage, job: Job, phase: AnyPhase, number: int, epoch: int, trained: Trained) -> EpochLog:
     """How an epoch that was trained does on the validation samples, by the weights that the model has.
 
     Raises:
@@ -165,13 +166,34 @@ def judge_epoch(stage: Stage, job: Job, phase: Phase, number: int, epoch: int, t
     return EpochLog(number, epoch, seconds, trained.loss, trained.accuracy, val_loss, val_accuracy, **balanced)
 
 
+def line_of(log: EpochLog, title: str) -> str:
+    """What an epoch came to, in one line."""
+    line = f"  {title}  {log.seconds:6.1f} s  loss {log.loss:.4f}  accuracy {log.accuracy:.4f}"
+    seen = {name: getattr(log, name) for name in ("val_loss", "val_accuracy", *BALANCED)}
+    return line + "".join(f"  {name} {value:.4f}" for name, value in seen.items() if value is not None)
+
+
+def compile_model(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer | None, loss: Callable | None = None
+) -> None:
+    """Compiles for labels int (b,) and cross-entropy, or with another loss for rows of probabilities (b, k)."""
+    # "accuracy" by its name would be made in the first step, and TensorFlow traces a step again that makes variables.
+    if loss is None:
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=metrics)
+    else:
+        model.compile(optimizer=optimizer, loss=loss, metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+
+
 def batch_norm_learns(model: keras.Model) -> bool:
     """Whether a layer takes its mean and variance from each batch, and keeps them."""
     layers = model._flatten_layers()
     return any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in layers)
 
 
-def _diverged(what: str, job: Job, phase: Phase, number: int, epoch: int) -> DivergedError:
+def _diverged(what: str, job: Job, phase: AnyPhase, number: int, epoch: int) -> DivergedError:
+    if isinstance(phase, LinearProbe):
+        return DivergedError(f"{what} in phase {number}, with a penalty of {phase.penalties[epoch - 1]:g}.")
     return DivergedError(
         f"{what} in phase {number}, epoch {epoch}, with learning rate {phase.learning_rate_at(epoch):g} "
         f"({phase.optimizer_name}, batches of {job.recipe.batch_size}, {keras.config.dtype_policy().compute_dtype}). "

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkeras.backend import device_name, keras
-from tlkeras.data.splits import held_out_in, joined_groups
 from tlkeras.errors import InputError
 from tlkeras.models.classifier import build_encoder
 from tlkeras.models.weights import find_weights
@@ -25,13 +24,13 @@ from tlkeras.training.checks import check_pixels, samples_to_fit, to_predict
 from tlkeras.training.extractor import CLASSIFIERS, Extractor
 from tlkeras.training.feature_store import BATCH, FeatureStore, open_store
 from tlkeras.training.features import features_of, run_network
+from tlkeras.training.inner_folds import inner_folds
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
     from tlkeras.training.pixel_trees import PixelFeatures
 
-_CALIBRATION_FOLDS = 5
 # Of a support vector machine: what makes its distances probabilities, one distance for each class.
 _OUR_OWN = ("probability", "decision_function_shape")
 # Scores on images drawn one by one, whose patients or lesions were learnt from; nothing here reads them.
@@ -232,24 +231,5 @@ def _build_estimator(recipe: Extractor, train: Samples, seed: int) -> Classifier
     # A support vector machine has distances, not probabilities. One temperature, fitted to the distances of training
     # images that were held out in turn, makes some of them and leaves every decision as it is (Guo et al., ICML 2017).
     # Where classes have as many votes, the larger distance decides: break_ties, which SVC has to be asked for.
-    folds = _calibration_folds(recipe, train, state)
+    folds = inner_folds(train, state, f"the probabilities of {recipe.classifier}")
     return CalibratedClassifierCV(pipeline, method="temperature", ensemble=False, cv=folds)
-
-
-def _calibration_folds(recipe: Extractor, train: Samples, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows learnt from, rows held out) of each fold: whole groups, and every class in what is learnt from."""
-    groups, classes = joined_groups(train), range(len(train.class_names))
-    labels = train.known_labels
-    n_groups = {name: len(set(groups[labels == label])) for label, name in enumerate(train.class_names)}
-    for n_folds in range(min(_CALIBRATION_FOLDS, *n_groups.values()), 1, -1):
-        fold_of = held_out_in(labels, groups, n_folds, seed)
-        folds = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(n_folds)]
-        if all(np.isin(classes, labels[learnt]).all() for learnt, _ in folds):
-            if n_folds < _CALIBRATION_FOLDS:
-                say(f"{recipe.classifier}: there are few groups, so its probabilities come from {n_folds} folds")
-            return folds
-    raise InputError(
-        f"train: for its probabilities {recipe.classifier} holds out whole groups (patients, lesions, identical "
-        f"images), and has to learn every class from the others; received {n_groups} groups. Add images of other "
-        "groups, or take another classifier."
-    )

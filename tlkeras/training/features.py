@@ -63,9 +63,14 @@ def run_network(network: keras.Model, images: np.ndarray) -> np.ndarray:
     pixels = np.zeros((BATCH, *images.shape[1:]), np.float32)
     pixels[: len(images)] = images
     features = np.asarray(network.predict_on_batch(pixels), np.float32)[: len(images)]
+    require_finite(features, network.name)
+    return features
+
+
+def require_finite(features: np.ndarray, name: str) -> None:
+    """Refuses features of a network of that name that are no numbers."""
     if not np.isfinite(features).all():
         raise InputError(
-            f"features: {network.name} gives values that are not finite. In half precision a layer overflows: take "
+            f"features: {name} gives values that are not finite. In half precision a layer overflows: take "
             'precision="bfloat16" or "float32". In float32 the weights are broken.'
         )
-    return features

@@ -164,6 +164,10 @@ class Feed:
             features, rows = found.table, found.rows
         return epoch_batches(features, order, rows=rows, **targets)
 
+    def features(self) -> np.ndarray:
+        """Of every sample, where features are kept and images are not changed: float32 (n, d)."""
+        return self._plain.table[self._plain.rows].astype(np.float32, copy=False)
+
     @cached_property
     def _labels(self) -> np.ndarray | None:
         samples = self._part.samples

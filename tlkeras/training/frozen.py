@@ -15,7 +15,7 @@ from tlkeras.models.cut import Cut, cut
 from tlkeras.progress import say
 from tlkeras.schema import Samples
 from tlkeras.training.feature_store import FeatureStore, output_layer
-from tlkeras.training.phase import Phase
+from tlkeras.training.linear_probe import AnyPhase
 from tlkeras.training.tuner import Tuner
 
 
@@ -35,8 +35,8 @@ class Frozen:
 
 def find_frozen(
     model: keras.Model,
-    phases: Sequence[Phase],
-    set_phase: Callable[[Phase], object],
+    phases: Sequence[AnyPhase],
+    set_phase: Callable[[AnyPhase], object],
     has_room: Callable[[tuple[keras.Model, ...]], bool],
 ) -> list[Frozen | None]:
     """One entry per phase, None where the phase has to run the whole model.

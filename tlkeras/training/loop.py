@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,19 +34,30 @@ from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
 from tlkeras.progress import say
-from tlkeras.schema import EpochLog, Samples
+from tlkeras.schema import Samples
 from tlkeras.seeds import derive_seed
 from tlkeras.training.checkpoint import CheckpointFile, describe_training
 from tlkeras.training.checks import check_val, samples_to_fit
-from tlkeras.training.epoch import Job, build_stage, judge_epoch, pixels_come_again, predict_watched, train_epoch
+from tlkeras.training.epoch import (
+    Job,
+    build_stage,
+    compile_model,
+    judge_epoch,
+    line_of,
+    pixels_come_again,
+    predict_watched,
+    train_epoch,
+)
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.feed import Part
 from tlkeras.training.frozen import Frozen, can_be_kept, find_frozen
+from tlkeras.training.linear_probe import AnyPhase, LinearProbe
 from tlkeras.training.memory import check_memory, memory_in_words
-from tlkeras.training.monitor import BALANCED, value_of
+from tlkeras.training.monitor import value_of
 from tlkeras.training.optimizers import PhaseOptimizer, build_optimizer
 from tlkeras.training.phase import Phase
 from tlkeras.training.precision import choose_precision, compared_with_float32
+from tlkeras.training.probing import run_probe
 from tlkeras.training.state import TrainingState
 from tlkeras.training.tuned_classifier import TunedClassifier
 from tlkeras.training.tuner import Tuner, require_trainable_batch_norm
@@ -110,7 +121,10 @@ def fit_tuner(
             say(f"phase {number} of {len(recipe.phases)}: {fit.set_trainable(model, phase)}")
             state.begin(number, model)
             try:
-                _run_phase(model, frozen[number - 1], job, phase, number, state)
+                if isinstance(phase, LinearProbe):
+                    run_probe(model, frozen[number - 1], job, phase, number, state)
+                else:
+                    _run_phase(model, frozen[number - 1], job, phase, number, state)
             except DivergedError as error:
                 raise _with_what_is_kept(error, fit, model, state, tables[:number]) from None
     fitted = fit.classifier(model, state, tables)
@@ -154,7 +168,7 @@ class _Fit:
                 seed=derive_seed(self.seed, "weights"),
             )
 
-    def set_trainable(self, model: keras.Model, phase: Phase) -> TrainableSummary:
+    def set_trainable(self, model: keras.Model, phase: AnyPhase) -> TrainableSummary:
         """Lets learn what learns in a phase."""
         return set_trainable(
             model,
@@ -239,9 +253,9 @@ def _run_phase(
     stage = build_stage(model, frozen, job, number)
     ours = _optimizer_of(phase, model, stage.learner, job.backbone)
     counts = np.array(list(job.train.samples.class_counts().values()))
-    _compile(stage.learner, ours, job.recipe.loss.function(counts) if job.recipe.learns_from_shares else None)
+    compile_model(stage.learner, ours, job.recipe.loss.function(counts) if job.recipe.learns_from_shares else None)
     if stage.judge is not stage.learner:
-        _compile(stage.judge, None)
+        compile_model(stage.judge, None)
     optimizer = stage.learner.optimizer  # in float16 Keras puts a loss scale around it
     optimizer.build(stage.learner.trainable_variables)
     check_memory(stage.learner, optimizer, min(job.recipe.batch_size, job.rows_per_epoch))
@@ -265,7 +279,7 @@ def _run_phase(
                     state.judge(log, phase, model)
                     if job.watched is not None and (number, epoch) in job.watched.moments:
                         job.watched.probs[number, epoch] = predict_watched(stage, epoch)
-            say(_line(log, phase))
+            say(line_of(log, f"epoch {log.epoch:>2}/{phase.epochs}"))
             state.keep(model, optimizer)
         value = value_of(log, phase)
         if value is None:
@@ -303,15 +317,6 @@ def _optimizer_of(phase: Phase, model: keras.Model, learner: keras.Model, backbo
     return optimizer
 
 
-def _compile(model: keras.Model, optimizer: keras.optimizers.Optimizer | None, loss: Callable | None = None) -> None:
-    # "accuracy" by its name would be made in the first step, and TensorFlow traces a step again that makes variables.
-    if loss is None:
-        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        model.compile(optimizer=optimizer, loss=keras.losses.SparseCategoricalCrossentropy(), metrics=metrics)
-    else:  # of labels that are rows of probabilities
-        model.compile(optimizer=optimizer, loss=loss, metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
-
-
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:
     """The folder for decoded pixels, None where they fit into memory."""
     budget = available_memory() // 2 if memory_budget is None else parse_size("memory_budget", memory_budget)
@@ -335,11 +340,3 @@ def _layers_by_phase(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         table[f"trainable_phase_{number}"] = of_phase["trainable"]
         table[f"trainable_parameters_phase_{number}"] = of_phase["trainable_parameters"]
     return table
-
-
-def _line(log: EpochLog, phase: Phase) -> str:
-    line = (
-        f"  epoch {log.epoch:>2}/{phase.epochs}  {log.seconds:6.1f} s  loss {log.loss:.4f}  accuracy {log.accuracy:.4f}"
-    )
-    seen = {name: getattr(log, name) for name in ("val_loss", "val_accuracy", *BALANCED)}
-    return line + "".join(f"  {name} {value:.4f}" for name, value in seen.items() if value is not None)

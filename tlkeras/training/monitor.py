@@ -10,7 +10,7 @@ from tlkeras.evaluation.weighted_scores import weighted_scores
 from tlkeras.schema import EpochLog
 
 if TYPE_CHECKING:
-    from tlkeras.training.phase import Phase
+    from tlkeras.training.linear_probe import AnyPhase
 
 # Each is a field of EpochLog; these are figures of `tl.score` that count every class alike.
 BALANCED = {
@@ -33,7 +33,7 @@ def balanced_figure(monitor: str, labels: np.ndarray, probs: np.ndarray, class_n
     return float(weighted_scores(labels, probs, class_names, np.ones(len(labels)), metrics=metric)[metric][0])
 
 
-def value_of(log: EpochLog, phase: Phase) -> float | None:
+def value_of(log: EpochLog, phase: AnyPhase) -> float | None:
     """What a phase's monitor saw in an epoch, lower is better; None without validation samples."""
     if log.val_loss is None or phase.monitor is None:
         return None

@@ -25,12 +25,13 @@ from tlkeras.schema import Samples
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkeras.training.phase import Phase
+    from tlkeras.training.linear_probe import AnyPhase
 
 # Where what a description names is found: recipes, and the parts they are made of.
 _HOMES = {
     "Tuner": "training.tuner",
     "Phase": "training.phase",
+    "LinearProbe": "training.linear_probe",
     "StepDecay": "training.schedules",
     "EMA": "training.averaging",
     "SWA": "training.averaging",
@@ -83,7 +84,7 @@ class Recipe(ABC):
     fit_options: ClassVar[tuple[str, ...]] = ()
     searches: ClassVar[bool] = False
     keeps_model: bool = False
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[AnyPhase, ...] = ()
     image_size: tuple[int, int]
     usual_words: Mapping[str, str] = {}
 

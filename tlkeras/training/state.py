@@ -12,8 +12,8 @@ from tlkeras.backend import keras
 from tlkeras.errors import InputError
 from tlkeras.schema import EpochLog, Precision
 from tlkeras.training.checkpoint import Checkpoint, CheckpointFile
+from tlkeras.training.linear_probe import AnyPhase
 from tlkeras.training.monitor import value_of
-from tlkeras.training.phase import Phase
 
 
 class TrainingState:
@@ -35,7 +35,7 @@ class TrainingState:
         self,
         model: keras.Model,
         learning: Sequence[frozenset[int]],
-        phases: Sequence[Phase],
+        phases: Sequence[AnyPhase],
         precision: Precision,
         file: CheckpointFile | None = None,
         started: Checkpoint | None = None,
@@ -52,7 +52,7 @@ class TrainingState:
         if started is not None:
             self._go_on(model, started, phases)
 
-    def _go_on(self, model: keras.Model, started: Checkpoint, phases: Sequence[Phase]) -> None:
+    def _go_on(self, model: keras.Model, started: Checkpoint, phases: Sequence[AnyPhase]) -> None:
         _require_shapes(model, started.weights)
         self.history, self.begins_in, self._optimizer = list(started.history), started.phase, started.optimizer
         if started.best is not None:
@@ -84,7 +84,7 @@ class TrainingState:
             variable.assign(array)
         self._optimizer = ()
 
-    def judge(self, log: EpochLog, phase: Phase, model: keras.Model) -> None:
+    def judge(self, log: EpochLog, phase: AnyPhase, model: keras.Model) -> None:
         """Takes in an epoch that has been judged by the weights that the model has now."""
         self.history.append(log)
         value = value_of(log, phase)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import Constraint, check_fields, flag, instance_of, one_of, or_none, several, whole
+from tlkeras.checks import Constraint, check_fields, either, flag, instance_of, one_of, or_none, several, whole
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
 from tlkeras.given import Given, default
@@ -20,6 +20,7 @@ from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
 from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
+from tlkeras.training.linear_probe import AnyPhase, LinearProbe
 from tlkeras.training.loss import Loss
 from tlkeras.training.monitor import default_monitor
 from tlkeras.training.phase import Phase
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tlkeras.training.tuned_classifier import TunedClassifier
 
 
-def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[Phase, ...]) -> None:
+def require_trainable_batch_norm(weights: WeightsFile | None, phases: tuple[AnyPhase, ...]) -> None:
     """Refuses phases that train BatchNorm on a file whose BatchNorm is folded into the kernels."""
     if weights is not None and weights.batch_norm_folded and any(phase.batch_norm == "train" for phase in phases):
         raise InputError(
@@ -52,8 +53,8 @@ class Tuner(NetworkRecipe):
             Experiment's cells also a tl.EarlierRun.
         image_size: (height, width) in pixels; None takes the network's native size.
         head: what is put on the backbone.
-        phases: run one after the other on the same model; by default 10 epochs of the head alone, then 10 of
-            everything but BatchNorm at a tenth of the rate.
+        phases: tl.Phase and tl.LinearProbe, run one after the other on the same model; by default 10 epochs of the head
+            alone, then 10 of everything but BatchNorm at a tenth of the rate.
         augmentation: drawn anew for each image in each epoch, on training images only.
         augment_val: augment the validation images too. A fault, offered because one of the documents made it.
         imbalance: None, "class_weights" (inverse frequency, mean 1, in the training loss only), "oversample" (every
@@ -94,7 +95,7 @@ class Tuner(NetworkRecipe):
     weights: Weights = "imagenet"
     image_size: Given[tuple[int, int] | None, tuple[int, int]] = default(None)
     head: Head = Head()
-    phases: Given[Phase | Sequence[Phase], tuple[Phase, ...]] = default(
+    phases: Given[AnyPhase | Sequence[AnyPhase], tuple[AnyPhase, ...]] = default(
         (Phase(10, 1e-4), Phase(10, 1e-5, unfreeze="all"))
     )
     augmentation: Augmentation | None = None
@@ -108,7 +109,10 @@ class Tuner(NetworkRecipe):
 
     _accepts: ClassVar[Mapping[str, Constraint]] = {
         "head": instance_of(Head, "a tl.Head"),
-        "phases": several(instance_of(Phase, "a tl.Phase"), "one or more tl.Phase"),
+        "phases": several(
+            either(instance_of(Phase, "a tl.Phase"), instance_of(LinearProbe, "a tl.LinearProbe")),
+            "one or more tl.Phase or tl.LinearProbe",
+        ),
         "augmentation": or_none(instance_of(Augmentation, "a tl.Augmentation")),
         "augment_val": flag(),
         "imbalance": one_of(None, "class_weights", "oversample", "balanced_sampling"),
@@ -121,7 +125,7 @@ class Tuner(NetworkRecipe):
 
     def __post_init__(self):
         object.__setattr__(self, "image_size", self._checked_image_size())
-        if isinstance(self.phases, Phase):
+        if isinstance(self.phases, Phase | LinearProbe):
             object.__setattr__(self, "phases", (self.phases,))
         check_fields(self, self._accepts)
         if self.augment_val and self.augmentation is None:
@@ -140,6 +144,11 @@ class Tuner(NetworkRecipe):
             raise InputError(
                 f"Tuner.loss: received {self.loss!r}, and imbalance={self.imbalance!r}: both make up for unequal "
                 "classes. Leave one out."
+            )
+        if self.head.hidden and any(isinstance(phase, LinearProbe) for phase in self.phases):
+            raise InputError(
+                f"Tuner.head: received hidden={self.head.hidden!r}, and a phase is a LinearProbe, which solves one "
+                'linear layer; accepted is hidden=(), e.g. tl.Head(hidden=(), pooling="avg").'
             )
         monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:

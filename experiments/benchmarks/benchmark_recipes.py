@@ -1,0 +1,187 @@
+"""Which recipe should `tl.Tuner(backbone)` be? Candidates on sets of several sizes, judged by images held out for that.
+
+Question
+    What does each change of a recipe bring (start, optimizer, schedule, rate, augmentation, averages), on few images
+    and on many, and which recipe is the best to begin with? How far is it from classical classifiers on the same
+    features?
+Command
+    python experiments/benchmarks/benchmark_recipes.py --data DATA --weights WEIGHTS --out assets/recipes
+    python experiments/benchmarks/benchmark_recipes.py --report-only --out assets/recipes
+Data
+    Skin lesions and chest X-rays at 96x96, of each about 200, 1,000 and 5,000 images (whole lesions and patients), and
+    the quickstart's tiles at 48x48. A fifth of the images is for validation, as a user would have it. What judges the
+    recipes is a part of its own (dev), which no fit has seen, and which is not the test part either: 15 % of HAM10000's
+    images, 15 % of the X-rays' official training part, 30 % of the tiles.
+Cost
+    Some minutes for a candidate, set sizes, backbones and seeds together (two fits at a time, one core each).
+Expected result
+    assets/recipes/README.md.
+What differs
+    Everything that a candidate does not name is as in `cosine`: the solved head, then 12 epochs of all layers by Adam
+    at 3e-4, one of them rising, the others falling along a cosine; flips; BatchNorm frozen; the best validation loss
+    kept.
+"""
+
+import os
+
+# One core for each fit, before TensorFlow is loaded: small networks gain little from two.
+os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+import itertools
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from timing import REPOSITORY, parser_of, run, say
+
+import tlkeras as tl
+
+sys.path.insert(0, str(REPOSITORY / "experiments"))
+
+BACKBONES = ("mobilenet_025", "mobilenetv2_050")
+SIZES = {"ham10000": (200, 1000, 5000), "chest_xray": (200, 1000, 5000), "tiles": (None,)}
+KEYS = ("set", "seed", "backbone", "candidate")
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
+FLIPS = tl.Augmentation(horizontal_flip=True, vertical_flip=True)
+HEAD = tl.Head(hidden=(), dropout=0.0, pooling="avg")
+
+
+PROBE = (tl.LinearProbe(),)
+
+
+def fine_tune(*, start=PROBE, head=HEAD, augmentation=FLIPS, recipe=None, **changes):
+    """The fields of a recipe: a start, then all layers."""
+    phase = {"epochs": 12, "learning_rate": 3e-4, "unfreeze": "all", "schedule": "cosine", "warmup": 1} | changes
+    return {"head": head, "phases": (*start, tl.Phase(**phase)), "augmentation": augmentation} | (recipe or {})
+
+
+CANDIDATES = {
+    "cosine": fine_tune(),
+    "linear_probe": {"head": HEAD, "phases": (tl.LinearProbe(),)},
+    "two_phase": {"head": tl.Head(), "phases": (tl.Phase(10, 1e-4), tl.Phase(10, 1e-5, unfreeze="all"))},
+    "trained_start": fine_tune(start=(tl.Phase(3, 1e-3),), warmup=0),
+    "rate_1e-3": fine_tune(learning_rate=1e-3),
+    "rate_1e-4": fine_tune(learning_rate=1e-4),
+    "no_warmup": fine_tune(warmup=0),
+    "one_cycle_1e-3": fine_tune(learning_rate=1e-3, schedule="one_cycle", warmup=0),
+    "adamw_0.05": fine_tune(optimizer="adamw", weight_decay=0.05),
+    "sgd_1e-2": fine_tune(optimizer="sgd", learning_rate=1e-2),
+    "stage_decay_0.7": fine_tune(learning_rate=1e-3, stage_decay=0.7),
+    "label_smoothing_0.1": fine_tune(recipe={"loss": tl.Loss(label_smoothing=0.1)}),
+    "ema_0.99": fine_tune(average=tl.EMA(0.99)),
+    "batch_norm_trained": fine_tune(batch_norm="train", batch_norm_momentum=0.9),
+    "keep_last": fine_tune(keep="last"),
+    "best_accuracy": fine_tune(start=(tl.LinearProbe(monitor="val_accuracy"),), monitor="val_accuracy"),
+    "epochs_24": fine_tune(epochs=24),
+    "input_dropout_0.3": fine_tune(head=replace(HEAD, input_dropout=0.3)),
+    "turned": fine_tune(augmentation=replace(FLIPS, rotation_range=20, zoom_range=0.1, brightness_range=(0.9, 1.1))),
+    "cropped": fine_tune(augmentation=replace(FLIPS, crop_scale=(0.5, 1.0))),
+    "mixup_0.2": fine_tune(augmentation=replace(FLIPS, mixup=0.2)),
+    "class_weights": fine_tune(  # judged by all images alike: of few images some classes have none for validation
+        start=(tl.LinearProbe(monitor="val_loss"),), monitor="val_loss", recipe={"imbalance": "class_weights"}
+    ),
+}
+CLASSICAL = ("knn", "svm", "logistic_regression")
+
+
+def arguments():
+    """The options."""
+    parser = parser_of(__doc__, "--data")
+    add = parser.add_argument
+    add("--weights", default=None, help="folder searched first for weight files")
+    add("--store", type=Path, default=None, help="folder of the feature store (default: the user's own)")
+    add("--sets", nargs="+", default=sets(), help="default: %(default)s")
+    add("--backbones", nargs="+", default=list(BACKBONES), help="default: %(default)s")
+    add("--candidates", nargs="+", default=[*CANDIDATES, *CLASSICAL], help="default: all")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: %(default)s")
+    add("--jobs", type=int, default=2, help="fits at a time (default: %(default)s)")
+    add("--report-only", action="store_true", help="the page again, of the runs in --out")
+    return parser
+
+
+def sets():
+    """Their names: "ham10000_200" and so on."""
+    return [f"{name}_{n}" if n else name for name, sizes in SIZES.items() for n in sizes]
+
+
+def parts_of(name, data):
+    """What a set's images are drawn from, and the dev part; the test part stays aside."""
+    if name == "tiles":
+        from quickstart import TARGET, read_tiles
+
+        whole = tl.Holdout(val=0.3, test=0.3).split(read_tiles(TARGET, step=48), seed=0)
+        return whole.train, whole.val
+    samples = tl.load_dataset(name, data)
+    split = tl.Predefined(val=0.15) if name == "chest_xray" else tl.Holdout(val=0.15, test=0.2)
+    whole = split.split(samples, seed=0)
+    return whole.train, whole.val
+
+
+def draw(name, data, seed):
+    """(train, val, dev) of a set: of its size, whole groups, another draw for each seed."""
+    name, _, n = name.rpartition("_") if name != "tiles" else (name, "", "")
+    pool, dev = parts_of(name, data)
+    if n and int(n) < len(pool):
+        pool = tl.Holdout(val=0.0, test=int(n) / len(pool)).split(pool, seed=seed).test
+    learnt = tl.Holdout(val=0.0, test=0.2).split(pool, seed=seed)
+    return learnt.train, learnt.test, dev
+
+
+def recipe_of(candidate, backbone, size):
+    """The candidate as a recipe."""
+    if candidate in CLASSICAL:
+        return tl.Extractor(backbone, candidate, image_size=(size, size))
+    return tl.Tuner(backbone, image_size=(size, size), **CANDIDATES[candidate])
+
+
+def judged(cell, options):
+    """One row: what a candidate comes to on the dev part, and in what time."""
+    name, seed, backbone, candidate = cell
+    train, val, dev = draw(name, options.data, seed)
+    recipe = recipe_of(candidate, backbone, 48 if name == "tiles" else 96)
+    # What every candidate begins with is found in the store, so that its seconds do not depend on who was first.
+    recipe_of("logistic_regression", *(backbone, recipe.image_size[0])).fit(
+        train, val, seed=seed, weights_folder=options.weights, store=options.store or True
+    )
+    start = time.perf_counter()
+    try:
+        fitted = recipe.fit(train, val, seed=seed, weights_folder=options.weights, store=options.store or True)
+    except tl.InputError as error:  # of few lesions a class has too few for the folds of an SVM's probabilities
+        if candidate not in CLASSICAL:
+            raise
+        say(f"{cell}: {error}")
+        scores = dict.fromkeys(FIGURES, float("nan"))
+        seconds = float("nan")
+    else:
+        seconds = time.perf_counter() - start
+        scores = tl.score(fitted.predict(dev))
+    figures = {figure: round(float(scores[figure]), 5) for figure in FIGURES}
+    keys = dict(zip(KEYS, cell, strict=True))
+    return keys | {"train": len(train), "val": len(val), "dev": len(dev), "seconds": round(seconds, 2)} | figures
+
+
+def compare(options):
+    """Adds a row for every fit that is not there, and writes the page."""
+    import pandas as pd
+    from joblib import Parallel, delayed
+
+    file = options.out / "dev.csv"
+    done = pd.read_csv(file) if file.is_file() else pd.DataFrame()
+    cells = list(itertools.product(options.sets, options.seeds, options.backbones, options.candidates))
+    cells.sort(key=lambda cell: (cell[1], options.sets.index(cell[0])))
+    there = set() if done.empty else set(done[[*KEYS]].itertuples(index=False, name=None))
+    todo = [] if options.report_only else [cell for cell in cells if cell not in there]
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = done.to_dict("records")
+    for row in Parallel(n_jobs=options.jobs, return_as="generator_unordered", batch_size=1)(
+        delayed(judged)(cell, options) for cell in todo
+    ):
+        rows.append(row)
+        pd.DataFrame(rows).to_csv(file, index=False)
+        cell = " ".join(str(row[key]) for key in KEYS)
+        say(f"{cell}: macro F1 {row['macro_f1']:.3f}, {row['seconds']:.0f} s")
+
+
+if __name__ == "__main__":
+    run(arguments(), compare)
