@@ -43,6 +43,7 @@ _HOME = {
     "Audit": "data.leakage_findings",
     "fingerprint": "data.fingerprints",
     "Augmentation": "data.augmentation",
+    "RandAugment": "data.augmentation",
     "BACKBONES": "models.zoo",
     "Backbone": "models.backbones",
     "Head": "models.head",

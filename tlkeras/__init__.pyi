@@ -2,6 +2,7 @@
 
 from tlkeras.data.arrays import from_arrays as from_arrays
 from tlkeras.data.augmentation import Augmentation as Augmentation
+from tlkeras.data.augmentation import RandAugment as RandAugment
 from tlkeras.data.datasets import DATASETS as DATASETS
 from tlkeras.data.datasets import load_dataset as load_dataset
 from tlkeras.data.fingerprints import fingerprint as fingerprint

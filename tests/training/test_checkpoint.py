@@ -91,6 +91,24 @@ def test_a_killed_fit_goes_on_to_the_same_bits(name, phase, epoch, parts, tmp_pa
     same(resumed, unbroken)
 
 
+def test_a_head_that_was_solved_comes_out_of_the_file(parts, tmp_path, monkeypatch):
+    recipe = tiny_tuner(
+        head=tl.Head(hidden=(), pooling="avg"),
+        phases=(tl.LinearProbe((1.0, 0.1)), tl.Phase(2, 1e-3, unfreeze="all")),
+        augmentation=tl.Augmentation(horizontal_flip=True),
+    )
+    (train, val), file = parts, tmp_path / "checkpoint.npz"
+    unbroken = recipe.fit(train, val, seed=1)
+    with monkeypatch.context() as patch:
+        killed_before(patch, 2, 2)
+        with pytest.raises(Killed):
+            recipe.fit(train, val, seed=1, checkpoint=file)
+    with monkeypatch.context() as patch:
+        ran = killed_before(patch, 0, 0)
+        same(recipe.fit(train, val, seed=1, checkpoint=file), unbroken)
+    assert ran == [(2, 2)]
+
+
 @pytest.mark.slow
 def test_killed_again_and_again_and_at_last_after_the_end(parts, tmp_path, monkeypatch):
     """The best epoch lies before the kills, so its weights have to come out of the file."""

@@ -118,6 +118,11 @@ PARTS = [
         },
         in_a_phase,
     ),
+    (
+        tl.LinearProbe(),
+        {"penalties": (1.0, 0.5), "monitor": "val_accuracy"},
+        lambda probe: dataclasses.replace(TUNER, head=tl.Head(()), phases=(probe,)),
+    ),
     (tl.EMA(), {"decay": 0.5}, lambda average: in_a_phase(tl.Phase(9, 1e-3, average=average))),
     (tl.SWA(2), {"epochs": 3}, lambda average: in_a_phase(tl.Phase(9, 1e-3, average=average))),
     (
@@ -162,8 +167,14 @@ PARTS = [
             "erasing": 0.25,
             "mixup": 0.5,
             "cutmix": 1.0,
+            "policy": "trivial",
         },
         lambda augmentation: dataclasses.replace(TUNER, augmentation=augmentation),
+    ),
+    (
+        tl.RandAugment(),
+        {"operations": 3, "magnitude": 12.5},
+        lambda policy: dataclasses.replace(TUNER, augmentation=tl.Augmentation(policy=policy)),
     ),
     (
         TINY,

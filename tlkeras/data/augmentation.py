@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlkeras.checks import Constraint, check_fields, either, flag, one_of, or_none, real, several, whole
+from tlkeras.checks import Constraint, check_fields, either, flag, instance_of, one_of, or_none, real, several, whole
 from tlkeras.errors import InputError
 from tlkeras.given import Given, default
 from tlkeras.seeds import derive_seed
@@ -23,6 +23,29 @@ _SHIFT = either(
 def _low_high(each: Constraint, words: str) -> Constraint:
     pair = several(each, f"two numbers (low, high) {words}")
     return replace(pair, fits=lambda value: pair.fits(value) and len(value) == 2 and value[0] <= value[1])
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """So many operations on each image, all of one magnitude (Cubuk et al. 2020).
+
+    Attributes:
+        operations: how many, each drawn from fourteen: turn, shear and shift along either axis, brightness, colour,
+            contrast, sharpness, posterize, solarize, autocontrast, equalize, and none.
+        magnitude: 0..30, of which 30 is a shear of 0.3, a shift of 45 % of the side, 30 degrees, 90 % more or less of
+            brightness, colour, contrast or sharpness, four bits of eight, or everything inverted.
+    """
+
+    operations: int = 2
+    magnitude: float = 9
+
+    _accepts: ClassVar[Mapping[str, Constraint]] = {
+        "operations": whole(1),
+        "magnitude": real(least=0, most=30),
+    }
+
+    def __post_init__(self):
+        check_fields(self, self._accepts)
 
 
 @dataclass(frozen=True)
@@ -56,6 +79,10 @@ class Augmentation:
             Beta(alpha, alpha) (Zhang et al. 2018); 0 mixes none.
         cutmix: alpha above 0 pastes a box of another image of the batch, and mixes the labels by its area (Yun et al.
             2019); 0 pastes none. With both, each image takes one of them with probability 1/2.
+        policy: "trivial" for one operation on each image, of a magnitude drawn from 0..30 (TrivialAugment, Müller &
+            Hutter 2021, their wide ranges: up to 135 degrees, 32 pixels, a shear of 0.99), or RandAugment(operations,
+            magnitude). Turns, shears and shifts are part of the one resampling and fill as `fill_mode` says; colours
+            come after it.
         views: k shows each image in k fixed variants, which repeat every k epochs and in all phases, so that a frozen
             trunk can keep them; None draws anew in every epoch.
 
@@ -79,6 +106,7 @@ class Augmentation:
     erasing: float = 0
     mixup: float = 0
     cutmix: float = 0
+    policy: str | RandAugment | None = None
 
     _accepts: ClassVar[Mapping[str, Constraint]] = {
         "rotation_range": real(least=0, most=360).also(", in degrees"),
@@ -99,6 +127,7 @@ class Augmentation:
         "erasing": real(least=0, most=1),
         "mixup": real(least=0),
         "cutmix": real(least=0),
+        "policy": either(one_of("trivial", None), instance_of(RandAugment, "a tl.RandAugment")),
     }
 
     def __post_init__(self):

@@ -14,12 +14,13 @@ from typing import NamedTuple, cast
 from tlkeras.backend import tf
 from tlkeras.checks import check_image_size
 from tlkeras.data.augmentation import Augmentation
+from tlkeras.data.policy import PolicyDraws, apply_colours, draws_of, n_operations, policy_matrices
 
 # Raise it when some image comes out otherwise than before: features that are kept of such images are then made again.
 WARP = 1
 
 # What is drawn beside the warp, by seeds derived from an image's own.
-_CROP, _ERASED, _NOISE = 1, 2, 4
+_CROP, _ERASED, _NOISE, _POLICY = 1, 2, 4, 6
 _CROP_RATIO = (3 / 4, 4 / 3)  # width to height, as in torchvision
 # Of a box that is erased (Zhong et al. 2020, as in torchvision): parts of the area, longer to shorter side.
 _ERASED_AREA, _LONGEST = (0.02, 0.33), 1 / 0.3
@@ -41,6 +42,7 @@ class WarpParameters(NamedTuple):
     crop: tf.Tensor  # (b, 4): width and height of the crop as parts of the image's, its left and top edge in pixels
     erased: tf.Tensor  # (b, 4): left, top, right and bottom edge of the box, in parts of width and height
     noise: tf.Tensor  # int32 (b, 2): the seed that what fills it is drawn from
+    policy: PolicyDraws | None = None
 
 
 def build_warp(augmentation: Augmentation, image_size: tuple[int, int]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
@@ -64,7 +66,7 @@ def sample_parameters(augmentation: Augmentation, image_size: tuple[int, int], s
     """What each image's seed draws.
 
     All ten numbers of the warp are drawn whatever is asked for, so an image keeps its angle when, say, a flip is added;
-    crop and erasing draw from seeds that are derived from its own.
+    crop, policy and erasing draw from seeds that are derived from its own.
 
     Args:
         augmentation: the ranges.
@@ -94,6 +96,7 @@ def sample_parameters(augmentation: Augmentation, image_size: tuple[int, int], s
         if not augmentation.erasing
         else _per_image(seeds, partial(_erased_box, augmentation.erasing)),
         noise=seeds,
+        policy=None if augmentation.policy is None else _policy_draws(augmentation, seeds),
     )
 
 
@@ -129,7 +132,8 @@ def transform_matrices(parameters: WarpParameters, image_size: tuple[int, int]) 
 
 
 def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation: Augmentation) -> tf.Tensor:
-    """Augments images by given parameters: ImageDataGenerator's warp, channel shift and brightness, then erasing.
+    """Augments images by given parameters: ImageDataGenerator's warp, channel shift and brightness, then
+    a policy's colours and erasing.
 
     `augmentation` says which of these steps there are, and the fill mode. Unlike the generator, brightness keeps
     fractions of a grey level.
@@ -143,7 +147,10 @@ def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation
         float32 (b, H, W, 3) in [0, 255].
     """
     if _moves(augmentation):
-        pixels = _resample(pixels, transform_matrices(parameters, _sides(pixels)), augmentation)
+        matrices = transform_matrices(parameters, _sides(pixels))
+        if parameters.policy is not None:
+            matrices = matrices @ policy_matrices(parameters.policy, augmentation, _sides(pixels))
+        pixels = _resample(pixels, matrices, augmentation)
     per_image = lambda values: tf.cast(values, tf.float32)[:, None, None, None]  # noqa: E731
     if augmentation.channel_shift_range:
         lowest = tf.reduce_min(pixels, axis=(1, 2, 3), keepdims=True)
@@ -151,6 +158,8 @@ def apply_parameters(pixels: tf.Tensor, parameters: WarpParameters, augmentation
         pixels = tf.clip_by_value(pixels + per_image(parameters.channel_shift), lowest, highest)
     if augmentation.brightness_range is not None:
         pixels = tf.minimum(pixels * per_image(parameters.brightness), 255.0)
+    if parameters.policy is not None:
+        pixels = apply_colours(pixels, parameters.policy, augmentation)
     if augmentation.erasing:
         pixels = _erase(pixels, parameters)
     return pixels
@@ -171,6 +180,12 @@ def _per_image(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.T
 
 def _uniform(seed: tf.Tensor, purpose: int, n: int) -> list[tf.Tensor]:
     return tf.unstack(tf.random.stateless_uniform([n], seed_for(seed, purpose), dtype=tf.float64, alg="philox"))
+
+
+def _policy_draws(augmentation: Augmentation, seeds: tf.Tensor) -> PolicyDraws:
+    shape = [n_operations(augmentation), 3]
+    one_image = lambda seed: tf.reshape(_uniform(seed, _POLICY, math.prod(shape)), shape)  # noqa: E731
+    return draws_of(augmentation, tf.map_fn(one_image, seeds, fn_output_signature=tf.TensorSpec(shape, tf.float64)))
 
 
 def _box(area: tf.Tensor, log_ratio: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -227,7 +242,7 @@ def _shift(uniform: tf.Tensor, shift_range: float | tuple[float, ...], side: int
 def _moves(augmentation: Augmentation) -> bool:
     still = Augmentation()
     names = ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_limits")
-    names += ("horizontal_flip", "vertical_flip", "crop_scale")
+    names += ("horizontal_flip", "vertical_flip", "crop_scale", "policy")
     return any(getattr(augmentation, name) != getattr(still, name) for name in names)
 
 

@@ -46,6 +46,7 @@ _HOMES = {
     "PublishedWeights": "models.backbones",
     "HubNetwork": "models.hub",
     "Augmentation": "data.augmentation",
+    "RandAugment": "data.augmentation",
     "KFold": "data.splits",
 }
 
