@@ -180,7 +180,9 @@ def check_rows(name: str, rows: Iterable[int], n: int) -> np.ndarray:
     return given.astype(np.int64)
 
 
-def check_image_size(image_size: tuple[int, int], smallest: int = 1, network: str | None = None) -> tuple[int, int]:
+def check_image_size(
+    image_size: tuple[int, int], smallest: int = 1, network: str | None = None, name: str = "image_size"
+) -> tuple[int, int]:
     """`image_size` as two ints.
 
     Raises:
@@ -189,7 +191,7 @@ def check_image_size(image_size: tuple[int, int], smallest: int = 1, network: st
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
     if len(sides) != 2 or not all(map(is_whole, sides)) or min(sides) < smallest:
         raise InputError(
-            f"image_size: received {image_size!r}; accepted is (height, width) in pixels, each at least {smallest}"
+            f"{name}: received {image_size!r}; accepted is (height, width) in pixels, each at least {smallest}"
             f"{f' for {network}' if network else ''}, e.g. (224, 224)."
         )
     return int(sides[0]), int(sides[1])

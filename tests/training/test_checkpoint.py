@@ -60,6 +60,14 @@ RECIPES = {
         loss=tl.Loss(label_smoothing=0.1),
         imbalance="balanced_sampling",
     ),
+    "smaller": tiny_tuner(
+        head=tl.Head(hidden=(4,), pooling="avg"),
+        phases=(
+            tl.Phase(2, 1e-2, unfreeze="all", batch_norm="train", image_size=(16, 24)),
+            tl.Phase(2, 1e-3, unfreeze="all"),
+        ),
+        augmentation=tl.Augmentation(rotation_range=20),
+    ),
     "bfloat16": tiny_tuner(precision="bfloat16"),
     "float16": tiny_tuner(precision="float16"),
 }

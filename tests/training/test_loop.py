@@ -436,3 +436,48 @@ np.save(sys.argv[2], classifier.predict(splits.test).probs)
         found.append(np.load(place))
     assert found[0].std() > 0
     assert found[0].tobytes() == found[1].tobytes()
+
+
+def small_first(*phases, **fields):
+    phases = phases or (tl.Phase(2, 1e-2, unfreeze="all", image_size=(16, 24)), tl.Phase(1, 1e-3, unfreeze="all"))
+    return tiny_tuner(**({"head": tl.Head(hidden=(4,), pooling="avg"), "phases": phases} | fields))
+
+
+def test_a_phase_at_smaller_images_trains_the_same_weights_on_them(toy_pixels):
+    """One step of a phase at 16x24 is one step of a recipe at 16x24; validation is judged at the recipe's size."""
+    train, val = parts(toy_pixels)
+    step = tl.Phase(1, 0.1, unfreeze="all", optimizer="sgd", keep="last")
+    fields = {"batch_size": 28, "head": tl.Head(hidden=(), pooling="avg")}
+    whole = tiny_tuner(phases=step, image_size=(16, 24), **fields).fit(train, val, seed=0)
+    part = tiny_tuner(phases=dataclasses.replace(step, image_size=(16, 24)), **fields).fit(train, val, seed=0)
+    assert part.image_size == (32, 32)
+    assert equal(weights_of(whole), weights_of(part))
+    assert part.history["loss"][0] == whole.history["loss"][0]
+    judged = -np.log(part.predict_pixels(val[0])[np.arange(len(val[1])), val[1]]).mean()
+    assert part.history["val_loss"][0] == pytest.approx(judged, rel=1e-5)
+    assert part.history["val_loss"][0] != pytest.approx(whole.history["val_loss"][0], rel=1e-5)
+
+
+def test_the_best_epoch_may_be_one_of_smaller_images(toy_pixels):
+    train, val = parts(toy_pixels)
+    first = tl.Phase(2, 1e-2, unfreeze="all", image_size=(16, 24))
+    fitted = small_first(first, tl.Phase(1, 50.0, unfreeze="all")).fit(train, val, seed=0)
+    kept = fitted.history[fitted.history["kept"]].iloc[0]
+    assert kept["phase"] == 1
+    judged = -np.log(fitted.predict_pixels(val[0])[np.arange(len(val[1])), val[1]]).mean()
+    assert kept["val_loss"] == pytest.approx(judged, rel=1e-5)
+
+
+def test_averages_of_smaller_images_are_judged_and_kept(toy_pixels):
+    train, val = parts(toy_pixels)
+    phase = tl.Phase(2, 1e-2, unfreeze="all", image_size=(16, 24), average=tl.EMA(0.5), keep="last")
+    fitted = small_first(phase).fit(train, val, seed=0)
+    judged = -np.log(fitted.predict_pixels(val[0])[np.arange(len(val[1])), val[1]]).mean()
+    assert fitted.history["val_loss"].iloc[-1] == pytest.approx(judged, rel=1e-5)
+
+
+def test_a_flattened_head_has_one_size():
+    with pytest.raises(tl.InputError, match=r"Tuner.head: received pooling='flatten'.*image_size=\(16, 24\)"):
+        small_first(head=tl.Head())
+    with pytest.raises(tl.InputError, match=r"Phase.image_size: received \(4, 4\).*at least 8"):
+        small_first(tl.Phase(1, 0.1, image_size=(4, 4)))

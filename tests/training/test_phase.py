@@ -52,6 +52,7 @@ def test_the_words_of_a_phase_name_what_is_its_own():
         "warm-up": "none",
         "rate of each stage": "the next one's",
         "weight decay": "none",
+        "image size of the phase": "the recipe's",
         "gradients": "as they are",
         "backbone layers that learn": "none",
         "backbone's BatchNorm": "frozen",
@@ -76,6 +77,7 @@ def test_the_words_of_a_phase_name_what_is_its_own():
         clip_norm=1,
         accumulate=4,
         average=tl.EMA(0.98),
+        image_size=(64, 48),
     )
     assert list(other.words().values())[1:] == [
         "sgd, momentum 0.5",
@@ -84,6 +86,7 @@ def test_the_words_of_a_phase_name_what_is_its_own():
         "1.5 epochs",
         "0.7 of the next one's",
         "0.05",
+        "64x48",
         "of a norm of at most 1, averaged over 4 batches",
         "[block1, block5]",
         "train, momentum 0.25",

@@ -30,7 +30,7 @@ RECIPES = pytest.mark.parametrize("recipe", [TUNER, EXTRACTOR, TREES, SEARCH], i
 
 
 def in_a_phase(phase):
-    return dataclasses.replace(TUNER, phases=(phase,))
+    return dataclasses.replace(TUNER, phases=(phase,), head=tl.Head((), pooling="avg"))
 
 
 def in_a_network(backbone):
@@ -115,6 +115,7 @@ PARTS = [
             "clip_norm": 1.5,
             "accumulate": 4,
             "average": tl.EMA(0.5),
+            "image_size": (16, 24),
         },
         in_a_phase,
     ),

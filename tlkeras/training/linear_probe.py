@@ -56,6 +56,7 @@ class LinearProbe:
     unfreeze_from: ClassVar[None] = None
     batch_norm: ClassVar[str] = "frozen"
     batch_norm_momentum: ClassVar[None] = None
+    image_size: ClassVar[None] = None
     keep: ClassVar[str] = "best"
     patience: ClassVar[None] = None
     chooses: ClassVar[bool] = True
@@ -85,6 +86,7 @@ class LinearProbe:
             "warm-up": "none",
             "rate of each stage": "the next one's",
             "weight decay": "none",
+            "image size of the phase": "the recipe's",
             "gradients": "as they are",
             "backbone layers that learn": "none",
             "backbone's BatchNorm": self.batch_norm,

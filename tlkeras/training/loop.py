@@ -40,6 +40,7 @@ from tlkeras.training.checkpoint import CheckpointFile, describe_training
 from tlkeras.training.checks import check_val, samples_to_fit
 from tlkeras.training.epoch import (
     Job,
+    Stage,
     build_stage,
     compile_model,
     judge_epoch,
@@ -105,10 +106,10 @@ def fit_tuner(
 
     precision = choose_precision(recipe, train, fit.build) if started is None else started.precision
     with computing_in(precision.name):
-        model = fit.build(precision.name)
         # Every phase is set once before anything is decoded or trained: a stage that is not there is known at once.
-        frozen = fit.find_frozen(model)
-        job = fit.job(sources, whole=None in frozen)
+        sizes = {size: fit.at(size).sized(precision.name, sources) for size in recipe.sizes}
+        whole = sizes[recipe.image_size]
+        model = whole.model
         learning, tables = [], []
         for phase in recipe.phases:
             fit.set_trainable(model, phase)
@@ -118,18 +119,23 @@ def fit_tuner(
         for number, phase in enumerate(recipe.phases, start=1):
             if number < state.begins_in:
                 continue
-            say(f"phase {number} of {len(recipe.phases)}: {fit.set_trainable(model, phase)}")
+            at = sizes[phase.image_size or recipe.image_size]
+            summary = fit.set_trainable(model, phase)
+            smaller = f" at {'x'.join(map(str, phase.image_size))}" if phase.image_size else ""
+            say(f"phase {number} of {len(recipe.phases)}{smaller}: {summary}")
             state.begin(number, model)
             try:
                 if isinstance(phase, LinearProbe):
-                    run_probe(model, frozen[number - 1], job, phase, number, state)
+                    run_probe(model, whole.frozen[number - 1], whole.job, phase, number, state)
                 else:
-                    _run_phase(model, frozen[number - 1], job, phase, number, state)
+                    fit.set_trainable(at.model, phase)
+                    _run_phase(at, whole, phase, number, state)
             except DivergedError as error:
                 raise _with_what_is_kept(error, fit, model, state, tables[:number]) from None
     fitted = fit.classifier(model, state, tables)
-    if frozen[-1] is not None:
-        fitted.keep_features(frozen[-1].cut, job.kept(frozen[-1].cut.trunk))
+    last = whole.frozen[-1]
+    if last is not None:
+        fitted.keep_features(last.cut, whole.job.kept(last.cut.trunk))
     return replace(fitted, precision=compared_with_float32(fitted, fit.build, val))
 
 
@@ -151,6 +157,16 @@ class _Fit:
     def parts(self) -> dict[str, Samples]:
         """The samples that decide the result."""
         return {"train": self.train} | ({} if self.val is None else {"val": self.val})
+
+    def at(self, image_size: tuple[int, int]) -> _Fit:
+        """The same at another image size."""
+        return replace(self, recipe=replace(self.recipe, image_size=image_size))
+
+    def sized(self, precision: str, sources: Mapping[str, list[bytes]]) -> _Sized:
+        """What is trained and judged at this image size; `sources` as in `job`."""
+        model = self.build(precision)
+        frozen = self.find_frozen(model)
+        return _Sized(model, frozen, self.job(sources, whole=None in frozen))
 
     def build(self, precision: str) -> keras.Model:
         """The recipe's model, as no image has changed it yet."""
@@ -235,6 +251,24 @@ class _Fit:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Sized:
+    """The network at one image size, with what of it is frozen in each phase, and what is shown to it."""
+
+    model: keras.Model
+    frozen: list[Frozen | None]
+    job: Job
+
+    def takes_from(self, other: _Sized) -> None:
+        """Gives this network the other's weights, where they are two."""
+        if other is not self:
+            self.model.set_weights(other.model.get_weights())
+
+    def stage(self, number: int) -> Stage:
+        """What phase `number` trains and is judged by at this size."""
+        return build_stage(self.model, self.frozen[number - 1], self.job, number)
+
+
 def _with_what_is_kept(
     error: DivergedError, fit: _Fit, model: keras.Model, state: TrainingState, tables: Sequence[pd.DataFrame]
 ) -> DivergedError:
@@ -247,11 +281,14 @@ def _with_what_is_kept(
     return DivergedError(f"{error} The weights of {kept} are kept.", found)
 
 
-def _run_phase(
-    model: keras.Model, frozen: Frozen | None, job: Job, phase: Phase, number: int, state: TrainingState
-) -> None:
-    stage = build_stage(model, frozen, job, number)
-    ours = _optimizer_of(phase, model, stage.learner, job.backbone)
+def _run_phase(at: _Sized, whole: _Sized, phase: Phase, number: int, state: TrainingState) -> None:
+    """Trains at the phase's image size and judges at the recipe's."""
+    at.takes_from(whole)
+    stage, job = at.stage(number), at.job
+    if at is not whole:
+        judged = whole.stage(number)
+        stage = replace(stage, judge=judged.judge, val=judged.val, onlooker=judged.onlooker, watched=judged.watched)
+    ours = _optimizer_of(phase, at.model, stage.learner, job.backbone)
     counts = np.array(list(job.train.samples.class_counts().values()))
     compile_model(stage.learner, ours, job.recipe.loss.function(counts) if job.recipe.learns_from_shares else None)
     if stage.judge is not stage.learner:
@@ -275,12 +312,13 @@ def _run_phase(
             ):
                 trained = train_epoch(stage, ours, job, phase, number, epoch)
                 with ours.averages() if phase.is_averaged(epoch) else nullcontext():
-                    log = judge_epoch(stage, job, phase, number, epoch, trained)
-                    state.judge(log, phase, model)
+                    whole.takes_from(at)
+                    log = judge_epoch(stage, whole.job, phase, number, epoch, trained)
+                    state.judge(log, phase, whole.model)
                     if job.watched is not None and (number, epoch) in job.watched.moments:
                         job.watched.probs[number, epoch] = predict_watched(stage, epoch)
             say(line_of(log, f"epoch {log.epoch:>2}/{phase.epochs}"))
-            state.keep(model, optimizer)
+            state.keep(at.model, optimizer)
         value = value_of(log, phase)
         if value is None:
             continue
@@ -289,9 +327,10 @@ def _run_phase(
         if phase.patience is not None and waited >= phase.patience:
             say(f"phase {number} stops: no better {phase.monitor} for {waited} epochs")
             break
-    taken = phase.keep == "best" and state.take_best(model)
+    taken = phase.keep == "best" and state.take_best(whole.model)
     if not taken:
         ours.take_averages()
+        whole.takes_from(at)
     best_of = "" if taken or phase.keep == "last" else " (no validation samples: the last one)"
     say(f"kept: {kept_in_words(state.marked_history())}{best_of}")
 
@@ -320,7 +359,8 @@ def _optimizer_of(phase: Phase, model: keras.Model, learner: keras.Model, backbo
 def _scratch(recipe: Tuner, parts, memory_budget, store: FeatureStore | None) -> Path | None:
     """The folder for decoded pixels, None where they fit into memory."""
     budget = available_memory() // 2 if memory_budget is None else parse_size("memory_budget", memory_budget)
-    pixels = sum(len(samples) for samples in parts if samples is not None) * math.prod(recipe.image_size) * 3
+    pixels = sum(len(samples) for samples in parts if samples is not None)
+    pixels *= sum(map(math.prod, recipe.sizes)) * 3
     if pixels <= budget:
         return None
     try:

@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import Constraint, check_fields, either, instance_of, one_of, or_none, real, several, whole
+from tlkeras.checks import (
+    Constraint,
+    check_fields,
+    check_image_size,
+    either,
+    instance_of,
+    one_of,
+    or_none,
+    real,
+    several,
+    whole,
+)
 from tlkeras.errors import InputError
 from tlkeras.given import Given, default
 from tlkeras.training.averaging import EMA, SWA
@@ -61,6 +72,9 @@ class Phase:
         clip_norm: gradients together longer than that are shortened to it; None leaves them.
         accumulate: batches whose gradients are averaged into one step. It counts through the ends of epochs; what is
             left at the end of the phase is dropped.
+        image_size: (height, width) in pixels of this phase's training images, as a beginning at fewer pixels is faster
+            (progressive resizing, Howard 2018); None for the recipe's. Validation images have the recipe's size in
+            every phase, so that what is kept is the best at that. For heads that pool.
         average: EMA(decay) or SWA(epochs) judges, and keeps, averages of the weights in place of those of the last
             step; statistics that a BatchNorm keeps are averaged likewise. None does not.
     """
@@ -83,6 +97,7 @@ class Phase:
     clip_norm: float | None = None
     accumulate: int = 1
     average: EMA | SWA | None = None
+    image_size: tuple[int, int] | None = None
 
     _accepts: ClassVar[Mapping[str, Constraint]] = {
         "epochs": whole(1),
@@ -118,6 +133,8 @@ class Phase:
             object.__setattr__(self, "optimizer", optimizer)
             object.__setattr__(self, "momentum", self.momentum if momentum is None else momentum)
         check_fields(self, self._accepts)
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", check_image_size(self.image_size, name="Phase.image_size"))
         if self.batch_norm_momentum is not None and self.batch_norm != "train":
             raise InputError(
                 f"Phase.batch_norm_momentum: received {self.batch_norm_momentum!r}, and batch_norm is "
@@ -149,7 +166,8 @@ class Phase:
 
     def for_smoke(self) -> Phase:
         """The same in one epoch, without what needs more of them."""
-        return replace(self, epochs=1, warmup=0, average=None if isinstance(self.average, SWA) else self.average)
+        average = None if isinstance(self.average, SWA) else self.average
+        return replace(self, epochs=1, warmup=0, average=average, image_size=None)
 
     def words(self) -> dict[str, str]:
         """{setting: in words}, as pages print them; of a phase whose monitor is named."""
@@ -171,6 +189,9 @@ class Phase:
             if self.stage_decay == 1
             else f"{words_of(self.stage_decay)} of the next one's",
             "weight decay": words_of(self.decay or None),
+            "image size of the phase": "the recipe's"
+            if self.image_size is None
+            else "x".join(map(str, self.image_size)),
             "gradients": ", ".join(self._gradient_words()) or "as they are",
             "backbone layers that learn": learns,
             "backbone's BatchNorm": self.batch_norm + kept,

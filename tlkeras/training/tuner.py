@@ -12,12 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlkeras.checks import Constraint, check_fields, either, flag, instance_of, one_of, or_none, several, whole
+from tlkeras.checks import (
+    Constraint,
+    check_fields,
+    check_image_size,
+    either,
+    flag,
+    instance_of,
+    one_of,
+    or_none,
+    several,
+    whole,
+)
 from tlkeras.data.augmentation import Augmentation
 from tlkeras.errors import InputError
 from tlkeras.given import Given, default
 from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
+from tlkeras.models.zoo import get_backbone
 from tlkeras.schema import PRECISIONS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.linear_probe import AnyPhase, LinearProbe
@@ -88,6 +100,7 @@ class Tuner(NetworkRecipe):
         "rate of each stage": "the next one's",
         "weight decay": "none",
         "gradients": "as they are",
+        "image size of the phase": "the recipe's",
     }
 
     backbone: str | Backbone
@@ -150,6 +163,16 @@ class Tuner(NetworkRecipe):
                 f"Tuner.head: received hidden={self.head.hidden!r}, and a phase is a LinearProbe, which solves one "
                 'linear layer; accepted is hidden=(), e.g. tl.Head(hidden=(), pooling="avg").'
             )
+        row = get_backbone(self.backbone)
+        for phase in self.phases:
+            if phase.image_size is None:
+                continue
+            check_image_size(phase.image_size, smallest=row.min_size, network=row.name, name="Phase.image_size")
+            if self.head.pooling == "flatten":
+                raise InputError(
+                    f"Tuner.head: received pooling='flatten', and a phase has image_size={phase.image_size!r}: the "
+                    "head would have other weights at each size. Take pooling='avg'."
+                )
         monitors = {phase.monitor for phase in self.resolved.phases if phase.keep == "best"}
         if len(monitors) > 1:
             raise InputError(
@@ -169,6 +192,12 @@ class Tuner(NetworkRecipe):
         phases = tuple(replace(phase, monitor=phase.monitor or monitor) for phase in self.phases)
         object.__setattr__(same, "phases", phases)
         return same
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """The image sizes that training sees, the recipe's own first."""
+        of_phases = [phase.image_size for phase in self.phases if phase.image_size is not None]
+        return tuple(dict.fromkeys([self.image_size, *of_phases]))
 
     @property
     def learns_from_shares(self) -> bool:
