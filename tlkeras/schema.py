@@ -213,6 +213,8 @@ class EpochLog:
     kept: bool = False  # whether the classifier has the weights of this epoch's end
 
 
+# How an image whose aspect ratio is another comes to the size asked for: stretched, its middle cut out, or edges added.
+RESIZINGS = ("squash", "crop", "pad")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 

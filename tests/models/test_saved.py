@@ -150,6 +150,7 @@ def test_a_card_comes_back_as_it_was_written(tmp_path):
         model,
         class_names=("dark", "bright"),
         image_size=(32, 32),
+        resize="pad",
         epochs=(EpochLog(1, 1, 2.5, 0.5, 0.5, None, None, kept=True),),
         weights=WeightsFile(Path("w.h5"), 64 * "a", "path"),
         precision=Precision("bfloat16", {"float32": 1.5, "bfloat16": 1.0}),

@@ -51,6 +51,7 @@ PARTS = [
             "augment_val": True,
             "imbalance": "oversample",
             "loss": tl.Loss(focal=2),
+            "resize": "crop",
             "preprocessing": "unit",
             "batch_size": 7,
             "precision": "bfloat16",
@@ -69,6 +70,7 @@ PARTS = [
             "pooling": "max",
             "scaling": "none",
             "arguments": {"var_smoothing": 1e-6, "priors": (0.25, 0.75)},
+            "resize": "crop",
             "preprocessing": "unit",
             "precision": "bfloat16",
             "feature_dtype": "float16",
@@ -406,7 +408,7 @@ def test_words_are_text_that_leaves_out_what_goes_without_saying(recipe):
     assert all(isinstance(value, str) and value for value in words.values())
     assert recipe.notable_words().items() <= words.items()
     usual = {"precision", "features kept in", "augmentation of validation images", "ranked by", "loss"}
-    usual |= {"warm-up", "rate of each stage", "weight decay", "gradients"}
+    usual |= {"warm-up", "rate of each stage", "weight decay", "gradients", "image size of the phase", "resizing"}
     assert words.keys() - recipe.notable_words().keys() == words.keys() & usual
 
 

@@ -175,7 +175,7 @@ def _compare(
     names, ours, theirs, halves = [], [], [], []
     # Not on a GPU, whose tensor cores round float32 to 11 bits.
     with keras.device("cpu"):
-        for of_batch, batch in _image_batches(files, classifier.image_size):
+        for of_batch, batch in _image_batches(files, classifier.image_size, classifier.resize):
             if not names:  # the first image alone as well: a batch size that is not free shows in one or the other
                 names.append(of_batch[0])
                 ours.append(exact.predict_pixels(batch[:1]))
@@ -223,7 +223,9 @@ def _run(run: Run, batch: np.ndarray, format: Format) -> np.ndarray:
         ) from error
 
 
-def _image_batches(files: list[str] | None, image_size: tuple[int, int]) -> Iterable[tuple[list[str], np.ndarray]]:
+def _image_batches(
+    files: list[str] | None, image_size: tuple[int, int], resize: str
+) -> Iterable[tuple[list[str], np.ndarray]]:
     """Names, and uint8 (b, H, W, 3), decoded and resized as in training."""
     if files is None:
         from skimage import data
@@ -231,15 +233,22 @@ def _image_batches(files: list[str] | None, image_size: tuple[int, int]) -> Iter
         from tlkeras.data.images import resize_pixels
 
         photographs = (getattr(data, name)() for name in PHOTOGRAPHS)
-        pixels = np.stack([resize_pixels(photograph, image_size) for photograph in photographs])
+        pixels = np.stack([resize_pixels(photograph, image_size, resize=resize) for photograph in photographs])
         yield [f"skimage.data.{name}" for name in PHOTOGRAPHS], pixels
         return
     from tlkeras.data.pipeline import decoded_batches
 
     start, samples = 0, Samples(images=tuple(files), labels=None, class_names=())
-    for batch in decoded_batches(samples, image_size, _BATCH):
+    for batch in decoded_batches(samples, image_size, _BATCH, resize=resize):
         yield files[start : start + len(batch)], batch
         start += len(batch)
+
+
+_RESIZED = {
+    "squash": "to height and width whatever the aspect ratio",
+    "crop": "of the largest middle part that has the aspect ratio of height and width",
+    "pad": "of the whole image, in the middle of black edges where its aspect ratio is another",
+}
 
 
 def _describe(export: Export, classifier: TunedClassifier, saved: dict, hashes: dict[str, str], call: str) -> dict:
@@ -253,7 +262,7 @@ def _describe(export: Export, classifier: TunedClassifier, saved: dict, hashes: 
             "dtype": "float32",
             "shape": ["n", height, width, 3],
             "values": "RGB, 0 to 255 as decoded, not scaled: the network's preprocessing is inside",
-            "resizing": "bilinear, antialiased, to height and width whatever the aspect ratio",
+            "resizing": f"bilinear, antialiased, {_RESIZED[classifier.resize]}",
         },
         "output": {
             "dtype": "float32",

@@ -170,7 +170,7 @@ def _explain(classifier, files, labels, folder: Path, seed: int, n_samples: int,
     rows = []
     for row, (file, label) in enumerate(zip(files, labels, strict=True)):
         # Of floats, an image next to black could be one scaled to 0..1.
-        image = read_pixels(file, classifier.image_size).astype("uint8")
+        image = read_pixels(file, classifier.image_size, classifier.resize).astype("uint8")
         explanation = explain(classifier, image, label=int(label), seed=seed, n_samples=n_samples, n_repeats=n_repeats)
         # Numbered, for files of different folders may have one name.
         figure = folder / f"explanation_{row:04d}_{Path(file).stem}.png"

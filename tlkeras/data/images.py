@@ -24,6 +24,7 @@ from tlkeras.data.file_contents import Unreadable, as_path, read_bytes
 from tlkeras.data.measures import Levels
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
 from tlkeras.errors import InputError
+from tlkeras.schema import RESIZINGS
 
 # Raise it when the pixels of some file change: what was computed from them is then computed again.
 DECODER = 3
@@ -42,14 +43,18 @@ _RATIOS = (1, 2, 4, 8)  # at which libjpeg decodes
 _SLOW, _PNG, _JPEG = 0, 1, 2  # _JPEG + i decodes at _RATIOS[i]
 
 
-def read_pixels(image: str | os.PathLike | np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
+def read_pixels(
+    image: str | os.PathLike | np.ndarray, image_size: tuple[int, int] | None, resize: str = "squash"
+) -> np.ndarray:
     """One image as pixels, the very ones that training and prediction see.
 
     Args:
         image: a JPEG, PNG, BMP, GIF (first frame), TIFF (first page) or WebP (first frame) file; or pixels that are in
             memory, one image (H, W, 3) of those that `from_arrays` takes.
-        image_size: (height, width) to resize to; the aspect ratio is not kept. A JPEG with at least four times these
-            sides is decoded at a reduced scale first, never below twice the sides. None keeps the size of the file.
+        image_size: (height, width) to resize to. A JPEG with at least four times these sides is decoded at a reduced
+            scale first, never below twice the sides. None keeps the size of the file.
+        resize: what is done with another aspect ratio: "squash" stretches the image, "crop" cuts out the largest middle
+            part of the wanted ratio, "pad" keeps all of it in the middle, with black edges.
 
     Returns:
         float32 (H, W, 3), RGB, whole values in [0, 255]: transparency is laid on white, the EXIF orientation is
@@ -60,31 +65,34 @@ def read_pixels(image: str | os.PathLike | np.ndarray, image_size: tuple[int, in
         InputError: names the file and why it cannot be read, or what the array is and is not.
     """
     image_size = None if image_size is None else check_image_size(image_size)
+    check_resize(resize)
     if isinstance(image, np.ndarray):
         pixels = as_pixels(image[np.newaxis])[0]
         with tf.device("CPU:0"):
-            return np.asarray(pixels if image_size is None else resize_pixels(pixels, image_size), np.float32)
+            return np.asarray(
+                pixels if image_size is None else resize_pixels(pixels, image_size, resize=resize), np.float32
+            )
     path = as_path("image", image)
     try:
         with tf.device("CPU:0"):  # where tf.data runs the same ops
             pixels, sides, _ = _decode_or_explain(read_bytes(path), image_size)
             if image_size is not None:
-                pixels = resize_pixels(pixels, image_size, sides)
+                pixels = resize_pixels(pixels, image_size, sides, resize)
     except Unreadable as error:
         reason = f"{path!r} cannot be read: {error}. Replace the file or leave it out."
         raise InputError(reason) from None  # what TensorFlow and Pillow said is in the reason
     return pixels.numpy().astype(np.float32)
 
 
-def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+def read_image(path: tf.Tensor, image_size: tuple[int, int], resize: str = "squash") -> tf.Tensor:
     """uint8 (H, W, 3) of the file at `path` (a string scalar made by `encode_path`); for `tf.data` and eager calls."""
-    return decode_and_resize(tf.io.read_file(path), image_size)
+    return decode_and_resize(tf.io.read_file(path), image_size, resize)
 
 
-def decode_and_resize(contents: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+def decode_and_resize(contents: tf.Tensor, image_size: tuple[int, int], resize: str = "squash") -> tf.Tensor:
     """uint8 (H, W, 3), RGB, from the bytes of an image file (a string scalar); the same eagerly and in a graph."""
     pixels, sides = _decode(contents, image_size)
-    return resize_pixels(pixels, image_size, sides)
+    return resize_pixels(pixels, image_size, sides, resize)
 
 
 def decode_with_thumbnail(
@@ -109,7 +117,10 @@ def decode_with_thumbnail(
 
 
 def resize_pixels(
-    images: tf.Tensor | np.ndarray, image_size: tuple[int, int], sides: tf.Tensor | None = None
+    images: tf.Tensor | np.ndarray,
+    image_size: tuple[int, int],
+    sides: tf.Tensor | None = None,
+    resize: str = "squash",
 ) -> tf.Tensor:
     """Bilinear, antialiased, rounded to the nearest level.
 
@@ -117,6 +128,7 @@ def resize_pixels(
         images: uint8 (h, w, 3) or (n, h, w, 3).
         image_size: (height, width).
         sides: float32 (2,), how much of h and w the image covers, from the top left; None where it covers all.
+        resize: as in `read_pixels`.
 
     Returns:
         uint8 (H, W, 3) or (n, H, W, 3); images that already have this size come back unchanged.
@@ -125,12 +137,17 @@ def resize_pixels(
     if sides is None:
         sides = _sides(images)
 
+    wanted = tf.constant(image_size, tf.float32)
+    scale = wanted / sides
+    if resize != "squash":
+        scale = tf.fill([2], tf.reduce_max(scale) if resize == "crop" else tf.reduce_min(scale))
+
     def resized() -> tf.Tensor:
         levels = tf.raw_ops.ScaleAndTranslate(  # what tf.image.resize calls, which cannot be told the sides
             images=images if images.shape.rank == 4 else images[tf.newaxis],
             size=image_size,
-            scale=tf.constant(image_size, tf.float32) / sides,
-            translation=tf.zeros(2),
+            scale=scale,
+            translation=tf.zeros(2) if resize == "squash" else (wanted - sides * scale) / 2,
             kernel_type="triangle",
             antialias=True,
         )
@@ -140,6 +157,17 @@ def resize_pixels(
     fits = tf.reduce_all(tf.shape(images)[-3:-1] == tf.constant(image_size))
     pixels = tf.cond(fits, lambda: images, resized)
     return tf.ensure_shape(pixels, [*images.shape[:-3], *image_size, 3])
+
+
+def check_resize(resize: str) -> str:
+    """`resize`, which is one of RESIZINGS.
+
+    Raises:
+        InputError: it is not.
+    """
+    if resize not in RESIZINGS:
+        raise InputError(f"resize: received {resize!r}; accepted: {', '.join(map(repr, RESIZINGS))}.")
+    return resize
 
 
 def encode_path(path: str | os.PathLike) -> bytes:

@@ -34,6 +34,7 @@ def decode_all(
     samples: Samples,
     image_size: tuple[int, int],
     *,
+    resize: str = "squash",
     scratch: str | os.PathLike | None = None,
     digests: Sequence[bytes] | None = None,
 ) -> np.ndarray:
@@ -42,6 +43,7 @@ def decode_all(
     Args:
         samples: n images, files or an array.
         image_size: (height, width).
+        resize: as in `read_pixels`.
         scratch: None holds them in memory. A folder takes them to a nameless file there, mapped into memory: for more
             pixels than memory; the file goes when nobody holds the array any more.
         digests: see `decoded_batches`.
@@ -55,7 +57,7 @@ def decode_all(
     shape = (len(samples), *check_image_size(image_size), 3)
     pixels = _aligned(shape) if scratch is None else _mapped(shape, scratch)
     start = 0
-    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, digests=digests), len(samples)):
+    for chunk in with_bar(decoded_batches(samples, image_size, _CHUNK, resize=resize, digests=digests), len(samples)):
         pixels[start : start + len(chunk)] = chunk
         start += len(chunk)
     return pixels
@@ -75,6 +77,7 @@ def decoded_batches(
     image_size: tuple[int, int],
     batch_size: int,
     *,
+    resize: str = "squash",
     rows: np.ndarray | None = None,
     digests: Sequence[bytes] | None = None,
 ) -> Iterator[np.ndarray]:
@@ -84,6 +87,7 @@ def decoded_batches(
         samples: n images.
         image_size: (height, width).
         batch_size: b.
+        resize: as in `read_pixels`.
         rows: int (m,), which samples; None takes all.
         digests: n, of the files as they were found (`ImageIndex.digests`): what is known of these bytes must not be
             taken for known of others. None decodes whatever is there.
@@ -99,12 +103,13 @@ def decoded_batches(
         image_size = check_image_size(image_size)
         for start in range(0, len(rows), batch_size):
             with tf.device("CPU:0"):
-                yield resize_pixels(samples.images[rows[start : start + batch_size]], image_size).numpy()
+                some = samples.images[rows[start : start + batch_size]]
+                yield resize_pixels(some, image_size, resize=resize).numpy()
         return
     samples = samples.take(rows)
     ahead = _DECODED_AHEAD // (batch_size * math.prod(check_image_size(image_size)) * 3)
     digests = None if digests is None else [digests[row] for row in rows]
-    batches = _ahead(_decoded(samples, image_size, digests).batch(batch_size), max(ahead, _AHEAD))
+    batches = _ahead(_decoded(samples, image_size, digests, resize).batch(batch_size), max(ahead, _AHEAD))
     done = 0
     for batch in _named(samples, batches):
         batch, changed = (batch, []) if digests is None else (batch[0], np.flatnonzero(batch[1]))
@@ -139,13 +144,15 @@ def naming_files(samples: Samples, read: Callable[[], T]) -> T:
     raise failure
 
 
-def pixel_batches(samples: Samples, image_size: tuple[int, int], batch_size: int) -> tf.data.Dataset:
+def pixel_batches(
+    samples: Samples, image_size: tuple[int, int], batch_size: int, resize: str = "squash"
+) -> tf.data.Dataset:
     """The samples in order, read from the disk as they are asked for: float32 (b, H, W, 3) in [0, 255], RGB.
 
     Every sample is in; the last batch may be smaller. The pixels are those of `decode_all` and `read_pixels`, bit for
     bit. A file that cannot be read stops the iteration; `naming_files(samples, ...)` around it says which and why.
     """
-    images = _decoded(samples, check_image_size(image_size))
+    images = _decoded(samples, check_image_size(image_size), resize=resize)
     batches = images.batch(batch_size)
     return _ahead(batches.map(lambda batch: tf.cast(batch, tf.float32)))
 
@@ -254,20 +261,22 @@ def _mapped(shape: tuple[int, ...], folder: str | os.PathLike) -> np.ndarray:
         ) from error
 
 
-def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None) -> tf.data.Dataset:
+def _decoded(
+    samples: Samples, image_size: tuple[int, int], digests: Sequence[bytes] | None = None, resize: str = "squash"
+) -> tf.data.Dataset:
     """uint8 (H, W, 3) per sample, in order; with the digests of files, and whether the very bytes that were decoded had
     another one."""
     if isinstance(samples.images, np.ndarray):
         pixels = cpu_tensor(samples.images)
 
         def resized(row: tf.Tensor):
-            return resize_pixels(pixels[row], image_size)
+            return resize_pixels(pixels[row], image_size, resize=resize)
 
         return tf.data.Dataset.range(len(samples)).map(resized, num_parallel_calls=n_cores(), deterministic=True)
     require_files(samples)
     paths = tf.constant([encode_path(path) for path in samples.images], dtype=tf.string)
     dataset = tf.data.Dataset.from_tensor_slices(paths)
-    read: Callable = partial(read_image, image_size=image_size)
+    read: Callable = partial(read_image, image_size=image_size, resize=resize)
     if digests is not None:
         dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensor_slices(tf.constant(digests, tf.string)))
 
@@ -275,7 +284,7 @@ def _decoded(samples: Samples, image_size: tuple[int, int], digests: Sequence[by
             contents = tf.io.read_file(path)
             # Declared free of side effects, or deterministic ops would keep tf.data from running it in parallel.
             changed = tf.numpy_function(_is_other, [contents, digest], tf.bool, stateful=False)
-            return decode_and_resize(contents, image_size), tf.ensure_shape(changed, [])
+            return decode_and_resize(contents, image_size, resize), tf.ensure_shape(changed, [])
 
         read = read_compared
 

@@ -41,7 +41,7 @@ def activations(classifier: TunedClassifier, image: np.ndarray, *, layer: str | 
     if image.shape[:2] != tuple(classifier.image_size):
         raise InputError(
             f"image: received shape {image.shape}; accepted is {(*classifier.image_size, 3)}. "
-            "tl.read_pixels(path, classifier.image_size) reads a file to that size."
+            "tl.read_pixels(path, classifier.image_size, classifier.resize) reads a file to that size."
         )
     found = _first_convolution(model) if layer is None else find_layer(model, layer)
     probe = keras.Model(model.inputs, found.output, name="activations")

@@ -27,14 +27,14 @@ from tlkeras.files import atomic_write, read_json, sha256_of, write_json
 from tlkeras.models.model_file import read_model, reading, require_local
 from tlkeras.models.probe import LARGEST_IMAGE, TOLERANCE, probe
 from tlkeras.models.weights_file import WeightsFile
-from tlkeras.schema import EpochLog, Precision
+from tlkeras.schema import RESIZINGS, EpochLog, Precision
 
 if TYPE_CHECKING:
     import keras
 
 MODEL, CARD, MODEL_CARD = "model.keras", "classifier.json", "model_card.md"
 _PROBE = "fingerprint"  # the probe's key in classifier.json, from when it was called so
-_LATER = ("precision", "images")  # the keys that cards of earlier versions lack
+_LATER = ("precision", "images", "resize")  # the keys that cards of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Card:
         weights: the file its backbone started from, or None.
         precision: what it computes in; earlier versions wrote none, and knew only float32.
         images: {part: {class: how many images}} that it saw, or None where that is not known.
+        resize: how images come to `image_size`, as in `tl.read_pixels`; earlier versions wrote none, and squashed.
     """
 
     class_names: tuple[str, ...]
@@ -62,12 +63,14 @@ class Card:
     weights: WeightsFile | None = None
     precision: Precision = Precision()
     images: Mapping[str, Mapping[str, int]] | None = None
+    resize: str = "squash"
 
     def describe(self) -> dict:
         """The values of classifier.json."""
         return {
             "class_names": list(self.class_names),
             "image_size": list(self.image_size),
+            "resize": self.resize,
             "sha256": self.sha256,
             _PROBE: list(self.probe),
             "weights": None if self.weights is None else self.weights.describe(),
@@ -84,6 +87,7 @@ def write_saved(
     *,
     class_names: tuple[str, ...],
     image_size: tuple[int, int],
+    resize: str,
     epochs: tuple[EpochLog, ...],
     weights: WeightsFile | None,
     precision: Precision,
@@ -99,6 +103,7 @@ def write_saved(
         card = Card(
             class_names=class_names,
             image_size=image_size,
+            resize=resize,
             sha256=sha256_of(temporary),
             probe=tuple(probe(model, image_size)),
             versions={"tlkeras": __version__, "keras": keras.__version__},
@@ -187,6 +192,7 @@ def read_card(folder: str | os.PathLike) -> Card:
         weights=None if weights is None else WeightsFile(**(weights | {"path": Path(weights["path"])})),
         precision=Precision(**found.get("precision", {})),
         images=found.get("images"),
+        resize=found.get("resize", "squash"),
     )
 
 
@@ -266,6 +272,7 @@ def _is_record(value: object, kind: type) -> bool:
 _ACCEPTED = {
     "class_names": ("a list of two or more different names", _are_class_names),
     "image_size": (f"[height, width], at most {LARGEST_IMAGE:,} pixels", _is_image_size),
+    "resize": (f"one of {', '.join(RESIZINGS)}", lambda value: value in RESIZINGS),
     "sha256": (f"the hash of {MODEL} in hexadecimal", lambda value: type(value) is str),
     _PROBE: (
         "a list of probabilities",

@@ -129,7 +129,7 @@ def _load(folder: RunFolder, key: CellKey) -> TunedClassifier:
 
 def _read(image: str | np.ndarray, classifier: TunedClassifier) -> np.ndarray:
     """uint8 (H, W, 3): of floats, an image next to black could be one scaled to 0..1."""
-    return read_pixels(image, classifier.image_size).astype(np.uint8)
+    return read_pixels(image, classifier.image_size, classifier.resize).astype(np.uint8)
 
 
 def _explain_part(

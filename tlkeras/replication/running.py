@@ -194,7 +194,7 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Pa
     from tlkeras.evaluation.plots import new_grid, save_figure
 
     samples, names = predictions.samples, predictions.samples.class_names
-    images = [read_pixels(samples.images[row], cell.recipe.image_size) for row in rows]
+    images = [read_pixels(samples.images[row], cell.recipe.image_size, cell.recipe.resize) for row in rows]
     figure, axes = new_grid(*SHEET)
     actual, predicted = samples.known_labels[rows], predictions.predicted[rows]
     draw_predictions_sheet(images, [names[i] for i in actual], [names[i] for i in predicted], axes)

@@ -103,7 +103,7 @@ def check_pixels(images: np.ndarray, image_size: tuple[int, int], batch_size: in
     if images.ndim != 4 or images.shape[1:] != (*image_size, 3):
         raise InputError(
             f"images: received shape {images.shape}; accepted is (n, {', '.join(map(str, image_size))}, 3). "
-            "tl.read_pixels(path, classifier.image_size) reads a file to that size."
+            "tl.read_pixels(path, classifier.image_size, classifier.resize) reads a file to that size."
         )
     if images.dtype.kind not in "uif":
         raise InputError(f"images: received dtype {images.dtype}; accepted are numbers in 0..255, uint8 or float.")

@@ -14,7 +14,7 @@ from tlkeras.checks import Constraint, check_fields, instance_of, mapping, one_o
 from tlkeras.given import Given, default
 from tlkeras.models.backbones import HEAD_PREFIX, PREPROCESSING, Backbone
 from tlkeras.models.head import POOLINGS
-from tlkeras.schema import PRECISIONS, Samples
+from tlkeras.schema import PRECISIONS, RESIZINGS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.recipe import NetworkRecipe, Weights, words_of
 
@@ -58,6 +58,7 @@ class Extractor(NetworkRecipe):
         pooling: what is made of a layer's positions: "avg", "max", or "flatten" for all of them.
         scaling: "standard" gives every feature mean 0 and deviation 1 over the training images; "none" leaves them.
         arguments: further arguments of scikit-learn's class, e.g. {"n_neighbors": 5}.
+        resize: as in `tl.Tuner`.
         preprocessing: as in `tl.Tuner`.
         precision: what the network computes in: "float32", "bfloat16" or "float16".
         feature_dtype: how features are kept: "float32", or "float16" for half the room.
@@ -77,6 +78,7 @@ class Extractor(NetworkRecipe):
     pooling: str = "avg"
     scaling: str = "standard"
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    resize: str = "squash"
     preprocessing: str = "backbone"
     precision: str = "float32"
     feature_dtype: str = "float32"
@@ -87,6 +89,7 @@ class Extractor(NetworkRecipe):
         "pooling": one_of(*POOLINGS),
         "scaling": one_of(*SCALINGS),
         "arguments": mapping(),
+        "resize": one_of(*RESIZINGS),
         "preprocessing": one_of("backbone", *PREPROCESSING),
         "precision": one_of(*PRECISIONS),
         "feature_dtype": one_of(*FEATURE_DTYPES),

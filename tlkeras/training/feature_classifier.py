@@ -64,7 +64,7 @@ def fit_extractor(
         precision=recipe.precision,
         seed=derive_seed(seed, "weights"),
     )
-    source = NetworkFeatures(network, weights, open_store(store), recipe.feature_dtype)
+    source = NetworkFeatures(network, weights, open_store(store), recipe.feature_dtype, recipe.resize)
     features = source.of(train)
     start = time.perf_counter()
     _fit(estimator, recipe, features, train.known_labels)
@@ -84,12 +84,14 @@ class NetworkFeatures:
         weights: the weights file of the network, or None for random ones.
         store: where features are found and kept, or None.
         dtype: they are kept in.
+        resize: how images come to the network's size.
     """
 
     network: keras.Model
     weights: WeightsFile | None = None
     store: FeatureStore | None = field(default=None, repr=False)
     dtype: str = "float32"
+    resize: str = "squash"
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -98,7 +100,7 @@ class NetworkFeatures:
 
     def of(self, samples: Samples, **shown: Any) -> np.ndarray:
         """The features of every sample, in order, before scaling: float32 (n, d); see `features.features_of`."""
-        return features_of(self.network, samples, store=self.store, dtype=self.dtype, **shown)
+        return features_of(self.network, samples, store=self.store, dtype=self.dtype, resize=self.resize, **shown)
 
     def batches(self, samples: Samples) -> Iterator[np.ndarray]:
         """The same, to be predicted all at once."""
@@ -137,6 +139,11 @@ class FeatureClassifier:
     def image_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.source.image_size
+
+    @property
+    def resize(self) -> str:
+        """How images come to that size, as in `tl.read_pixels`."""
+        return self.source.resize
 
     def features(self, samples: Samples) -> np.ndarray:
         """The features of every sample, in order, before scaling: float32 (n, d).

@@ -21,6 +21,7 @@ def features_of(
     *,
     store: FeatureStore | None,
     dtype: str = "float32",
+    resize: str = "squash",
 ) -> np.ndarray:
     """What a network gives for every sample, in order: float32 (n, d).
 
@@ -29,6 +30,7 @@ def features_of(
         samples: n images.
         store: where features are looked for, and kept; None, or one without room, runs the network.
         dtype: they are kept in.
+        resize: how images come to the network's size, as in `tl.read_pixels`.
 
     Raises:
         InputError: files that cannot be read, features that are not finite or take more than the memory that is free.
@@ -43,7 +45,7 @@ def features_of(
             f"features: {len(samples):,} images give {format_size(needed)} of features ({network.output_shape[1]:,} "
             f'each), and {format_size(free)} of memory are free. Take pooling="avg", a later layer, or fewer images.'
         )
-    part = Part(samples, network.input_shape[1:3])
+    part = Part(samples, network.input_shape[1:3], resize=resize)
     kept = None if store is None else KeptFeatures(store, [network], dtype)
     if kept is not None and kept.have_room(len(samples)):
         found = kept.of(part.sources, part.stream)

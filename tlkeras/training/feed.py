@@ -26,9 +26,10 @@ class Part:
     Args:
         samples: n images.
         image_size: (height, width).
+        resize: how they come to it, as in `tl.read_pixels`.
         hold: whether `pixels` will be needed; what is streamed then comes from them, so that nothing is decoded twice.
         scratch: None holds decoded pixels in memory, a folder maps them from a file there.
-        sources: what the property gives, where it is known.
+        sources: the digests of the samples' files or pixels, where they are known.
     """
 
     def __init__(
@@ -36,27 +37,35 @@ class Part:
         samples: Samples,
         image_size: tuple[int, int],
         *,
+        resize: str = "squash",
         hold: bool = False,
         scratch: Path | None = None,
         sources: list[bytes] | None = None,
     ):
-        self.samples, self.image_size = samples, image_size
+        self.samples, self.image_size, self.resize = samples, image_size, resize
         self._hold, self._scratch, self._sources = hold, scratch, sources
 
     @cached_property
     def pixels(self) -> np.ndarray:
         """uint8 (n, H, W, 3), RGB."""
-        return decode_all(self.samples, self.image_size, scratch=self._scratch, digests=self.sources)
+        return decode_all(self.samples, self.image_size, resize=self.resize, scratch=self._scratch, digests=self._files)
 
     @cached_property
     def sources(self) -> list[bytes]:
-        """One digest per sample, of what its pixels are made from."""
+        """One digest per sample, of what its pixels at a size are made from."""
+        if self.resize == "squash":
+            return self._files
+        return [digest(file, self.resize.encode()) for file in self._files]
+
+    @cached_property
+    def _files(self) -> list[bytes]:
         return INDEX.digests(self.samples) if self._sources is None else self._sources
 
     def stream(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """The pixels of some samples, in that order, in batches: uint8 (b, H, W, 3)."""
         if not self._hold:
-            return decoded_batches(self.samples, self.image_size, BATCH, rows=positions, digests=self.sources)
+            given = {"resize": self.resize, "rows": positions, "digests": self._files}
+            return decoded_batches(self.samples, self.image_size, BATCH, **given)
         return (self.pixels[positions[start : start + BATCH]] for start in range(0, len(positions), BATCH))
 
 

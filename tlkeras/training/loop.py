@@ -233,7 +233,7 @@ class _Fit:
 
     def _part(self, samples: Samples, hold: bool, sources: list[bytes] | None = None) -> Part:
         size = self.recipe.image_size
-        return Part(samples, size, hold=hold, scratch=self.scratch, sources=sources)
+        return Part(samples, size, resize=self.recipe.resize, hold=hold, scratch=self.scratch, sources=sources)
 
     def classifier(self, model: keras.Model, state: TrainingState, tables: Sequence[pd.DataFrame]) -> TunedClassifier:
         """The model with the weights it has now, and what became of it; `tables` are the layers of each phase."""
@@ -243,6 +243,7 @@ class _Fit:
             model=keras.Model(model.input, model.output, name=model.name),
             class_names=self.train.class_names,
             image_size=self.recipe.image_size,
+            resize=self.recipe.resize,
             epochs=state.marked_history(),
             layers=_layers_by_phase(tables),
             weights=self.weights,

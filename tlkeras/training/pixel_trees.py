@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -64,6 +64,8 @@ class PixelFeatures:
         image_size: (height, width) in pixels.
         pixels: see `PixelBaseline`.
     """
+
+    resize: ClassVar[str] = "squash"
 
     image_size: tuple[int, int]
     pixels: str

@@ -60,7 +60,9 @@ def choose_precision(recipe: Tuner, train: Samples, build: Callable[[str], keras
     if recipe.precision != "auto":
         return Precision(recipe.precision)
     images = train.take(np.arange(min(recipe.batch_size, len(train))))
-    measured = milliseconds_per_image(build, next(decoded_batches(images, recipe.image_size, len(images))))
+    measured = milliseconds_per_image(
+        build, next(decoded_batches(images, recipe.image_size, len(images), resize=recipe.resize))
+    )
     name = faster(measured)
     said = ", ".join(f"{precision} {value:.2f} ms" for precision, value in measured.items())
     say(f"precision: {name} (forward pass per image: {said})")

@@ -75,6 +75,7 @@ class Recipe(ABC):
         keeps_model: whether a run folder keeps the classifier.
         phases: of the training of a network; () where none is trained.
         image_size: (height, width) in pixels.
+        resize: how images come to that size, as in `tl.read_pixels`.
         usual_words: of `words`, what goes without saying; runs of earlier versions knew nothing else.
     """
 
@@ -87,6 +88,7 @@ class Recipe(ABC):
     keeps_model: bool = False
     phases: tuple[AnyPhase, ...] = ()
     image_size: tuple[int, int]
+    resize: str = "squash"
     usual_words: Mapping[str, str] = {}
 
     @abstractmethod
@@ -176,7 +178,11 @@ class NetworkRecipe(Recipe):
         feature_dtype: how the features of frozen layers are kept.
     """
 
-    usual_words: ClassVar[Mapping[str, str]] = {"precision": "float32", "features kept in": "float32"}
+    usual_words: ClassVar[Mapping[str, str]] = {
+        "precision": "float32",
+        "features kept in": "float32",
+        "resizing": "squash",
+    }
 
     backbone: str | Backbone
     weights: Weights
@@ -216,6 +222,7 @@ class NetworkRecipe(Recipe):
         return {
             "weights": "ImageNet" if self.weights == "imagenet" else words_of(self.weights),
             "image size": "x".join(map(str, self.image_size)),
+            "resizing": self.resize,
             "preprocessing": self.preprocessing,
         }
 

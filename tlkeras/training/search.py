@@ -144,6 +144,11 @@ class Search(Recipe):
         """(height, width) in pixels."""
         return self.recipe.image_size
 
+    @property
+    def resize(self) -> str:
+        """How images come to that size."""
+        return self.recipe.resize
+
     def starting_from(self, weights: Weights) -> Search:
         """The same search with other weights."""
         return replace(self, recipe=self.recipe.starting_from(weights))

@@ -67,6 +67,11 @@ class SearchedClassifier:
         """(height, width) in pixels."""
         return self.classifier.image_size
 
+    @property
+    def resize(self) -> str:
+        """How images come to that size, as in `tl.read_pixels`."""
+        return self.classifier.resize
+
     def predict(self, samples: Samples) -> Predictions:
         """As the classifier fitted with the best setting."""
         return self.classifier.predict(samples)

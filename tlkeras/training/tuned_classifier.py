@@ -49,6 +49,7 @@ class TunedClassifier:
         model: keras.Model over raw pixels, float32 (B, H, W, 3) RGB in [0, 255], to probabilities (B, k).
         class_names: the k classes, in the order of the probabilities.
         image_size: (height, width) in pixels.
+        resize: how images come to that size, as in `tl.read_pixels`.
         epochs: the training log, one EpochLog per epoch; empty for a model made elsewhere.
         layers: DataFrame of every layer and whether it learnt in each phase, or None.
         weights: the weights file the backbone started from, or None where it started from random ones.
@@ -68,6 +69,7 @@ class TunedClassifier:
     weights: WeightsFile | None = None
     precision: Precision = Precision()
     images: Mapping[str, Mapping[str, int]] | None = None
+    resize: str = "squash"
 
     def __post_init__(self):
         names = tuple(str(name) for name in self.class_names)
@@ -121,13 +123,13 @@ class TunedClassifier:
             f"predicting {PREDICT_BATCH} images of {self.image_size} at a time",
             "Free some, or train with a smaller image_size.",
         ):
-            batches = pixel_batches(samples, self.image_size, PREDICT_BATCH)
+            batches = pixel_batches(samples, self.image_size, PREDICT_BATCH, self.resize)
             probs = naming_files(samples, lambda: self.model.predict(batches, verbose=0))
         return Predictions(samples=samples, probs=probs)
 
     def _predict_from_features(self, samples: Samples) -> np.ndarray:
         cut, kept = _KEPT[self.model]
-        part = Part(samples, self.image_size)
+        part = Part(samples, self.image_size, resize=self.resize)
         features = kept.of(part.sources, part.stream)
         order = np.arange(len(samples))
         batches = epoch_batches(features.table, order, rows=features.rows, batch_size=PREDICT_BATCH)
@@ -165,7 +167,8 @@ class TunedClassifier:
         Raises:
             InputError: a layer that is not there; files that cannot be read.
         """
-        return features_of(encoder_of(functional_model(self), layer=layer, pooling=pooling), samples, store=None)
+        encoder = encoder_of(functional_model(self), layer=layer, pooling=pooling)
+        return features_of(encoder, samples, store=None, resize=self.resize)
 
     def write_run(self, folder: str | os.PathLike) -> dict:
         """Writes what a run keeps of it: history.csv, layers.csv and the model; returns facts about it."""
@@ -203,6 +206,7 @@ class TunedClassifier:
             self.model,
             class_names=self.class_names,
             image_size=self.image_size,
+            resize=self.resize,
             epochs=self.epochs,
             weights=self.weights,
             precision=self.precision,
@@ -239,6 +243,7 @@ def load(folder: str | os.PathLike) -> TunedClassifier:
         model=model,
         class_names=card.class_names,
         image_size=card.image_size,
+        resize=card.resize,
         epochs=card.epochs,
         weights=card.weights,
         precision=card.precision,

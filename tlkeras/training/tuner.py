@@ -30,7 +30,7 @@ from tlkeras.given import Given, default
 from tlkeras.models.backbones import PREPROCESSING, Backbone
 from tlkeras.models.head import Head
 from tlkeras.models.zoo import get_backbone
-from tlkeras.schema import PRECISIONS, Samples
+from tlkeras.schema import PRECISIONS, RESIZINGS, Samples
 from tlkeras.training.feature_table import FEATURE_DTYPES
 from tlkeras.training.linear_probe import AnyPhase, LinearProbe
 from tlkeras.training.loss import Loss
@@ -74,6 +74,8 @@ class Tuner(NetworkRecipe):
             any other in an epoch as long as without). Each of them, and `loss.logit_adjustment`, makes
             "val_balanced_loss" what phases monitor that name nothing else.
         loss: what training minimises.
+        resize: what is done with images of another aspect ratio, in training and in every prediction: "squash"
+            stretches them, "crop" takes their middle, "pad" adds black edges; see `tl.read_pixels`.
         preprocessing: "backbone" for what the network was trained with; "unit" (0..1), "symmetric" (-1..1),
             "imagenet" (mean and deviation), "caffe" (BGR minus mean) and "none" put that in its place.
         batch_size: images per training step; the last batch of an epoch is smaller, no image is dropped. Where
@@ -115,6 +117,7 @@ class Tuner(NetworkRecipe):
     augment_val: bool = False
     imbalance: str | None = None
     loss: Loss = Loss()
+    resize: str = "squash"
     preprocessing: str = "backbone"
     batch_size: int = 32
     precision: str = "float32"
@@ -130,6 +133,7 @@ class Tuner(NetworkRecipe):
         "augment_val": flag(),
         "imbalance": one_of(None, "class_weights", "oversample", "balanced_sampling"),
         "loss": instance_of(Loss, "a tl.Loss"),
+        "resize": one_of(*RESIZINGS),
         "preprocessing": one_of("backbone", *PREPROCESSING),
         "batch_size": whole(1),
         "precision": one_of(*PRECISIONS, "auto"),
