@@ -87,13 +87,14 @@ def toy_chest_xray(tmp_path_factory):
     return write_chest_xray(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_pixels():
-    """40 images of 32x32, uint8, two classes told apart by brightness, and their labels."""
+    """40 images of 32x32, uint8, two classes told apart by brightness, and their labels; nobody may write to them."""
     rng = np.random.default_rng(1)
     labels = np.arange(40) % 2
-    images = np.clip(rng.normal(70 + 110 * labels[:, None, None, None], 30, (40, 32, 32, 3)), 0, 255)
-    return images.astype(np.uint8), labels
+    images = np.clip(rng.normal(70 + 110 * labels[:, None, None, None], 30, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
+    images.flags.writeable = labels.flags.writeable = False
+    return images, labels
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,8 @@ _HOME = {
     "Search": "training.search",
     "SearchedClassifier": "training.searched_classifier",
     "TunedClassifier": "training.tuned_classifier",
+    "Ensemble": "training.ensemble",
+    "with_views": "training.ensemble",
     "FeatureStore": "training.feature_store",
     "load": "training.tuned_classifier",
     "score": "evaluation.metrics",

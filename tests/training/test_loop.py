@@ -481,3 +481,24 @@ def test_a_flattened_head_has_one_size():
         small_first(head=tl.Head())
     with pytest.raises(tl.InputError, match=r"Phase.image_size: received \(4, 4\).*at least 8"):
         small_first(tl.Phase(1, 0.1, image_size=(4, 4)))
+
+
+@pytest.mark.parametrize(("imbalance", "epochs"), [(None, 5), ("oversample", 4)])
+def test_of_few_images_there_are_as_many_epochs_as_hold_the_steps(toy_pixels, imbalance, epochs):
+    """19 images in batches of 8 are 3 steps an epoch, and 28, as many of either class, are 4."""
+    (images, labels), _ = parts(toy_pixels)
+    few = np.r_[np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:5]]
+    assert len(few) == 19
+    phase = tl.Phase(1, 1e-3, schedule="cosine", least_steps=14)
+    fitted = tiny_tuner(phases=phase, batch_size=8, imbalance=imbalance).fit((images[few], labels[few]), seed=0)
+    assert len(fitted.history) == epochs
+    same = tiny_tuner(
+        phases=dataclasses.replace(phase, epochs=epochs, least_steps=None), batch_size=8, imbalance=imbalance
+    ).fit((images[few], labels[few]), seed=0)
+    assert equal(weights_of(fitted), weights_of(same))
+
+
+def test_of_enough_images_the_epochs_are_those_declared(toy_pixels):
+    train, val = parts(toy_pixels)
+    fitted = tiny_tuner(phases=tl.Phase(2, 1e-3, least_steps=3), batch_size=8).fit(train, val, seed=0)
+    assert len(fitted.history) == 2

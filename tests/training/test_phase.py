@@ -78,6 +78,7 @@ def test_the_words_of_a_phase_name_what_is_its_own():
         accumulate=4,
         average=tl.EMA(0.98),
         image_size=(64, 48),
+        least_steps=300,
     )
     assert list(other.words().values())[1:] == [
         "sgd, momentum 0.5",

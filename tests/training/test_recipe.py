@@ -118,6 +118,7 @@ PARTS = [
             "accumulate": 4,
             "average": tl.EMA(0.5),
             "image_size": (16, 24),
+            "least_steps": 300,
         },
         in_a_phase,
     ),

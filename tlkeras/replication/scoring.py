@@ -270,7 +270,8 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     train = {
         **history.loc[kept, ["accuracy", "loss"]].to_dict(),
         "epochs": len(history),
-        "epochs_allowed": sum(phase.epochs for phase in training.phases),
+        # More than declared where a phase has `least_steps`.
+        "epochs_allowed": max(sum(phase.epochs for phase in training.phases), len(history)),
         "kept_epoch": kept + 1,
     }
     return {"model": _values(model), "train": _values(train)}

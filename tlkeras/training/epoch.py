@@ -50,8 +50,7 @@ class Job:
     @property
     def rows_per_epoch(self) -> int:
         """How many images an epoch shows."""
-        counts = self.train.samples.class_counts().values()
-        return max(counts) * len(counts) if self.recipe.imbalance == "oversample" else sum(counts)
+        return self.recipe.rows_per_epoch([*self.train.samples.class_counts().values()])
 
     def kept(self, *trunks: keras.Model) -> KeptFeatures:
         """Where the features that these trunks give are found."""

@@ -124,6 +124,7 @@ def _answers(probs: np.ndarray | None, cell: GridCell) -> np.ndarray:
 def _watch(cell: GridCell, recipe: Tuner, options: dict[str, Any]) -> dict[int, np.ndarray | None]:
     from tlkeras.training.loop import fit_tuner
 
+    recipe = recipe.with_enough_steps([*cell.train.class_counts().values()])
     last = len(recipe.phases)
     moments = {
         setting: (last, recipe.phases[-1].epochs if epochs is None else epochs)

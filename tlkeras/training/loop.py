@@ -85,6 +85,7 @@ def fit_tuner(
     free_kernels()
     recipe, (train, val) = recipe.resolved, samples_to_fit(train, val)
     check_val(recipe, val)
+    recipe = recipe.with_enough_steps([*train.class_counts().values()])
     opened = open_store(store)
     scratch = _scratch(recipe, (train, val, watched and watched.samples), memory_budget, opened)
     backbone = get_backbone(recipe.backbone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,6 +73,8 @@ class Phase:
         clip_norm: gradients together longer than that are shortened to it; None leaves them.
         accumulate: batches whose gradients are averaged into one step. It counts through the ends of epochs; what is
             left at the end of the phase is dropped.
+        least_steps: where the images are so few that the epochs hold fewer batches, there are as many epochs as hold
+            this number. A rate that suits thousands of images needs hundreds of steps to change a network.
         image_size: (height, width) in pixels of this phase's training images, as a beginning at fewer pixels is faster
             (progressive resizing, Howard 2018); None for the recipe's. Validation images have the recipe's size in
             every phase, so that what is kept is the best at that. For heads that pool.
@@ -98,6 +101,7 @@ class Phase:
     accumulate: int = 1
     average: EMA | SWA | None = None
     image_size: tuple[int, int] | None = None
+    least_steps: int | None = None
 
     _accepts: ClassVar[Mapping[str, Constraint]] = {
         "epochs": whole(1),
@@ -118,6 +122,7 @@ class Phase:
         "weight_decay": or_none(real(least=0)),
         "clip_norm": or_none(real(above=0)),
         "accumulate": whole(1).also(" (batches)"),
+        "least_steps": or_none(whole(1)),
         "average": either(one_of(None), instance_of(EMA, "EMA(decay)"), instance_of(SWA, "SWA(epochs)")),
     }
 
@@ -164,10 +169,16 @@ class Phase:
             return {**values, "schedule": "cosine_by_epoch"}
         return values
 
+    def with_enough_steps(self, batches: int) -> Phase:
+        """The same with the epochs that it takes where an epoch has so many batches."""
+        if self.least_steps is None:
+            return self
+        return replace(self, epochs=max(self.epochs, math.ceil(self.least_steps / batches)), least_steps=None)
+
     def for_smoke(self) -> Phase:
         """The same in one epoch, without what needs more of them."""
         average = None if isinstance(self.average, SWA) else self.average
-        return replace(self, epochs=1, warmup=0, average=average, image_size=None)
+        return replace(self, epochs=1, warmup=0, average=average, image_size=None, least_steps=None)
 
     def words(self) -> dict[str, str]:
         """{setting: in words}, as pages print them; of a phase whose monitor is named."""
@@ -180,7 +191,8 @@ class Phase:
             "" if self.average is None else f", averaged ({type(self.average).__name__}, {words_of(self.average)})"
         )
         return {
-            "epochs per phase": str(self.epochs),
+            "epochs per phase": str(self.epochs)
+            + ("" if self.least_steps is None else f", at least {self.least_steps} steps"),
             "optimizer": optimizer + momentum,
             "learning rate": words_of(self.learning_rate),
             "schedule": words_of(self.schedule).replace("_", " "),
@@ -222,7 +234,8 @@ class Phase:
     @property
     def is_a_beginning(self) -> bool:
         """Whether the same phase with more epochs passes through this one's end."""
-        return self.schedule not in OF_THE_WHOLE_PHASE and not isinstance(self.average, SWA)
+        whole = self.schedule in OF_THE_WHOLE_PHASE or isinstance(self.average, SWA)
+        return not whole and self.least_steps is None
 
     def learning_rate_at(self, epoch: int, batch: int = 1, batches: int = 1) -> float:
         """The learning rate of a step: batch 1, 2, ..., `batches` of epoch 1, 2, ..., `epochs`."""

@@ -9,7 +9,7 @@ import numpy as np
 from tlkeras.backend import keras
 from tlkeras.data.balance import sample_weights
 from tlkeras.progress import say
-from tlkeras.training.epoch import Job, Trained, build_stage, compile_model, judge_epoch, line_of
+from tlkeras.training.epoch import Job, Trained, build_stage, compile_model, judge_epoch, line_of, predict_watched
 from tlkeras.training.features import require_finite, run_network
 from tlkeras.training.feed import Feed
 from tlkeras.training.frozen import Frozen
@@ -53,6 +53,8 @@ def run_probe(
         say(line_of(log, f"penalty {penalty:<7g}"))
         start = time.perf_counter()
     state.take_best(model)
+    if job.watched is not None and (number, probe.epochs) in job.watched.moments:
+        job.watched.probs[number, probe.epochs] = predict_watched(stage, probe.epochs)
 
 
 def _features(model: keras.Model, frozen: Frozen | None, job: Job) -> np.ndarray:

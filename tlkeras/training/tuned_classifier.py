@@ -108,14 +108,24 @@ class TunedClassifier:
         _KEPT[self.model] = cut, kept
 
     @pinned_state()
-    def predict(self, samples: Samples) -> Predictions:
+    def predict(self, samples: Samples, *, views: int = 1, flips: str = "horizontal") -> Predictions:
         """Probabilities for every sample, in order; none is left out. Files are read as in training, bit for bit.
 
         Where `fit` kept features, those of these samples are found in its feature store, or added to it.
 
+        Args:
+            samples: n images.
+            views: 2 averages those of an image and its mirror image, up to 10 shifted ones too; see
+                `ensemble.with_views`, which gives a classifier that always does.
+            flips: "both" adds each view upside down.
+
         Raises:
-            InputError: no samples, or of other classes; files that cannot be read.
+            InputError: no samples, or of other classes; files that cannot be read; views out of range.
         """
+        if views != 1 or flips != "horizontal":
+            from tlkeras.training.ensemble import with_views
+
+            return with_views(self, views, flips=flips).predict(samples)
         samples = to_predict(samples, self.class_names)
         if self.kept_features is not None and self.kept_features[1].have_room(len(samples)):
             return Predictions(samples=samples, probs=self._predict_from_features(samples))

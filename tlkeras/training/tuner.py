@@ -7,6 +7,7 @@ loads no TensorFlow.
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -196,6 +197,16 @@ class Tuner(NetworkRecipe):
         phases = tuple(replace(phase, monitor=phase.monitor or monitor) for phase in self.phases)
         object.__setattr__(same, "phases", phases)
         return same
+
+    def rows_per_epoch(self, class_counts: Sequence[int]) -> int:
+        """How many images an epoch shows, of so many training images of each class."""
+        return max(class_counts) * len(class_counts) if self.imbalance == "oversample" else sum(class_counts)
+
+    def with_enough_steps(self, class_counts: Sequence[int]) -> Tuner:
+        """The same recipe with the epochs that its phases take, of so many training images of each class."""
+        batches = math.ceil(self.rows_per_epoch(class_counts) / self.batch_size)
+        phases = tuple(phase.with_enough_steps(batches) for phase in self.phases)
+        return self if phases == self.phases else replace(self, phases=phases)
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
