@@ -60,6 +60,8 @@ _HOME = {
     "Extractor": "training.extractor",
     "FeatureClassifier": "training.feature_classifier",
     "Search": "training.search",
+    "cross_validate": "training.cross_validation",
+    "CrossValidated": "training.cross_validation",
     "SearchedClassifier": "training.searched_classifier",
     "TunedClassifier": "training.tuned_classifier",
     "Ensemble": "training.ensemble",

@@ -60,6 +60,8 @@ from tlkeras.schema import Samples as Samples
 from tlkeras.schema import Splits as Splits
 from tlkeras.training.averaging import EMA as EMA
 from tlkeras.training.averaging import SWA as SWA
+from tlkeras.training.cross_validation import CrossValidated as CrossValidated
+from tlkeras.training.cross_validation import cross_validate as cross_validate
 from tlkeras.training.ensemble import Ensemble as Ensemble
 from tlkeras.training.ensemble import with_views as with_views
 from tlkeras.training.extractor import Extractor as Extractor
