@@ -1,4 +1,4 @@
-"""Cross-validation of a recipe: each image predicted by a classifier that has seen neither it nor others of its group."""
+"""Cross-validation of a recipe: each image predicted by a classifier that saw neither it nor others of its group."""
 
 from __future__ import annotations
 
