@@ -35,6 +35,7 @@ LEVELS = {
     "models": 3,
     "evaluation": 3,
     "training": 4,
+    "recipes": 5,
     "explaining": 5,
     "replication": 6,
     "command": 7,

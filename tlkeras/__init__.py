@@ -56,6 +56,7 @@ _HOME = {
     "EMA": "training.averaging",
     "SWA": "training.averaging",
     "Tuner": "training.tuner",
+    "recipes": "recipes",
     "PixelBaseline": "training.pixel_baseline",
     "Extractor": "training.extractor",
     "FeatureClassifier": "training.feature_classifier",
@@ -107,7 +108,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}; it has {', '.join(__all__)}")
     home = importlib.import_module(f"tlkeras.{_HOME[name]}")
-    globals()[name] = value = getattr(home, name)
+    globals()[name] = value = home if _HOME[name] == name else getattr(home, name)
     return value
 
 

@@ -1,5 +1,6 @@
 """The public names as editors and type checkers see them; `__init__.py` imports each when it is first used."""
 
+from tlkeras import recipes as recipes
 from tlkeras.data.arrays import from_arrays as from_arrays
 from tlkeras.data.augmentation import Augmentation as Augmentation
 from tlkeras.data.augmentation import RandAugment as RandAugment

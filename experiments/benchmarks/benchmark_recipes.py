@@ -33,7 +33,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from timing import REPOSITORY, parser_of, run, say
+from timing import REPOSITORY, command_line, parser_of, run, say, write_page
 
 import tlkeras as tl
 
@@ -81,6 +81,12 @@ CANDIDATES = {
         start=(tl.LinearProbe(**ALL_ALIKE),), recipe={"loss": tl.Loss(logit_adjustment=1)}, **ALL_ALIKE
     ),
 }
+HEADING = """# Which recipe?
+
+[`experiments/benchmarks/benchmark_recipes.py`](../../experiments/benchmarks/benchmark_recipes.py) fits candidates for
+the recipe of `tl.Tuner(backbone)` to sets of several sizes, and judges them by a part of its own, which is neither what
+they learn from nor the test part."""
+MARKERS = "os^Dv<>P"
 CLASSICAL = ("knn", "svm", "logistic_regression")
 
 
@@ -180,6 +186,87 @@ def compare(options):
         pd.DataFrame(rows).to_csv(file, index=False)
         cell = " ".join(str(row[key]) for key in KEYS)
         say(f"{cell}: macro F1 {row['macro_f1']:.3f}, {row['seconds']:.0f} s")
+    if rows:
+        write_report(pd.DataFrame(rows), options.out)
+
+
+def write_report(runs, out):
+    """README.md: every candidate on every set, how far each is from the first one named, and the figure."""
+    import pandas as pd
+
+    from tlkeras.evaluation.blocks import to_markdown
+
+    names = [name for name in (*CANDIDATES, *CLASSICAL) if name in set(runs["candidate"])]
+    order = [name for name in sets() if name in set(runs["set"])]
+    by_set = runs.pivot_table(index="candidate", columns="set", values="macro_f1", sort=False).loc[names, order]
+    table = by_set.map("{:.3f}".format)
+    compared = differences(runs, names)
+    table["mean"] = by_set.mean(axis=1).map("{:.3f}".format)
+    table["log loss"] = runs.groupby("candidate")["log_loss"].mean()[names].map("{:.2f}".format)
+    table["against `cosine`"] = compared["words"]
+    table["p, Holm"] = compared["p_holm"].map(lambda p: "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}")
+    table["seconds"] = runs.groupby("candidate")["seconds"].median()[names].map("{:.0f}".format)
+    counts = runs.groupby("set")[["train", "val", "dev"]].mean().round().astype(int).loc[order]
+    seeds, backbones = sorted(set(runs["seed"])), sorted(set(runs["backbone"]))
+    page = f"""{HEADING}
+
+Macro F1 on the dev part, mean over {len(backbones)} backbones ({", ".join(backbones)}) and {len(seeds)} seeds, each
+of which draws its own images; log loss the mean over all; seconds the median of a fit, on one core. Differences of
+macro F1 from `cosine` over all {int(compared["n"].max())} pairs of set, backbone and seed: mean, 95 % interval by
+Student's t, and Wilcoxon's signed rank, corrected by Holm's method over the column.
+
+{to_markdown(table.rename_axis("candidate"))}
+
+![macro F1 of every candidate on every set](recipes.png)
+
+Images of each set (means over the seeds):
+
+{to_markdown(counts.rename_axis("set").astype(str))}
+
+What each candidate is stands in the script, as `CANDIDATES`. Made with
+
+{command_line(__file__, "--data DATA --weights WEIGHTS --out assets/recipes")}
+"""
+    draw_points(by_set, out / "recipes.png")
+    write_page(out / "README.md", page)
+
+
+def differences(runs, names):
+    """Of each candidate from `cosine`, over the fits both have: mean and interval in words, p and p_holm."""
+    import numpy as np
+    import pandas as pd
+    from scipy import stats
+
+    from tlkeras.evaluation.paired import holm
+
+    found = runs.pivot_table(index=["set", "backbone", "seed"], columns="candidate", values="macro_f1")
+    rows = []
+    for name in names:
+        moved = (found[name] - found["cosine"]).dropna().to_numpy()
+        if name == "cosine" or len(moved) < 2:
+            rows.append({"words": "", "p": float("nan"), "n": len(moved)})
+            continue
+        middle, half = moved.mean(), stats.t.ppf(0.975, len(moved) - 1) * moved.std(ddof=1) / np.sqrt(len(moved))
+        p = stats.wilcoxon(moved).pvalue if moved.any() else 1.0
+        words = f"{middle:+.3f} [{middle - half:+.3f}, {middle + half:+.3f}]"
+        rows.append({"words": words, "p": p, "n": len(moved)})
+    return holm(pd.DataFrame(rows, index=names))
+
+
+def draw_points(by_set, path):
+    """One row of points for each candidate, the best mean on top."""
+    from tlkeras.evaluation.plots import new_figure, save_figure
+
+    ordered = by_set.loc[by_set.mean(axis=1).sort_values().index]
+    figure, axes = new_figure(9, 0.32 * len(ordered) + 1.4)
+    for number, name in enumerate(ordered.columns):
+        axes.plot(ordered[name], range(len(ordered)), MARKERS[number % len(MARKERS)], label=name, markersize=6)
+    axes.plot(ordered.mean(axis=1), range(len(ordered)), "k|", markersize=14, label="mean")
+    axes.set_yticks(range(len(ordered)), ordered.index)
+    axes.set_xlabel("macro F1 on dev")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":
