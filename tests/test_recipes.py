@@ -19,7 +19,9 @@ def test_each_is_a_tuner_that_is_described_and_takes_fields(name):
     assert other.head.pooling == "max"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name == "fine_tune" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_each_learns_a_toy_task(name, toy_pixels):
     images, labels = toy_pixels
     recipe = getattr(tl.recipes, name)(TINY, weights=None, image_size=(16, 16), batch_size=4).for_smoke(16)

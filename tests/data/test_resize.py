@@ -91,8 +91,13 @@ def wide_set(tmp_path_factory):
     return tl.from_folders(folder)
 
 
-@pytest.mark.parametrize("resize", ["crop", "pad"])
-@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize(
+    ("resize", "store"),
+    [
+        ("pad", True),
+        *(pytest.param(*given, marks=pytest.mark.slow) for given in (("crop", True), ("crop", False), ("pad", False))),
+    ],
+)
 def test_training_prediction_and_what_is_saved_see_the_same_pixels(wide_set, resize, store, tmp_path):
     fields = {"image_size": (24, 24), "phases": tl.Phase(1, 1e-2), "head": tl.Head((), pooling="flatten")}
     fitted = tiny_tuner(resize=resize, **fields).fit(wide_set, wide_set, seed=0, store=store)

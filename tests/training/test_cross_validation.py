@@ -41,6 +41,7 @@ def test_folds_tell_what_each_alone_would_have_said(patients):
     assert (found.fold_of[0] != found.fold_of[1]).any()
 
 
+@pytest.mark.slow
 def test_seeds_are_taken_together_by_intervals_and_pairs(patients):
     one, other = (tl.cross_validate(recipe, patients, folds=2, seeds=(0, 1)) for recipe in (EXTRACTOR, TUNER))
     shown = tl.intervals(one.predictions, metrics=["accuracy"])
@@ -52,6 +53,7 @@ def test_seeds_are_taken_together_by_intervals_and_pairs(patients):
     assert table["difference"].iloc[0] == pytest.approx(difference)
 
 
+@pytest.mark.slow
 def test_classifiers_of_folds_make_an_ensemble(patients):
     found = tl.cross_validate(TUNER, patients, folds=2, keep_classifiers=True)
     ((first, second),) = found.classifiers

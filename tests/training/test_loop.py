@@ -90,12 +90,15 @@ EMA_PHASES = (
 @pytest.mark.parametrize(
     "fields",
     [
-        {"phases": EMA_PHASES},
-        {"phases": (tl.Phase(3, 1e-2, keep="last", average=tl.SWA(2)),)},
-        {"loss": tl.Loss(label_smoothing=0.2, focal=1)},
-        {"loss": tl.Loss(logit_adjustment=1), "augmentation": tl.Augmentation(horizontal_flip=True)},
+        pytest.param({"phases": EMA_PHASES}, id="ema"),
+        pytest.param(
+            {"phases": (tl.Phase(3, 1e-2, keep="last", average=tl.SWA(2)),)}, id="swa", marks=pytest.mark.slow
+        ),
+        pytest.param({"loss": tl.Loss(label_smoothing=0.2, focal=1)}, id="features", marks=pytest.mark.slow),
+        pytest.param(
+            {"loss": tl.Loss(logit_adjustment=1), "augmentation": tl.Augmentation(horizontal_flip=True)}, id="pixels"
+        ),
     ],
-    ids=["ema", "swa", "features", "pixels"],
 )
 def test_validation_sees_the_weights_that_are_kept_and_plain_cross_entropy(toy_pixels, fields):
     train, val = parts(toy_pixels)
@@ -190,6 +193,7 @@ def test_keep_last_keeps_the_last(toy_pixels):
     assert classifier.history["val_loss"].iloc[-1] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_epoch_that_is_kept_is_marked_and_said(toy_pixels, heard, tmp_path):
     train, val = parts(toy_pixels)
     first, hopeless = tl.Phase(2, 1e-2), tl.Phase(2, 10.0, unfreeze="all", optimizer="sgd", momentum=0.0)
@@ -243,6 +247,7 @@ def test_class_weights_are_in_the_training_loss_only(toy_pixels):
     assert row["val_loss"] == pytest.approx(loss.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_validation_images_are_augmented_only_when_the_fault_is_asked_for(toy_pixels):
     train, val = parts(toy_pixels)
     phases = (tl.Phase(1, 1e-12, keep="last"),)
@@ -468,6 +473,7 @@ def test_the_best_epoch_may_be_one_of_smaller_images(toy_pixels):
     assert kept["val_loss"] == pytest.approx(judged, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_averages_of_smaller_images_are_judged_and_kept(toy_pixels):
     train, val = parts(toy_pixels)
     phase = tl.Phase(2, 1e-2, unfreeze="all", image_size=(16, 24), average=tl.EMA(0.5), keep="last")
