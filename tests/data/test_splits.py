@@ -76,6 +76,15 @@ def test_seeds_differ():
     assert ids(KFold().folds(samples, 0)[0].test) != ids(KFold().folds(samples, 1)[0].test)
 
 
+def test_seeds_are_the_folds_of_one_round_after_the_other():
+    samples, folds = build([0, 1] * 20), KFold(4, val=0.25)
+    rounds = [[ids(folds.split(samples, seed).test) for seed in range(4 * n, 4 * n + 4)] for n in (0, 1)]
+    for n, found in enumerate(rounds):
+        assert found == [ids(fold.test) for fold in folds.folds(samples, seed=n)]
+        assert sorted(name for of_fold in found for name in of_fold) == sorted(samples.sample_ids)
+    assert rounds[0] != rounds[1]
+
+
 def test_the_seed_is_0_unless_it_is_given():
     samples = build([0, 1] * 20, parts=["train"] * 30 + ["test"] * 10)
     for way in (Holdout(), Predefined(val=0.2)):

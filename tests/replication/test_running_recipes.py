@@ -366,3 +366,24 @@ def test_the_weights_of_a_search_are_told_as_every_recipes_and_not_by_their_fold
     assert cell["settings"]["weights_sha256"] == read_json(network / "classifier.json")["sha256"]
     assert cell["facts"]["weights"]["path"] == "model.keras"
     assert str(network) not in json.dumps(cell)
+
+
+def test_a_protocol_of_folds_is_cross_validated_by_its_seeds(toys, tmp_path):
+    protocol = tl.Protocol(
+        split=tl.KFold(2), cells={("svm", "tiny"): tl.Extractor(TINY, "svm", weights=None, image_size=(32, 32))}
+    )
+    experiment = tl.Experiment(name="toy_folds", dataset="tumor", protocols={"folds": protocol}, reported={}, **COMMON)
+    arguments = ["--data", str(toys), "--out", str(tmp_path), "--seeds", "0", "1", "--backbones", "tiny"]
+    main(experiment, arguments)
+    folder = RunFolder(tmp_path / "folds")
+    tested = [folder.read_table(key, "predictions.csv").query("part == 'test'") for key in folder.finished()]
+    names = np.concatenate([table["sample_id"] for table in tested])
+    assert len(names) == len(set(names)) == len(tl.load_dataset("tumor", toys))
+    assert "KFold, groups" in page_of(folder)
+    assert "each is a fold" in page_of(folder)
+    right = np.mean([np.mean(table["label"] == table["predicted"]) for table in tested])
+    scores = pd.read_csv(folder.root / "scores.csv").query(
+        "metric == 'accuracy' and part == 'test' and method == 'svm'"
+    )
+    assert list(scores["seed"]) == [0, 1]
+    assert scores["value"].mean() == pytest.approx(right)

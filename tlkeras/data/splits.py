@@ -24,7 +24,7 @@ _SHARE_OR_NONE = real(least=0, below=1).also(", the share of the images, e.g. 0.
 
 
 class Splitter(Protocol):
-    """What cuts samples into parts: Holdout, Predefined, or a class of one's own."""
+    """What cuts samples into parts: Holdout, Predefined, KFold, or a class of one's own."""
 
     def split(self, samples: Samples, /, *, seed: int) -> Splits:
         """The parts, the same for the same samples and seed."""
@@ -208,6 +208,12 @@ class KFold:
                 parts[rest] = _assign(labels[rest], units[rest], inner, derive_seed(seed, "folds", str(fold)))
             folds.append(_splits(samples, parts, groups, notes, shares))
         return folds
+
+    def split(self, samples: Samples, seed: int = 0) -> Splits:
+        """One fold, so that a protocol is cross-validated by its seeds: 0..n_folds-1 are the folds of a first round,
+        which hold every image out once, n_folds..2 n_folds-1 those of a second, and so on."""
+        round_of_all, fold = divmod(check_whole("seed", seed), self.n_folds)
+        return self.folds(samples, seed=round_of_all)[fold]
 
 
 def held_out_in(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

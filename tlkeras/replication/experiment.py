@@ -39,7 +39,8 @@ class Protocol:
     """One way to carry the experiment out.
 
     Attributes:
-        split: an object with `split(samples, seed=...) -> Splits`.
+        split: an object with `split(samples, seed=...) -> Splits`: tl.Holdout, tl.Predefined, or tl.KFold, with which
+            seeds 0..n_folds-1 cross-validate the cells.
         cells: {(method, backbone): recipe}, for a PixelBaseline {(method, PIXELS): recipe}. A method need not have a
             recipe for every backbone.
         deviations: what differs from the document, in words.

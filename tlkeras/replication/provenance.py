@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What another seed changes.
 _SEEDED = {
     "Holdout": "each draws its own parts, so ± holds other test images as well as other draws in training",
+    "KFold": "each is a fold, so that the test images of one round of them are all images, once",
     "Predefined": "the test parts are given, the same for every seed",
 }
 
