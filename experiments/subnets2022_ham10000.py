@@ -33,10 +33,13 @@ Protocols
                  keep the weights of the least loss that does so too.
     longer       the corrected protocol carried on: a second phase at a rate that changes the network, with flips. Three
                  variants; the one to report is chosen by validation accuracy.
+    strong       the document left aside, what a good recipe of today reaches on its images, by lesion: tl.recipes.
 Deviations
     COMMON_DEVIATIONS and each protocol's own; every table.md lists them. EXPERIMENT.stated is what the document says of
     its settings, EXPERIMENT.assumed what we chose: it names neither rates, optimizer, dropout nor activation.
 """
+
+from dataclasses import replace
 
 import tlkeras as tl
 from tlkeras.replication.script import main
@@ -111,6 +114,18 @@ def longer_cells():
         for method, settings in LONGER.items()
         for backbone in BACKBONES
     }
+
+
+def strong_cells():
+    """What tl.recipes offers, from the solved head to the long training; a lesion has no upper side."""
+    cells = {}
+    for name in ("linear_probe", "fine_tune", "strong"):
+        for backbone in BACKBONES:
+            recipe = getattr(tl.recipes, name)(backbone, image_size=(128, 128))
+            if recipe.augmentation is not None:
+                recipe = replace(recipe, augmentation=replace(recipe.augmentation, vertical_flip=True))
+            cells[name, backbone] = recipe
+    return cells
 
 
 LOW_RATE = ("1e-5 for the second phase",)
@@ -232,6 +247,16 @@ EXPERIMENT = tl.Experiment(
                 "3 epochs of the head, then a second phase the document does not have: all layers, 12 epochs from 3e-4 "
                 "down along half a cosine, flips in both",
                 "no class weights, but in flatten_class_weights; average: the mean over positions in place of flatten",
+            ),
+        ),
+        "strong": tl.Protocol(
+            split=BY_LESION,
+            cells=strong_cells(),
+            deviations=(
+                *COMMON_DEVIATIONS,
+                CORRECTED_SETTINGS[0],
+                "60/20/20 by lesion in place of by image",
+                "recipes that the document does not have, in place of its two phases",
             ),
         ),
     },
