@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from scripts import load_script
 
+import tlkeras as tl
 from tlkeras.replication.script import main
 from tlkeras.training.recipe import describe
 
