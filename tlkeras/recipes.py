@@ -5,7 +5,7 @@
     tl.recipes.fine_tune("mobilenetv2")      all layers learn, from the solved head on
     tl.recipes.strong("xception")            the same three times as long, with more that changes the images
 
-assets/recipes/README.md has what each came to on sets of several sizes. Importing this module loads no TensorFlow.
+Importing this module loads no TensorFlow.
 """
 
 from __future__ import annotations

@@ -50,10 +50,9 @@ HEAD = tl.Head(hidden=(), dropout=0.0, pooling="avg")
 TURNED = replace(FLIPS, rotation_range=20, zoom_range=0.1, brightness_range=(0.9, 1.1))
 SMOOTHED = {"loss": tl.Loss(label_smoothing=0.1)}
 PROBE = (tl.LinearProbe(),)
-ALL_ALIKE = {"monitor": "val_loss"}  # of few images some classes have none for validation
 
 
-def fine_tune(*, start=PROBE, head=HEAD, augmentation=FLIPS, recipe=None, **changes):
+def fine_tune(*, start=PROBE, head=HEAD, augmentation: tl.Augmentation | None = FLIPS, recipe=None, **changes):
     """The fields of a recipe: a start, then all layers."""
     phase = {"epochs": 12, "learning_rate": 3e-4, "unfreeze": "all", "schedule": "cosine", "warmup": 1}
     phase |= {"least_steps": 300, "keep": "last"} | changes
@@ -78,7 +77,10 @@ CANDIDATES = {
     "mixup_0.2": fine_tune(augmentation=replace(FLIPS, mixup=0.2)),
     "not_augmented": fine_tune(augmentation=None),
     "logits_adjusted": fine_tune(
-        start=(tl.LinearProbe(**ALL_ALIKE),), recipe={"loss": tl.Loss(logit_adjustment=1)}, **ALL_ALIKE
+        # Of few images some classes have none for validation, by which all could count alike.
+        start=(tl.LinearProbe(monitor="val_loss"),),
+        recipe={"loss": tl.Loss(logit_adjustment=1)},
+        monitor="val_loss",
     ),
 }
 HEADING = """# Which recipe?
@@ -115,11 +117,12 @@ def parts_of(name, data):
     if name == "tiles":
         from quickstart import TARGET, read_tiles
 
-        whole = tl.Holdout(val=0.3, test=0.3).split(read_tiles(TARGET, step=48), seed=0)
-        return whole.train, whole.val
-    samples = tl.load_dataset(name, data)
-    split = tl.Predefined(val=0.15) if name == "chest_xray" else tl.Holdout(val=0.15, test=0.2)
+        samples, split = read_tiles(TARGET, step=48), tl.Holdout(val=0.3, test=0.3)
+    else:
+        samples = tl.load_dataset(name, data)
+        split = tl.Predefined(val=0.15) if name == "chest_xray" else tl.Holdout(val=0.15, test=0.2)
     whole = split.split(samples, seed=0)
+    assert whole.val is not None  # its share is above 0
     return whole.train, whole.val
 
 
@@ -145,15 +148,16 @@ def judged(cell, options):
     name, seed, backbone, candidate = cell
     train, val, dev = draw(name, options.data, seed)
     recipe = recipe_of(candidate, backbone, 48 if name == "tiles" else 96)
-    # What every candidate begins with is found in the store, so that its seconds do not depend on who was first.
-    recipe_of("logistic_regression", *(backbone, recipe.image_size[0])).fit(
-        train, val, seed=seed, weights_folder=options.weights, store=options.store or True
-    )
+    # What a candidate begins with is found in the store, so that its seconds do not depend on who was first.
+    begun = recipe_of("logistic_regression", backbone, recipe.image_size[0])
+    if isinstance(recipe, tl.Tuner):
+        begun = tl.Tuner(backbone, image_size=recipe.image_size, head=recipe.head, phases=tl.Phase(1, 1e-9))
+    begun.fit(train, val, seed=seed, weights_folder=options.weights, store=options.store or True)
     start = time.perf_counter()
     try:
         fitted = recipe.fit(train, val, seed=seed, weights_folder=options.weights, store=options.store or True)
-    except tl.InputError as error:  # of few lesions a class has too few for the folds of an SVM's probabilities
-        if candidate not in CLASSICAL:
+    except tl.InputError as error:  # it diverged, or of a class there are too few lesions for the folds of an SVM
+        if candidate not in CLASSICAL and not isinstance(error, tl.DivergedError):
             raise
         say(f"{cell}: {error}")
         scores = dict.fromkeys(FIGURES, float("nan"))
@@ -240,6 +244,8 @@ def differences(runs, names):
     from tlkeras.evaluation.paired import holm
 
     found = runs.pivot_table(index=["set", "backbone", "seed"], columns="candidate", values="macro_f1")
+    if "cosine" not in found:
+        return pd.DataFrame({"words": "", "p_holm": float("nan"), "n": 0}, index=names)
     rows = []
     for name in names:
         moved = (found[name] - found["cosine"]).dropna().to_numpy()

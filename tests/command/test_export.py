@@ -204,15 +204,18 @@ def test_every_format_agrees_with_the_classifier(tmp_path, format, precision):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_views_of_an_ensemble_are_exported_as_one_network(tmp_path, format):
+def test_views_of_an_ensemble_are_exported_as_one_network(tmp_path, format, precision):
     for module, package in FORMATS[format].packages.items():
         pytest.importorskip(module, reason=f"{package} is not installed (tlkeras[{format}])")
-    models = (tl.build_classifier(TINY, n_classes=3, image_size=(32, 32), seed=seed) for seed in (0, 1))
+    fields = {"n_classes": 3, "image_size": (32, 32), "precision": precision}
+    models = (tl.build_classifier(TINY, seed=seed, **fields) for seed in (0, 1))
     members = [TunedClassifier(model=model, class_names=("a", "b", "c"), image_size=(32, 32)) for model in models]
     folder = tl.with_views(tl.Ensemble(members), 3).save(tmp_path / "classifier")
     made = export_classifier(folder, None, format)
     assert made.parity.largest_difference < 1e-5
+    assert (made.parity.half_precision is None) == (precision == "float32")
 
 
 @pytest.mark.slow

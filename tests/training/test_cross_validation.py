@@ -82,12 +82,20 @@ def test_other_processes_find_the_same(patients):
     np.testing.assert_allclose(alone.predictions[0].probs, spread.predictions[0].probs, atol=1e-6)
 
 
+def test_a_fold_that_lacks_a_class_is_named_before_anything_is_fitted(patients):
+    few = patients.take(np.flatnonzero((patients.known_labels == 0) | (patients.groups == "p01")))
+    with pytest.raises(tl.InputError, match=r"seed 0, fold \d of 3: train: no training image of 1"):
+        tl.cross_validate(EXTRACTOR, few, folds=tl.KFold(3))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"recipe": "mobilenetv2"}, "recipe: received str"),
         ({"folds": 1}, "folds: received 1"),
-        ({"seeds": ()}, "seeds: received none"),
+        ({"seeds": ()}, "seeds: received"),
+        ({"seeds": (0, 0)}, r"seeds: received \(0, 0\).*each once"),
+        ({"recipe": tiny_tuner(precision="auto")}, "recipe: its precision"),
         ({"folds": 30}, "folds"),
     ],
 )

@@ -46,6 +46,23 @@ def test_the_members_stay_as_they_were(members, toy_pixels):
         np.testing.assert_array_equal(member.predict_pixels(images), probs)
 
 
+@pytest.mark.parametrize("again", [lambda one: one, lambda one: tl.with_views(one, 2)])
+def test_members_that_share_layers_are_saved_whole(members, toy_pixels, tmp_path, again):
+    images, _ = toy_pixels
+    both = tl.Ensemble([members[0], again(members[0])])
+    both.save(tmp_path)
+    np.testing.assert_array_equal(tl.load(tmp_path).predict_pixels(images), both.predict_pixels(images))
+    expected = (members[0].predict_pixels(images) + again(members[0]).predict_pixels(images)) / 2
+    np.testing.assert_allclose(both.predict_pixels(images), expected, atol=1e-6)
+
+
+def test_what_looks_into_layers_is_asked_of_the_members(members, toy_pixels):
+    with pytest.raises(tl.InputError, match=r"model of its own"):
+        tl.grad_cam(tl.Ensemble(members[:2]), toy_pixels[0][0])
+    with pytest.raises(tl.InputError, match=r"layer: received 'conv1'.*ask one of its members"):
+        tl.grad_cam(tl.Ensemble(members[:2]), toy_pixels[0][0], layer="conv1")
+
+
 def test_what_cannot_be_averaged_is_refused(members, toy_pixels):
     images, labels = toy_pixels
     with pytest.raises(tl.InputError, match=r"classifiers: received .*TunedClassifier.*two or more"):

@@ -163,3 +163,13 @@ for _ in range(4):
     said = subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, text=True)
     first, *_, last = map(int, said.split())
     assert last - first < 15  # of 21 trainings; 6 MB stayed of each
+
+
+def test_biases_of_attention_do_not_decay():
+    attention = keras.layers.MultiHeadAttention(2, 3)
+    attention.build((None, 4, 6), (None, 4, 6))
+    optimizer = build_optimizer(tl.Phase(1, 1e-2, weight_decay=0.1))
+    optimizer.build(attention.trainable_variables)
+    decays = {variable.name for variable in attention.trainable_variables if optimizer._use_weight_decay(variable)}
+    assert decays == {"kernel"}
+    assert "bias" in {variable.name for variable in attention.trainable_variables}

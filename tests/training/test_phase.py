@@ -1,3 +1,4 @@
+import keras
 import pytest
 
 import tlkeras as tl
@@ -124,3 +125,18 @@ def test_a_momentum_of_batch_norm_needs_one_that_learns():
         tl.InputError, match=r"Phase\.batch_norm_momentum: received 1; accepted is a number in \[0, 1\)"
     ):
         tl.Phase(3, 1e-3, batch_norm="train", batch_norm_momentum=1)
+
+
+def test_an_optimizers_own_options_and_the_phases_do_not_cross():
+    assert tl.Phase(1, 1e-2, optimizer=keras.optimizers.SGD(momentum=0.5)).momentum == 0.5
+    with pytest.raises(tl.InputError, match=r"Phase.momentum: received 0.95.*0.5"):
+        tl.Phase(1, 1e-2, optimizer=keras.optimizers.SGD(momentum=0.5), momentum=0.95)
+    with pytest.raises(tl.InputError, match=r"Phase.clip_norm: received 1.0.*clipnorm"):
+        tl.Phase(1, 1e-2, optimizer=keras.optimizers.Adam(clipnorm=1.0), clip_norm=1.0)
+
+
+def test_steps_count_the_batches_that_one_takes():
+    phase = tl.Phase(2, 1e-4, least_steps=300, accumulate=4)
+    assert phase.with_enough_steps(10).epochs == 120
+    assert phase.with_enough_steps(10**6).epochs == 2
+    assert tl.Phase(2, 1e-4).with_enough_steps(1).epochs == 2

@@ -77,12 +77,19 @@ def test_what_follows_begins_with_the_solution(toy_pixels):
 def test_without_validation_images_folds_of_the_training_images_choose(toy_pixels):
     train, _ = parts(toy_pixels)
     classifier = probing().fit(train, seed=0)
-    assert len(classifier.history) == 1
-    assert classifier.history["val_loss"].isna().all()
+    history = classifier.history
+    assert history["val_loss"].isna().all()
+    assert list(history["kept"]) == [False] * (len(history) - 1) + [True]
+    *_, found = solutions(
+        features_of(classifier, train[0]), train[1], PENALTIES[: len(history)], n_classes=2, weights=np.ones(28)
+    )
+    np.testing.assert_allclose(layer_of(classifier)[0], found[0], atol=1e-3)
 
 
 def test_it_is_refused_where_the_head_is_more_than_one_linear_layer():
     with pytest.raises(tl.InputError, match=r"Tuner.head: received hidden=\(8,\).*LinearProbe"):
         probing(head=tl.Head(hidden=(8,)))
+    with pytest.raises(tl.InputError, match=r"Tuner.augment_val: received True.*LinearProbe"):
+        probing(augment_val=True, augmentation=tl.Augmentation(rotation_range=9))
     with pytest.raises(tl.InputError, match=r"Tuner.phases.*tl.LinearProbe"):
         probing(phases=("probe",))

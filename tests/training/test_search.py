@@ -180,3 +180,20 @@ def test_a_search_by_accuracy_is_described_as_before_there_was_a_choice():
     assert describe(by_default) == describe(named)
     assert list(describe(named)) == ["type", "recipe", "grid", "folds"]
     assert describe(tl.Search(ONE_PHASE, grid, metric="log_loss"))["metric"] == "log_loss"
+
+
+def test_a_probes_fields_are_its_own():
+    recipe = tl.recipes.fine_tune(TINY, weights=None, image_size=(16, 16))
+    search = tl.Search(recipe, {"phase_1.penalties": [(1.0,), (0.1,)], "phase_2.learning_rate": [1e-3]})
+    assert [with_setting(recipe, each).phases[0].penalties for each in search.settings] == [(1.0,), (0.1,)]
+    with pytest.raises(tl.InputError, match=r"'phase_1.learning_rate' is nothing of this.*phase_1.penalties"):
+        tl.Search(recipe, {"phase_1.learning_rate": [1e-3]})
+    with pytest.raises(tl.InputError, match=r"'learning_rate' of which phase.*phase_2.learning_rate"):
+        tl.Search(recipe, {"learning_rate": [1e-3]})
+
+
+def test_an_object_of_keras_is_no_value_of_a_grid():
+    import keras
+
+    with pytest.raises(tl.InputError, match=r"object of Keras for 'phase_1.optimizer'"):
+        tl.Search(tl.recipes.two_phase(TINY, weights=None), {"phase_1.optimizer": [keras.optimizers.Adam(beta_1=0.5)]})

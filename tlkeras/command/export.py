@@ -134,7 +134,7 @@ def export_classifier(
 
     classifier = load(folder)
     exact = classifier
-    if any(layer.compute_dtype != "float32" for layer in classifier.model.layers):
+    if any(layer.compute_dtype != "float32" for layer in classifier.model._flatten_layers()):
         exact = replace(classifier, model=in_float32(classifier.model))
     whole = atomic_write if chosen.suffix else atomic_folder
     with whole(target) as temporary, quiet_terminal():

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from tlkeras.backend import tf
-from tlkeras.checks import check_image_size
+from tlkeras.checks import check_image_size, one_of
 from tlkeras.data.arrays import as_pixels
 from tlkeras.data.file_contents import Unreadable, as_path, read_bytes
 from tlkeras.data.measures import Levels
@@ -65,7 +65,6 @@ def read_pixels(
         InputError: names the file and why it cannot be read, or what the array is and is not.
     """
     image_size = None if image_size is None else check_image_size(image_size)
-    check_resize(resize)
     if isinstance(image, np.ndarray):
         pixels = as_pixels(image[np.newaxis])[0]
         with tf.device("CPU:0"):
@@ -133,6 +132,7 @@ def resize_pixels(
     Returns:
         uint8 (H, W, 3) or (n, H, W, 3); images that already have this size come back unchanged.
     """
+    one_of(*RESIZINGS).check("resize", resize)
     images = tf.convert_to_tensor(images)
     if sides is None:
         sides = _sides(images)
@@ -157,17 +157,6 @@ def resize_pixels(
     fits = tf.reduce_all(tf.shape(images)[-3:-1] == tf.constant(image_size))
     pixels = tf.cond(fits, lambda: images, resized)
     return tf.ensure_shape(pixels, [*images.shape[:-3], *image_size, 3])
-
-
-def check_resize(resize: str) -> str:
-    """`resize`, which is one of RESIZINGS.
-
-    Raises:
-        InputError: it is not.
-    """
-    if resize not in RESIZINGS:
-        raise InputError(f"resize: received {resize!r}; accepted: {', '.join(map(repr, RESIZINGS))}.")
-    return resize
 
 
 def encode_path(path: str | os.PathLike) -> bytes:

@@ -83,12 +83,15 @@ def in_float32(model: keras.Model) -> keras.Model:
     from tlkeras.models.layers import copy_weights
 
     def exact(operation):
+        if isinstance(operation, keras.Model):  # a member of an average
+            return in_float32(operation)
         config = operation.get_config()
         if isinstance(operation, keras.layers.Layer):  # x[..., ::-1] is none, and has no precision
             config["dtype"] = "float32"
         return type(operation).from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=exact)
+    twin.name = model.name
     copy_weights(model, twin)
     return twin
 

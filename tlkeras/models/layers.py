@@ -115,6 +115,8 @@ def suggestions(model: keras.Model) -> str:
         for layer in with_positions(backbone_layers(model))
         if not isinstance(layer, keras.layers.ZeroPadding2D) and layer.output.shape[1:3] != (1, 1)
     }
+    if not last and any(isinstance(layer, keras.Model) for layer in model.layers):
+        return "Its layers are networks of their own, as those of an average: ask one of its members."
     if not last:
         return "At this image size no layer has positions; take larger images."
     sized = (f"{name} ({height}x{width})" for (height, width), name in reversed(last.items()))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tlkeras.evaluation.calibration import Adjustment
     from tlkeras.replication.experiment import Plan
     from tlkeras.replication.run_folder import RunFolder
+    from tlkeras.training.tuner import Tuner
 
 Predicted = Mapping[CellKey, Mapping[str, Predictions]]  # {cell: {part: its predictions}}
 AT_THRESHOLD = ("accuracy", "balanced_accuracy")
@@ -270,11 +271,16 @@ def _training_figures(folder: RunFolder, key: CellKey, cell: dict) -> dict[str, 
     train = {
         **history.loc[kept, ["accuracy", "loss"]].to_dict(),
         "epochs": len(history),
-        # More than declared where a phase has `least_steps`.
-        "epochs_allowed": max(sum(phase.epochs for phase in training.phases), len(history)),
+        "epochs_allowed": sum(phase.epochs for phase in _as_trained(training, facts).phases),
         "kept_epoch": kept + 1,
     }
     return {"model": _values(model), "train": _values(train)}
+
+
+def _as_trained(training: Tuner, facts: Mapping) -> Tuner:
+    """With the epochs that `Phase.least_steps` made of the training images; cells of earlier versions have none."""
+    counts = facts.get("images", {}).get("train")
+    return training if counts is None else training.with_enough_steps([*counts.values()])
 
 
 def _values(figures: Mapping[str, float | None]) -> dict[str, Measurement]:

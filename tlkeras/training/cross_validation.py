@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -14,10 +15,13 @@ from tlkeras.checks import check_whole
 from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import score
+from tlkeras.machine import available_memory
 from tlkeras.progress import say, silenced
 from tlkeras.schema import Predictions, Samples
+from tlkeras.training.checks import check_val, samples_to_fit
 from tlkeras.training.feature_store import FeatureStore, open_store
 from tlkeras.training.recipe import Recipe
+from tlkeras.training.tuner import Tuner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +43,8 @@ class CrossValidated:
             other.predictions)` compares two recipes, `tl.score(predictions[0])` has the figures of one seed.
         fold_of: int (seeds, n), the fold that held each image out.
         seeds: of each row.
-        classifiers: for each seed those of the folds where they were asked for, e.g. for tl.Ensemble; else ().
+        classifiers: for each seed those of the folds where they were asked for, as the recipe's `fit` gives them, e.g.
+            a Tuner's for tl.Ensemble; else ().
     """
 
     predictions: tuple[Predictions, ...]
@@ -92,7 +97,8 @@ def cross_validate(
         keep_classifiers: keep the classifiers of all folds, which takes the memory of all of them.
 
     Raises:
-        InputError: what the folds or the recipe refuse.
+        InputError: what the folds or the recipe refuse; of a fold that lacks a class, before anything is fitted.
+        DivergedError: the loss of a fit is no longer finite.
     """
     if not isinstance(recipe, Recipe):
         raise InputError(
@@ -101,9 +107,16 @@ def cross_validate(
         )
     folds = folds if isinstance(folds, KFold) else KFold(check_whole("folds", folds, 2), val=0.15)
     seeds = tuple(check_whole("seeds", seed) for seed in seeds)
-    if not seeds:
-        raise InputError("seeds: received none; accepted is at least one, e.g. seeds=(0, 1, 2).")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds: received {seeds}; accepted is at least one, each once, e.g. seeds=(0, 1, 2).")
+    if recipe.network is not None and recipe.network.precision == "auto":
+        raise InputError(
+            'recipe: its precision is "auto", which is timed anew in every fit, so that folds could compute in '
+            'different ones. Name one: "float32", "bfloat16" or "float16".'
+        )
     options: dict[str, Any] = {}
+    if "memory_budget" in recipe.fit_options:
+        options["memory_budget"] = available_memory() // 2 // joblib.effective_n_jobs(None)
     if "weights_folder" in recipe.fit_options:
         options["weights_folder"] = weights_folder
     if "store" in recipe.fit_options:
@@ -114,14 +127,21 @@ def cross_validate(
         for fold, splits in enumerate(folds.folds(samples, seed=seed)):
             held_out = np.isin(samples.sample_ids, splits.test.sample_ids)
             fold_of[row, held_out] = fold
+            try:  # before anything is fitted
+                _, val = samples_to_fit(splits.train, splits.val)
+                if isinstance(recipe, Tuner):
+                    check_val(recipe.resolved, val)
+            except InputError as error:
+                raise InputError(f"seed {seed}, fold {fold + 1} of {folds.n_folds}: {error}") from None
             jobs.append((row, held_out, splits, seed))
     say(f"cross-validation: {folds.n_folds} folds x {len(seeds)} seeds of {len(samples):,} images")
     probs = np.zeros((len(seeds), len(samples), len(samples.class_names)), np.float32)
     kept: list[list] = [[] for _ in seeds]
     # The first one alone: where the features of frozen layers are computed, those that follow find most of them.
     first = [_fitted(recipe, jobs[0], options, keep_classifiers)]
-    found = joblib.Parallel()(joblib.delayed(_fitted)(recipe, job, options, keep_classifiers) for job in jobs[1:])
-    for (row, held_out, splits, _), (of_fold, classifier) in zip(jobs, [*first, *found], strict=True):
+    spread = joblib.Parallel(return_as="generator")
+    found = spread(joblib.delayed(_fitted)(recipe, job, options, keep_classifiers) for job in jobs[1:])
+    for (row, held_out, splits, _), (of_fold, classifier) in zip(jobs, chain(first, found), strict=True):
         probs[row, held_out] = of_fold
         kept[row].append(classifier)
         right = np.mean(of_fold.argmax(axis=1) == splits.test.labels)

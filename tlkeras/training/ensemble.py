@@ -6,12 +6,14 @@ doors that are there. Probabilities are averaged (Lakshminarayanan et al., NeurI
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 from tlkeras.backend import keras
 from tlkeras.checks import check_whole
 from tlkeras.errors import InputError
+from tlkeras.models.layers import functional_model
 from tlkeras.schema import Precision
 from tlkeras.training.tuned_classifier import TunedClassifier
 
@@ -22,12 +24,11 @@ _STEPS = ((0, 0), (0, -1), (0, 1), (-1, 0), (1, 0))
 VIEWS = tuple((mirrored, *step) for step in _STEPS for mirrored in (False, True))
 
 
-@dataclass(frozen=True, eq=False, init=False)
-class Ensemble(TunedClassifier):
+def Ensemble(classifiers: Sequence[TunedClassifier]) -> TunedClassifier:
     """The average of several classifiers' probabilities: of seeds, folds or backbones.
 
-    It is one network: `predict`, `tl.explain`, `save`, `tlkeras export` and what else a TunedClassifier takes work on
-    it, and what `tl.load` reads again is the average, as a TunedClassifier.
+    It is one network: `predict`, `tl.explain`, `save` and `tlkeras export` work on it, and `tl.load` reads it again.
+    Its layers are its members, so Grad-CAM and activations are asked of these.
 
     Args:
         classifiers: two or more TunedClassifiers of the same classes, image size, resizing and precision.
@@ -35,34 +36,33 @@ class Ensemble(TunedClassifier):
     Raises:
         InputError: fewer, others, or classifiers that differ in one of these.
     """
-
-    def __init__(self, classifiers: Sequence[TunedClassifier]):
-        members = tuple(classifiers)
-        if len(members) < 2 or not all(isinstance(member, TunedClassifier) for member in members):
-            raise InputError(
-                f"classifiers: received {[type(member).__name__ for member in members]}; accepted are two or more "
-                "tl.TunedClassifier, which are networks; of others average the probabilities that they predict."
-            )
-        first = members[0]
-        for name in ("class_names", "image_size", "resize", "precision"):
-            found = [getattr(member, name) for member in members]
-            if name == "precision":
-                found = [precision.name for precision in found]
-            if len(set(found)) > 1:
-                raise InputError(
-                    f"classifiers: received {name} {' and '.join(map(str, dict.fromkeys(found)))}; accepted is one."
-                )
-        pixels = keras.Input((*first.image_size, 3), name="pixels")
-        probs = [_renamed(member.model, f"member_{number}")(pixels) for number, member in enumerate(members, start=1)]
-        average = keras.layers.Average(name="average", dtype="float32")(probs)
-        super().__init__(
-            model=keras.Model(pixels, average, name=f"ensemble_of_{len(members)}"),
-            class_names=first.class_names,
-            image_size=first.image_size,
-            precision=Precision(first.precision.name),
-            images=first.images if all(member.images == first.images for member in members) else None,
-            resize=first.resize,
+    members = tuple(classifiers)
+    if len(members) < 2 or not all(isinstance(member, TunedClassifier) for member in members):
+        raise InputError(
+            f"classifiers: received {[type(member).__name__ for member in members]}; accepted are two or more "
+            "tl.TunedClassifier, which are networks (of a Search its `classifier`); of others average the "
+            "probabilities that they predict."
         )
+    first = members[0]
+    for name in ("class_names", "image_size", "resize", "precision"):
+        found = [getattr(member, name) for member in members]
+        if name == "precision":
+            found = [precision.name for precision in found]
+        if len(set(found)) > 1:
+            received = " and ".join(map(str, dict.fromkeys(found)))
+            raise InputError(f"classifiers: received {name} {received}; accepted is one.")
+    pixels = keras.Input((*first.image_size, 3), name="pixels")
+    models = _of_their_own([functional_model(member) for member in members])
+    probs = [_renamed(model, f"member_{number}")(pixels) for number, model in enumerate(models, start=1)]
+    average = keras.layers.Average(name="average", dtype="float32")(probs)
+    return TunedClassifier(
+        model=keras.Model(pixels, average, name=f"ensemble_of_{len(members)}"),
+        class_names=first.class_names,
+        image_size=first.image_size,
+        precision=Precision(first.precision.name),
+        images=first.images if all(member.images == first.images for member in members) else None,
+        resize=first.resize,
+    )
 
 
 def with_views(classifier: TunedClassifier, views: int, *, flips: str = "horizontal") -> TunedClassifier:
@@ -86,7 +86,7 @@ def with_views(classifier: TunedClassifier, views: int, *, flips: str = "horizon
         return classifier
     height, width = classifier.image_size
     pixels = keras.Input((height, width, 3), name="pixels")
-    network = _renamed(classifier.model, "seen")
+    network = _renamed(functional_model(classifier), "seen")
     probs = []
     for upside_down in (False, True) if flips == "both" else (False,):
         for mirrored, down, right in VIEWS[:views]:
@@ -94,9 +94,18 @@ def with_views(classifier: TunedClassifier, views: int, *, flips: str = "horizon
             axes = [axis for axis, flipped in ((1, upside_down), (2, mirrored)) if flipped]
             probs.append(network(keras.ops.flip(shown, axes) if axes else shown))
     average = keras.layers.Average(name="average", dtype="float32")(probs)
-    # Of an Ensemble too it is a TunedClassifier: it has no members of its own.
-    same = {each.name: getattr(classifier, each.name) for each in fields(TunedClassifier)}
-    return TunedClassifier(**same | {"model": keras.Model(pixels, average, name=f"{classifier.model.name}_views")})
+    return replace(classifier, model=keras.Model(pixels, average, name=f"{classifier.model.name}_views"))
+
+
+def _of_their_own(models: Sequence[keras.Model]) -> list[keras.Model]:
+    """The models, copied where they hold a layer of an earlier one: Keras saves it once, and reads it as two."""
+    seen: set[int] = set()
+    apart = []
+    for model in models:
+        layers = {id(layer) for layer in model._flatten_layers(include_self=False)}
+        apart.append(copy.deepcopy(model) if layers & seen else model)
+        seen |= layers
+    return apart
 
 
 def _renamed(model: keras.Model, name: str) -> Callable[[keras.KerasTensor], keras.KerasTensor]:

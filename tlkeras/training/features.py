@@ -39,12 +39,7 @@ def features_of(
         raise InputError(
             f"samples: received {type(samples).__name__}; accepted are tl.Samples, e.g. tl.from_arrays(...)."
         )
-    needed, free = 4 * len(samples) * math.prod(network.output_shape[1:]), available_memory()
-    if needed > 0.9 * free:
-        raise InputError(
-            f"features: {len(samples):,} images give {format_size(needed)} of features ({network.output_shape[1]:,} "
-            f'each), and {format_size(free)} of memory are free. Take pooling="avg", a later layer, or fewer images.'
-        )
+    require_memory(len(samples), math.prod(network.output_shape[1:]))
     part = Part(samples, network.input_shape[1:3], resize=resize)
     kept = None if store is None else KeptFeatures(store, [network], dtype)
     if kept is not None and kept.have_room(len(samples)):
@@ -53,6 +48,16 @@ def features_of(
     batches = with_bar(part.stream(np.arange(len(samples))), len(samples))
     rows = [run_network(network, batch) for batch in batches]
     return np.concatenate([np.empty((0, *network.output_shape[1:]), np.float32), *rows])
+
+
+def require_memory(n_images: int, n_features: int, copies: int = 1) -> None:
+    """Refuses features, float32, that do not fit into the memory that is free so many times."""
+    needed, free = 4 * n_images * n_features * copies, available_memory()
+    if needed > 0.9 * free:
+        raise InputError(
+            f"features: {n_images:,} images give {format_size(needed)} of features ({n_features:,} each), and "
+            f'{format_size(free)} of memory are free. Take pooling="avg", a later layer, or fewer images.'
+        )
 
 
 def run_network(network: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -28,17 +28,16 @@ class LinearProbe:
     """A phase that solves the head in place of training it: a logistic regression on the features of each image.
 
     The head has to be one linear layer (`tl.Head(hidden=(), pooling="avg")`). What it solves is convex, so there is no
-    rate, no order and no seed: what is chosen is the penalty, by the validation images. Each penalty is an epoch of the
-    history. Images are shown once, as they are, whatever the recipe's augmentation; images weigh as
-    `Tuner.imbalance` and `Loss.logit_adjustment` say, while label smoothing and the focal loss are left to the phases
-    that follow. (Linear probes as in Kornblith et al. 2019, section 3; as a beginning of fine-tuning, Kumar et al.
-    2022.)
+    rate and no order: what is chosen is the penalty, by the validation images. Each penalty is an epoch of the history.
+    Training images are shown once, as they are, whatever the recipe's augmentation; they weigh as `Tuner.imbalance` and
+    `Loss.logit_adjustment` say, while label smoothing and the focal loss are left to the phases that follow. (Linear
+    probes as in Kornblith et al. 2019, section 3; as a beginning of fine-tuning, Kumar et al. 2022.)
 
     Args:
         penalties: of the squared weights of features that are scaled to mean 0 and deviation 1, per image:
             1 / (n C) of scikit-learn. Each one starts from the solution of the one before.
         monitor: what chooses among them, as in `tl.Phase`. Without validation images up to five folds of whole groups
-            of the training images choose, by log loss.
+            of the training images choose, by log loss; the history then ends with the penalty that is kept.
     """
 
     penalties: Given[float | Sequence[float], tuple[float, ...]] = default(
@@ -123,7 +122,8 @@ def solutions(
     """
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale[scale == 0] = 1
-    scaled = ((features - mean) / scale).astype(np.float32)
+    scaled = features - mean.astype(np.float32)
+    scaled /= scale.astype(np.float32)
     model = _regression()
     for penalty in penalties:
         model.set_params(C=1 / (penalty * len(labels)))
@@ -132,7 +132,7 @@ def solutions(
         if n_classes == 2:  # scikit-learn keeps the log odds of the second
             kernel, bias = kernel * [[-0.5, 0.5]], bias * [-0.5, 0.5]
         kernel = kernel / scale[:, None]
-        bias = bias - mean @ kernel - (0 if prior is None else prior)
+        bias = bias - mean.astype(np.float32) @ kernel - (0 if prior is None else prior)
         yield kernel.astype(np.float32), (bias - bias.mean()).astype(np.float32)
 
 

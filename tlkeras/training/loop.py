@@ -18,7 +18,7 @@ from tlkeras.checks import check_whole
 from tlkeras.data.balance import sample_weights
 from tlkeras.data.image_index import INDEX
 from tlkeras.data.warp import build_warp
-from tlkeras.errors import DivergedError, MissingInputError
+from tlkeras.errors import DivergedError, InputError, MissingInputError
 from tlkeras.evaluation.model_card import kept_in_words
 from tlkeras.machine import available_memory, parse_size
 from tlkeras.models.backbones import Backbone
@@ -30,6 +30,7 @@ from tlkeras.models.freezing import (
     set_trainable,
     stages_before_the_head,
 )
+from tlkeras.models.layers import copy_weights
 from tlkeras.models.weights import find_weights
 from tlkeras.models.weights_file import WeightsFile
 from tlkeras.models.zoo import get_backbone
@@ -111,6 +112,8 @@ def fit_tuner(
         sizes = {size: fit.at(size).sized(precision.name, sources) for size in recipe.sizes}
         whole = sizes[recipe.image_size]
         model = whole.model
+        for at in sizes.values():
+            whole.require_shapes_of(at)
         learning, tables = [], []
         for phase in recipe.phases:
             fit.set_trainable(model, phase)
@@ -261,10 +264,19 @@ class _Sized:
     frozen: list[Frozen | None]
     job: Job
 
+    def require_shapes_of(self, other: _Sized) -> None:
+        """Refuses a network that has other weights at another image size."""
+        ours, theirs = self.model.weights, other.model.weights
+        if [weight.shape for weight in ours] != [weight.shape for weight in theirs]:
+            raise InputError(
+                f"Phase.image_size: received {other.job.recipe.image_size!r}, at which {self.model.name} has other "
+                f"weights than at {self.job.recipe.image_size}: it keeps some for every position. Leave it out."
+            )
+
     def takes_from(self, other: _Sized) -> None:
         """Gives this network the other's weights, where they are two."""
         if other is not self:
-            self.model.set_weights(other.model.get_weights())
+            copy_weights(other.model, self.model)
 
     def stage(self, number: int) -> Stage:
         """What phase `number` trains and is judged by at this size."""

@@ -45,8 +45,10 @@ class PhaseOptimizer(keras.optimizers.Optimizer):
 
     def build(self, variables: list) -> None:
         """Makes the optimizer's variables."""
-        # Kernels alone decay: what has one axis is a bias, or the scale or shift of a normalisation.
-        self.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
+        # Kernels alone decay: what has one axis is a bias, or the scale or shift of a normalisation; those of attention
+        # have two, one of them for the heads.
+        still = [variable for variable in variables if len(variable.shape) < 2 or variable.name == "bias"]
+        self.exclude_from_weight_decay(var_list=still)
         super().build(variables)
         if self.to_average:
             self.average_share = self.add_variable((), name="average_share")

@@ -44,7 +44,7 @@ class Phase:
         optimizer: one of Keras' by its name in lower case: "adam" (Kingma & Ba 2015), "sgd", "adamw" (Loshchilov &
             Hutter 2019), "lion" (Chen et al. 2023), "nadam", "rmsprop", "adagrad", "adadelta", "adamax", "adafactor",
             "ftrl"; or an object of such a class for options of its own, e.g. keras.optimizers.Lion(beta_1=0.95), of
-            which the class and these options are kept.
+            which the class and these options are kept, an SGD's momentum too. Its learning rate stays at Keras' 0.001.
         momentum: of SGD, 0..1.
         schedule: of the learning rate, set anew for each step. None for a constant one; "cosine" for half a cosine from
             `learning_rate` to 0 (Loshchilov & Hutter 2017, without restarts); "one_cycle" for a quarter of the phase
@@ -73,8 +73,9 @@ class Phase:
         clip_norm: gradients together longer than that are shortened to it; None leaves them.
         accumulate: batches whose gradients are averaged into one step. It counts through the ends of epochs; what is
             left at the end of the phase is dropped.
-        least_steps: where the images are so few that the epochs hold fewer batches, there are as many epochs as hold
-            this number. A rate that suits thousands of images needs hundreds of steps to change a network.
+        least_steps: where the images are so few that the epochs hold fewer steps, there are as many epochs as hold this
+            number; warm-up and `average` are checked against the epochs declared. A rate that suits thousands of images
+            needs hundreds of steps to change a network.
         image_size: (height, width) in pixels of this phase's training images, as a beginning at fewer pixels is faster
             (progressive resizing, Howard 2018); None for the recipe's. Validation images have the recipe's size in
             every phase, so that what is kept is the best at that. For heads that pool.
@@ -135,11 +136,21 @@ class Phase:
             )
         if hasattr(self.optimizer, "get_config"):
             optimizer, momentum = read_optimizer(self.optimizer, self.learning_rate)
+            if momentum is not None and self.momentum not in (type(self).momentum, momentum):
+                raise InputError(
+                    f"Phase.momentum: received {self.momentum!r}, and an optimizer whose own is {momentum!r}; leave "
+                    "one out."
+                )
             object.__setattr__(self, "optimizer", optimizer)
             object.__setattr__(self, "momentum", self.momentum if momentum is None else momentum)
         check_fields(self, self._accepts)
         if self.image_size is not None:
             object.__setattr__(self, "image_size", check_image_size(self.image_size, name="Phase.image_size"))
+        options = self.optimizer.options if isinstance(self.optimizer, KerasOptimizer) else {}
+        if self.clip_norm is not None and (clipped := {"clipnorm", "clipvalue"} & options.keys()):
+            raise InputError(
+                f"Phase.clip_norm: received {self.clip_norm!r}, and an optimizer with {min(clipped)}; leave one out."
+            )
         if self.batch_norm_momentum is not None and self.batch_norm != "train":
             raise InputError(
                 f"Phase.batch_norm_momentum: received {self.batch_norm_momentum!r}, and batch_norm is "
@@ -173,7 +184,8 @@ class Phase:
         """The same with the epochs that it takes where an epoch has so many batches."""
         if self.least_steps is None:
             return self
-        return replace(self, epochs=max(self.epochs, math.ceil(self.least_steps / batches)), least_steps=None)
+        epochs = math.ceil(self.least_steps * self.accumulate / batches)
+        return replace(self, epochs=max(self.epochs, epochs), least_steps=None)
 
     def for_smoke(self) -> Phase:
         """The same in one epoch, without what needs more of them."""

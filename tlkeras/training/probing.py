@@ -8,9 +8,10 @@ import numpy as np
 
 from tlkeras.backend import keras
 from tlkeras.data.balance import sample_weights
+from tlkeras.evaluation.model_card import kept_in_words
 from tlkeras.progress import say
 from tlkeras.training.epoch import Job, Trained, build_stage, compile_model, judge_epoch, line_of, predict_watched
-from tlkeras.training.features import require_finite, run_network
+from tlkeras.training.features import require_finite, require_memory, run_network
 from tlkeras.training.feed import Feed
 from tlkeras.training.frozen import Frozen
 from tlkeras.training.inner_folds import inner_folds
@@ -37,7 +38,8 @@ def run_probe(
     penalties = probe.penalties
     if job.val is None and len(penalties) > 1:
         folds = inner_folds(samples, job.seed, "the penalties of LinearProbe")
-        penalties = (penalty_by_folds(features, labels, folds, penalties, **problem),)
+        chosen = penalty_by_folds(features, labels, folds, penalties, **problem)
+        penalties = penalties[: penalties.index(chosen) + 1]
     prior = adjustment * np.log(counts / counts.sum())
     for epoch, (penalty, (kernel, bias)) in enumerate(
         zip(penalties, solutions(features, labels, penalties, prior=prior, **problem), strict=True), start=1
@@ -53,12 +55,14 @@ def run_probe(
         say(line_of(log, f"penalty {penalty:<7g}"))
         start = time.perf_counter()
     state.take_best(model)
+    say(f"kept: {kept_in_words(state.marked_history())}")
     if job.watched is not None and (number, probe.epochs) in job.watched.moments:
         job.watched.probs[number, probe.epochs] = predict_watched(stage, probe.epochs)
 
 
 def _features(model: keras.Model, frozen: Frozen | None, job: Job) -> np.ndarray:
     """What the head's last layer is shown of each training image, as it is: float32 (n, d)."""
+    require_memory(len(job.train.samples), model.layers[-1].input.shape[1], copies=2)  # one of them scaled
     if frozen is not None:
         features = Feed(job.train, kept=job.kept(*frozen.trunks)).features()
     else:

@@ -17,7 +17,6 @@ from tlkeras.checks import Constraint, check_fields, one_of
 from tlkeras.data.splits import KFold
 from tlkeras.errors import InputError
 from tlkeras.schema import Samples
-from tlkeras.training.phase import Phase
 from tlkeras.training.recipe import NetworkRecipe, Recipe, Weights, describe_in_words, words_of
 
 if TYPE_CHECKING:
@@ -252,6 +251,11 @@ def _as_grid(given: Any) -> dict[str, tuple[Any, ...]]:
         values = values.tolist() if hasattr(values, "tolist") else values  # of NumPy, to numbers of Python
         if not isinstance(values, tuple | list | range) or not values:
             raise InputError(f"Search.grid: received {values!r} for {name!r}; {accepted}.")
+        if any(hasattr(value, "get_config") for value in values):
+            raise InputError(
+                f"Search.grid: received an object of Keras for {name!r}, which no table can tell from another; "
+                "accepted are values that can be written down, such as an optimizer's name."
+            )
         grid[str(name)] = tuple(values)
     return grid
 
@@ -259,19 +263,20 @@ def _as_grid(given: Any) -> dict[str, tuple[Any, ...]]:
 def _with(recipe: Recipe, name: str, value: Any) -> Recipe:
     first, *rest = name.split(".")
     phases = recipe.phases
-    phase_fields = {item.name for item in fields(Phase)}
+    fields_of = [{item.name for item in fields(phase)} for phase in phases]
     names = {item.name for item in fields(recipe)} - _NOT_VARIED
     if not rest and first in names:
         return replace(recipe, **{first: value})
     if len(rest) == 1 and first in names:
         return replace(recipe, **{first: _part_with(getattr(recipe, first), rest[0], value, name)})
     number = 0
-    if not rest and first in phase_fields and len(phases) == 1:
+    having = [n for n, names in enumerate(fields_of, start=1) if first in names]
+    if not rest and having and len(phases) == 1:
         number, rest = 1, [first]
-    elif len(rest) == 1 and rest[0] in phase_fields and first in {f"phase_{n + 1}" for n in range(len(phases))}:
+    elif len(rest) == 1 and any(first == f"phase_{n}" and rest[0] in of for n, of in enumerate(fields_of, start=1)):
         number = int(first.removeprefix("phase_"))
-    if not rest and first in phase_fields and len(phases) > 1:
-        meant = " or ".join(f"phase_{n}.{first}" for n in range(1, len(phases) + 1))
+    if not rest and having and len(phases) > 1:
+        meant = " or ".join(f"phase_{n}.{first}" for n in having)
         raise InputError(f"Search.grid: {first!r} of which phase? Accepted: {meant}.")
     if not rest and first in _NOT_VARIED - {"phases"}:
         raise InputError(
@@ -298,4 +303,4 @@ def _accepted(recipe: Recipe) -> Iterator[str]:
     yield from (item.name for item in fields(recipe) if item.name not in _NOT_VARIED)
     for number in range(1, len(recipe.phases) + 1):
         prefix = "" if len(recipe.phases) == 1 else f"phase_{number}."
-        yield from (prefix + item.name for item in fields(Phase))
+        yield from (prefix + item.name for item in fields(recipe.phases[number - 1]))

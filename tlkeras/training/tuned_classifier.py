@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tlkeras.backend import device_name, keras, pinned_state
-from tlkeras.checks import check_image_size
+from tlkeras.checks import check_image_size, one_of
 from tlkeras.data.pipeline import epoch_batches, naming_files, pixel_batches
 from tlkeras.errors import InputError
 from tlkeras.evaluation.blocks import page_as_markdown
@@ -23,7 +23,7 @@ from tlkeras.models.layers import functional_model
 from tlkeras.models.probe import probe
 from tlkeras.models.saved import MODEL_CARD, Card, read_saved, write_saved
 from tlkeras.models.weights_file import WeightsFile
-from tlkeras.schema import EpochLog, Precision, Predictions, Samples
+from tlkeras.schema import RESIZINGS, EpochLog, Precision, Predictions, Samples
 from tlkeras.training.checks import check_pixels, to_predict
 from tlkeras.training.features import features_of
 from tlkeras.training.feed import KeptFeatures, Part
@@ -81,6 +81,7 @@ class TunedClassifier:
             )
         object.__setattr__(self, "class_names", names)
         object.__setattr__(self, "image_size", check_image_size(self.image_size))
+        one_of(*RESIZINGS).check("resize", self.resize)
 
     @property
     def history(self) -> pd.DataFrame:

@@ -168,6 +168,11 @@ class Tuner(NetworkRecipe):
                 f"Tuner.head: received hidden={self.head.hidden!r}, and a phase is a LinearProbe, which solves one "
                 'linear layer; accepted is hidden=(), e.g. tl.Head(hidden=(), pooling="avg").'
             )
+        if self.augment_val and any(isinstance(phase, LinearProbe) for phase in self.phases):
+            raise InputError(
+                "Tuner.augment_val: received True, and a phase is a LinearProbe: each of its penalties would be judged "
+                "by images that were changed otherwise. Leave one out."
+            )
         row = get_backbone(self.backbone)
         for phase in self.phases:
             if phase.image_size is None:
