@@ -89,6 +89,7 @@ HEADING = """# Which recipe?
 the recipe of `tl.Tuner(backbone)` to sets of several sizes, and judges them by a part of its own, which is neither what
 they learn from nor the test part."""
 MARKERS = "os^Dv<>P"
+RECIPES = ("fine_tune", "strong")  # of tl.recipes, as they are: what the candidates led to
 CLASSICAL = ("knn", "svm", "logistic_regression")
 
 
@@ -100,7 +101,7 @@ def arguments():
     add("--store", type=Path, default=None, help="folder of the feature store (default: the user's own)")
     add("--sets", nargs="+", default=sets(), help="default: %(default)s")
     add("--backbones", nargs="+", default=list(BACKBONES), help="default: %(default)s")
-    add("--candidates", nargs="+", default=[*CANDIDATES, *CLASSICAL], help="default: all")
+    add("--candidates", nargs="+", default=[*CANDIDATES, *RECIPES, *CLASSICAL], help="default: all")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="default: %(default)s")
     add("--jobs", type=int, default=2, help="fits at a time (default: %(default)s)")
     add("--report-only", action="store_true", help="the page again, of the runs in --out")
@@ -140,6 +141,8 @@ def recipe_of(candidate, backbone, size):
     """The candidate as a recipe."""
     if candidate in CLASSICAL:
         return tl.Extractor(backbone, candidate, image_size=(size, size))
+    if candidate in RECIPES:
+        return getattr(tl.recipes, candidate)(backbone, image_size=(size, size))
     return tl.Tuner(backbone, image_size=(size, size), **CANDIDATES[candidate])
 
 
@@ -200,7 +203,7 @@ def write_report(runs, out):
 
     from tlkeras.evaluation.blocks import to_markdown
 
-    names = [name for name in (*CANDIDATES, *CLASSICAL) if name in set(runs["candidate"])]
+    names = [name for name in (*CANDIDATES, *RECIPES, *CLASSICAL) if name in set(runs["candidate"])]
     order = [name for name in sets() if name in set(runs["set"])]
     by_set = runs.pivot_table(index="candidate", columns="set", values="macro_f1", sort=False).loc[names, order]
     table = by_set.map("{:.3f}".format)
