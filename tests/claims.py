@@ -76,6 +76,7 @@ GENERATED = {
     "precision.md": "experiments/benchmarks/benchmark_precision.py",
     "statistics.md": "experiments/benchmarks/benchmark_statistics.py",
     "training.md": "experiments/benchmarks/benchmark_training.py",
+    "recipes.md": "experiments/benchmarks/benchmark_recipes.py",
 }
 
 

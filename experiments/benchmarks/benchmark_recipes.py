@@ -29,6 +29,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_IN
 
 import itertools
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ CANDIDATES = {
         monitor="val_loss",
     ),
 }
-HEADING = """# Which recipe?
+HEADING = """# Candidates for the recipe
 
 [`experiments/benchmarks/benchmark_recipes.py`](../../experiments/benchmarks/benchmark_recipes.py) fits candidates for
 the recipe of `tl.Tuner(backbone)` to sets of several sizes, and judges them by a part of its own, which is neither what
@@ -198,7 +199,7 @@ def compare(options):
 
 
 def write_report(runs, out):
-    """README.md: every candidate on every set, how far each is from the first one named, and the figure."""
+    """recipes.md: every candidate on every set, how far each is from the first one named, and the figure."""
     import pandas as pd
 
     from tlkeras.evaluation.blocks import to_markdown
@@ -206,21 +207,26 @@ def write_report(runs, out):
     names = [name for name in (*CANDIDATES, *RECIPES, *CLASSICAL) if name in set(runs["candidate"])]
     order = [name for name in sets() if name in set(runs["set"])]
     by_set = runs.pivot_table(index="candidate", columns="set", values="macro_f1", sort=False).loc[names, order]
-    table = by_set.map("{:.3f}".format)
+    table = by_set.map(lambda value: "refused" if pd.isna(value) else f"{value:.3f}")
     compared = differences(runs, names)
-    table["mean"] = by_set.mean(axis=1).map("{:.3f}".format)
+    means = by_set.mean(axis=1, skipna=False)
+    table["mean"] = means.map(lambda value: "" if pd.isna(value) else f"{value:.3f}")
     table["log loss"] = runs.groupby("candidate")["log_loss"].mean()[names].map("{:.2f}".format)
     table["against `cosine`"] = compared["words"]
     table["p, Holm"] = compared["p_holm"].map(lambda p: "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}")
     table["seconds"] = runs.groupby("candidate")["seconds"].median()[names].map("{:.0f}".format)
     counts = runs.groupby("set")[["train", "val", "dev"]].mean().round().astype(int).loc[order]
     seeds, backbones = sorted(set(runs["seed"])), sorted(set(runs["backbone"]))
+    told = (
+        f"Macro F1 on the dev part, mean over {len(backbones)} backbones ({', '.join(backbones)}) and seeds "
+        f"{' '.join(map(str, seeds))}, each of which draws its own images; log loss the mean over all; seconds the "
+        "median of a fit, on one core. Differences of macro F1 from `cosine` over all "
+        f"{int(compared['n'].max())} pairs of set, backbone and seed: mean, 95 % interval by Student's t, and "
+        "Wilcoxon's signed rank, corrected by Holm's method over the column."
+    )
     page = f"""{HEADING}
 
-Macro F1 on the dev part, mean over {len(backbones)} backbones ({", ".join(backbones)}) and {len(seeds)} seeds, each
-of which draws its own images; log loss the mean over all; seconds the median of a fit, on one core. Differences of
-macro F1 from `cosine` over all {int(compared["n"].max())} pairs of set, backbone and seed: mean, 95 % interval by
-Student's t, and Wilcoxon's signed rank, corrected by Holm's method over the column.
+{textwrap.fill(told, 120)}
 
 {to_markdown(table.rename_axis("candidate"))}
 
@@ -235,7 +241,7 @@ What each candidate is stands in the script, as `CANDIDATES`. Made with
 {command_line(__file__, "--data DATA --weights WEIGHTS --out assets/recipes")}
 """
     draw_points(by_set, out / "recipes.png")
-    write_page(out / "README.md", page)
+    write_page(out / "recipes.md", page)
 
 
 def differences(runs, names):
@@ -266,11 +272,11 @@ def draw_points(by_set, path):
     """One row of points for each candidate, the best mean on top."""
     from tlkeras.evaluation.plots import new_figure, save_figure
 
-    ordered = by_set.loc[by_set.mean(axis=1).sort_values().index]
+    ordered = by_set.loc[by_set.mean(axis=1, skipna=False).sort_values(na_position="first").index]
     figure, axes = new_figure(9, 0.32 * len(ordered) + 1.4)
     for number, name in enumerate(ordered.columns):
         axes.plot(ordered[name], range(len(ordered)), MARKERS[number % len(MARKERS)], label=name, markersize=6)
-    axes.plot(ordered.mean(axis=1), range(len(ordered)), "k|", markersize=14, label="mean")
+    axes.plot(ordered.mean(axis=1, skipna=False), range(len(ordered)), "k|", markersize=14, label="mean")
     axes.set_yticks(range(len(ordered)), ordered.index)
     axes.set_xlabel("macro F1 on dev")
     axes.grid(axis="y", alpha=0.3)
