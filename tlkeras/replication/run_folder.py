@@ -254,14 +254,10 @@ def _said_in_words(file: Path) -> Iterator[None]:
         raise InputError(f"{file} cannot be read ({error}). {_RUN_AGAIN}") from error
 
 
-def _in_this_version(settings: dict) -> dict:
-    return {**settings, "recipe": in_this_version(settings["recipe"])} if "recipe" in settings else settings
-
-
 def _refuse_other(folder: Path, made_with: dict, settings: dict) -> None:
     if CONTENTS not in made_with:
         settings = {name: value for name, value in settings.items() if name != CONTENTS}
-    found = first_difference(_in_this_version(made_with), _in_this_version(settings))
+    found = first_difference(in_this_version(made_with), in_this_version(settings))
     if found is not None:
         name, before, now = found
         if name == CONTENTS:

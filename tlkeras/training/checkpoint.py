@@ -107,9 +107,7 @@ class CheckpointFile:
             raise InputError(
                 f"{self._path} is no checkpoint that can be read ({error}). Remove it, and the training begins anew."
             ) from error
-        if "recipe" in training:
-            training = {**training, "recipe": in_this_version(training["recipe"])}
-        differs = first_difference(training, self._training)
+        differs = first_difference(in_this_version(training), self._training)
         if differs is not None:
             name, before, now = differs
             raise InputError(

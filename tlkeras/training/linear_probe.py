@@ -81,20 +81,11 @@ class LinearProbe:
 
     def words(self) -> dict[str, str]:
         """{setting: in words}, as pages print them; see `Phase.words`."""
-        return {
+        of_a_phase = Phase(self.epochs, 1, monitor=self.monitor).words()
+        return of_a_phase | {
             "epochs per phase": f"{self.epochs} penalties",
             "optimizer": f"logistic regression, penalty of {words_of(self.penalties)}",
             "learning rate": "none",
-            "schedule": "none",
-            "warm-up": "none",
-            "rate of each stage": "the next one's",
-            "weight decay": "none",
-            "image size of the phase": "the recipe's",
-            "gradients": "as they are",
-            "backbone layers that learn": "none",
-            "backbone's BatchNorm": self.batch_norm,
-            "early stop": "none",
-            "weights kept": f"best {self.monitor}",
         }
 
 

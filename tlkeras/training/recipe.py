@@ -278,9 +278,12 @@ def _read(value: Any) -> Any:
     return home(**given)
 
 
-def in_this_version(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier version described a recipe by, as this one describes it: fields that came later are named."""
-    return Recipe.from_description(described).describe()
+def in_this_version(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier version kept, with the recipe they may name as this one describes it: fields that came
+    later are named."""
+    if "recipe" not in settings:
+        return dict(settings)
+    return {**settings, "recipe": Recipe.from_description(settings["recipe"]).describe()}
 
 
 def describe_in_words(value: object) -> int | float | str:
