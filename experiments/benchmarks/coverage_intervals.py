@@ -8,7 +8,7 @@ from coverage_samples import FIGURES, NAMES, answer, as_predictions, draw_sample
 from scipy import stats
 
 import tlkeras as tl
-from tlkeras.evaluation.intervals import ends
+from tlkeras.evaluation.intervals import ends, ranges_of
 from tlkeras.evaluation.resampling import leave_out
 from tlkeras.evaluation.weighted_scores import weighted_scores
 
@@ -51,8 +51,10 @@ def simulate_seeds(seeds: np.ndarray, n_groups: int, n_seeds: int, true: dict[st
             for sharp in sharpness
         ]
         left_out = leave_out(parts, None, FIGURES, rng)
-        ours = ends(left_out, FIGURES, LEVEL)
-        alone = np.mean([ends(left_out.of_seed(number), FIGURES, LEVEL) for number in range(n_seeds)], axis=0)
+        ours = ends(left_out, ranges_of(FIGURES), LEVEL)
+        alone = np.mean(
+            [ends(left_out.of_seed(number), ranges_of(FIGURES), LEVEL) for number in range(n_seeds)], axis=0
+        )
         times = draw_times(rng, n_groups)
         drawn = np.stack([figures_of_draws(part, group, times) for part in parts])  # (seeds, figures, draws)
         of_seeds = draw_times(rng, n_seeds) / n_seeds  # (draws, seeds)

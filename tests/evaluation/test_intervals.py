@@ -71,7 +71,7 @@ def test_a_few_groups_that_matter_more_than_the_others_count_as_few(of_one, free
     # 2 * 30 / (kurtosis - 1) degrees of freedom, at least 8 and at most 29.
     steps = np.where(np.arange(30) == 0, of_one, 0.01 * np.tile([1.0, -1.0], 15))
     left_out = LeftOut(np.array([[0.5]]), 0.5 - steps[None, None], np.ones((1, 30), bool))
-    ((low, high),) = ends(left_out, ["accuracy"])
+    ((low, high),) = ends(left_out, [(0, 1)])
     error = np.sqrt(29 / 30 * (steps**2).sum())
     kurtosis = (steps**4).mean() / (steps**2).mean() ** 2
     expected = float(np.clip(2 * 30 / max(kurtosis - 1, 1e-9), 8, 29))
@@ -83,7 +83,7 @@ def test_few_groups_have_one_degree_of_freedom_less_than_there_are_of_them():
     # The kurtosis of these five alone would make 2 * 5 / (4.9 - 1) = 2.6 degrees of freedom of them; there are 4.
     steps = np.array([0.2, 0.01, -0.01, 0.01, -0.01])
     assert (steps**4).mean() / (steps**2).mean() ** 2 == pytest.approx(4.9, abs=0.01)
-    ((low, high),) = ends(LeftOut(np.array([[0.5]]), 0.5 - steps[None, None], np.ones((1, 5), bool)), ["accuracy"])
+    ((low, high),) = ends(LeftOut(np.array([[0.5]]), 0.5 - steps[None, None], np.ones((1, 5), bool)), [(0, 1)])
     error = np.sqrt(4 / 5 * (steps**2).sum())
     assert (low, high) == pytest.approx(expit(np.array([-1, 1]) * stats.t.ppf(0.975, 4) * error / 0.25))
 
@@ -132,7 +132,7 @@ def test_variances_of_groups_and_seeds_add_up_and_what_is_in_both_counts_once(sh
     figures = np.array([[0.5], [0.6]])
     present = np.ones((2, 40), bool) if shared else np.stack([np.arange(40) < 20, np.arange(40) >= 20])
     without = figures[:, :, None] - (moved * present)[:, None, :]
-    ((low, high),) = ends(LeftOut(figures, without, present), ["accuracy"])
+    ((low, high),) = ends(LeftOut(figures, without, present), [(0, 1)])
     of_groups = 39 / 40 * np.square(moved if shared else moved / 2).sum()
     of_seeds = np.var([0.5, 0.6], ddof=1) / 2
     common = 0 if shared else 39 / 40 * np.square(moved / 2).sum()

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from tlkeras.checks import real
 from tlkeras.errors import InputError
 from tlkeras.evaluation.metrics import check_scorable, score
-from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out
+from tlkeras.evaluation.resampling import MOST_UNITS, LeftOut, count_groups, leave_out, leave_out_of_means
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.schema import Predictions
 from tlkeras.seeds import generator
@@ -116,7 +116,7 @@ def seed_intervals(
         index = pd.Index(wanted, name="metric")
         of_chosen = pd.DataFrame({"value": values, "low": np.nan, "high": np.nan, "groups": groups}, index=index)
         if found is not None:
-            of_chosen.loc[measured, ["low", "high"]] = ends(found, measured, level)
+            of_chosen.loc[measured, ["low", "high"]] = ends(found, ranges_of(measured), level)
         return of_chosen
 
     each = [
@@ -126,8 +126,45 @@ def seed_intervals(
     return [*each, table(parts, left_out) if len(parts) > 1 else each[0]]
 
 
-def ends(left_out: LeftOut, metrics: Sequence[str], level: float = 0.95) -> np.ndarray:
-    """Both ends of the interval of each metric, float64 (metrics, 2); see `intervals`."""
+def intervals_of_means(
+    predictions: Predictions,
+    values: np.ndarray,
+    within: tuple[float, float] = (0, 1),
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Means of what is told of every image, with the intervals of `intervals`: one row per column of values.
+
+    Args:
+        predictions: of n samples, whose groups are left out one after another.
+        values: float (n, m), NaN in rows that a mean is not over.
+        within: the range of a mean, infinite where it has none.
+        level: as in `intervals`.
+        seed: likewise.
+
+    Returns:
+        float64, columns value, low and high, NaN where they are not defined.
+    """
+    check_level(level)
+    left_out = leave_out_of_means(predictions, values, generator(seed, "intervals"))
+    found = ends(left_out, [within] * values.shape[1], level)
+    return pd.DataFrame({"value": left_out.figures[0], "low": found[:, 0], "high": found[:, 1]})
+
+
+def ranges_of(metrics: Sequence[str]) -> list[tuple[float, float]]:
+    """Where each figure of `metrics.score` lies."""
+    return [_RANGES.get(metric, (0, 1)) for metric in metrics]
+
+
+def ends(left_out: LeftOut, ranges: Sequence[tuple[float, float]], level: float = 0.95) -> np.ndarray:
+    """Both ends of the interval of each figure, float64 (figures, 2); see `intervals`.
+
+    Args:
+        left_out: the figures, and those without each group.
+        ranges: of each of them, outside which no interval reaches.
+        level: as in `intervals`.
+    """
     n_seeds, n_metrics, n_units = left_out.without.shape
     found = np.full((n_metrics, 2), np.nan)
     if n_units < 2:
@@ -145,10 +182,10 @@ def ends(left_out: LeftOut, metrics: Sequence[str], level: float = 0.95) -> np.n
                 variance**2 / (of_groups**2 / freedom + of_seeds**2 / (n_seeds - 1)), 1, np.maximum(freedom, 1)
             )
         reach = student.ppf((1 + level) / 2, freedom) * np.sqrt(variance)
-    for i, metric in enumerate(metrics):
+    for i, within in enumerate(ranges):
         # What never occurred among these images cannot be seen by leaving some of them out.
         if np.isfinite(reach[i]) and np.sqrt(variance[i]) > ROUNDING:
-            found[i] = _around(left_out.figures[:, i].mean(), reach[i], *_RANGES.get(metric, (0, 1)))
+            found[i] = _around(left_out.figures[:, i].mean(), reach[i], *within)
     return found
 
 
@@ -165,6 +202,8 @@ def _over_groups(moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _around(value: float, reach: float, least: float, most: float) -> tuple[float, float]:
     """value -+ reach, made on a scale on which the range least..most has no end."""
+    if np.isinf(least) and np.isinf(most):
+        return value - reach, value + reach
     if not least < value < most:
         return np.nan, np.nan
     if np.isinf(most):

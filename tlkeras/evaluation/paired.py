@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from tlkeras.checks import check_whole
 from tlkeras.errors import InputError
-from tlkeras.evaluation.intervals import ROUNDING, WITHOUT_INTERVAL, check_level, ends
+from tlkeras.evaluation.intervals import ROUNDING, WITHOUT_INTERVAL, check_level, ends, ranges_of
 from tlkeras.evaluation.metrics import check_scorable, score
 from tlkeras.evaluation.resampling import count_groups, exchange_p, group_numbers, groups_of, leave_out
 from tlkeras.schema import Predictions
@@ -118,7 +118,7 @@ def _between(
             rng = generator(seed, "paired", "intervals")
             kept[key] = leave_out(of_side, positive_class, measured, rng).mean()
         sides.append(kept[key])
-    (low, high), (second_low, second_high) = (ends(side, measured, level).T for side in sides)
+    (low, high), (second_low, second_high) = (ends(side, ranges_of(measured), level).T for side in sides)
     first, second = (side.figures[0] for side in sides)
     moved, second_moved = (side.figures[0][:, None] - side.without[0] for side in sides)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -57,11 +57,7 @@ def leave_out(
         rng: draws the sets that more than `MOST_UNITS` groups are left out in (delete-a-group jackknife: Kott, Journal
             of Official Statistics 17, 2001).
     """
-    units, n_groups = group_numbers(parts)
-    n_units = n_groups
-    if n_groups > MOST_UNITS:
-        n_units, sets = MOST_UNITS, rng.permutation(n_groups) % MOST_UNITS
-        units = [sets[unit] for unit in units]
+    units, n_units = units_left_out(parts, rng)
     figures, without, present = [], [], []
     for part, unit in zip(parts, units, strict=True):
         whole = figures_under(part, np.ones((1, len(part))), positive_class, metrics)[:, 0]
@@ -73,6 +69,35 @@ def leave_out(
         without.append(of_part)
         present.append(np.isin(np.arange(n_units), there))
     return LeftOut(np.stack(figures), np.stack(without), np.stack(present))
+
+
+def leave_out_of_means(part: Predictions, values: np.ndarray, rng: np.random.Generator) -> LeftOut:
+    """The mean of each column of values over the rows that have one, and that without each group.
+
+    Args:
+        part: predictions of n samples, of which the groups count.
+        values: float (n, m), NaN in rows that a mean is not over.
+        rng: as in `leave_out`.
+    """
+    (unit,), n_units = units_left_out([part], rng)
+    there = ~np.isnan(values)
+    sums, counts = (
+        np.stack([np.bincount(unit, weights=column, minlength=n_units) for column in each.T])
+        for each in (np.where(there, values, 0), there)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = sums.sum(axis=1) / counts.sum(axis=1)
+        without = (sums.sum(axis=1, keepdims=True) - sums) / (counts.sum(axis=1, keepdims=True) - counts)
+    return LeftOut(whole[None], without[None], np.ones((1, n_units), dtype=bool))
+
+
+def units_left_out(parts: Sequence[Predictions], rng: np.random.Generator) -> tuple[list[np.ndarray], int]:
+    """For each part the number of what every row is left out with, and how many there are: see `leave_out`."""
+    units, n_groups = group_numbers(parts)
+    if n_groups <= MOST_UNITS:
+        return units, n_groups
+    sets = rng.permutation(n_groups) % MOST_UNITS
+    return [sets[unit] for unit in units], MOST_UNITS
 
 
 def exchange_p(
