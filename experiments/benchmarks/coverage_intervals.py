@@ -51,10 +51,9 @@ def simulate_seeds(seeds: np.ndarray, n_groups: int, n_seeds: int, true: dict[st
             for sharp in sharpness
         ]
         left_out = leave_out(parts, None, FIGURES, rng)
-        ours = ends(left_out, ranges_of(FIGURES), LEVEL)
-        alone = np.mean(
-            [ends(left_out.of_seed(number), ranges_of(FIGURES), LEVEL) for number in range(n_seeds)], axis=0
-        )
+        ranges = ranges_of(FIGURES)
+        ours = ends(left_out, ranges, LEVEL)
+        alone = np.mean([ends(left_out.of_seed(number), ranges, LEVEL) for number in range(n_seeds)], axis=0)
         times = draw_times(rng, n_groups)
         drawn = np.stack([figures_of_draws(part, group, times) for part in parts])  # (seeds, figures, draws)
         of_seeds = draw_times(rng, n_seeds) / n_seeds  # (draws, seeds)

@@ -132,7 +132,7 @@ def test_an_undefined_figure_has_no_gap_and_no_part_in_the_correction():
 
 
 def test_a_column_that_is_not_there_is_named():
-    with pytest.raises(InputError, match="'age'.*has sex"):
+    with pytest.raises(InputError, match=r"'age'.*has sex"):
         subgroups(by_sex(), ["sex", "age"])
     without = Predictions(Samples(("a", "b"), np.array([0, 1]), ("a", "b")), np.full((2, 2), 0.5, np.float32))
     with pytest.raises(InputError, match="no columns"):

@@ -49,7 +49,7 @@ def fit_threshold(
             three.
     """
     positive, others = _sides(val, positive_class)
-    given = {name: value for name, value in zip(_WANTED, (sensitivity, specificity, cost_ratio), strict=True)}
+    given = dict(zip(_WANTED, (sensitivity, specificity, cost_ratio), strict=True))
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) != 1:
         raise InputError(

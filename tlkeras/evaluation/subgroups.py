@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -173,7 +174,7 @@ def _named(values: pd.Series, bands: Sequence[float] | None, column: str) -> pd.
         texts = values.map(str).where(values.notna(), UNKNOWN).where(values.map(str) != "", UNKNOWN)
         categories = [name for name in dict.fromkeys(names) if (texts == name).any()]
         return pd.Series(pd.Categorical(texts, categories=categories))
-    names = [f"below {edges[0]:g}", *(f"{a:g} to below {b:g}" for a, b in zip(edges, edges[1:], strict=False))]
+    names = [f"below {edges[0]:g}", *(f"{a:g} to below {b:g}" for a, b in pairwise(edges))]
     names += [f"{edges[-1]:g} and above", UNKNOWN]
     place = np.where(values.isna(), len(edges) + 1, np.searchsorted(edges, values.fillna(edges[0]), side="right"))
     return pd.Series(pd.Categorical.from_codes(place, names)).cat.remove_unused_categories()

@@ -121,6 +121,32 @@ class Extractor(NetworkRecipe):
         layer = None if (self.layer or "").startswith(HEAD_PREFIX) else self.layer
         return replace(self, image_size=self._side_for_smoke(side), weights=None, layer=layer)
 
+    def features(
+        self,
+        samples: Samples,
+        *,
+        seed: int = 0,
+        weights_folder: str | None = None,
+        store: FeatureStore | str | os.PathLike | bool = True,
+    ) -> np.ndarray:
+        """The network's features of every sample, in order, before scaling; nothing is fitted.
+
+        Args:
+            samples: n images, labelled or not.
+            seed: random weights are a function of it.
+            weights_folder: as in `fit`.
+            store: as in `fit`.
+
+        Returns:
+            float32 (n, d).
+
+        Raises:
+            InputError: unreadable files, or a layer that is not there.
+        """
+        from tlkeras.training.feature_classifier import network_features
+
+        return network_features(self, seed=seed, weights_folder=weights_folder, store=store).of(samples)
+
     def fit(
         self,
         train: Samples | tuple[np.ndarray, np.ndarray],

@@ -45,12 +45,32 @@ def fit_extractor(
     seed: int,
     weights_folder: str | None = None,
     store: FeatureStore | str | os.PathLike | bool = True,
+    source: NetworkFeatures | None = None,
 ) -> FeatureClassifier:
-    """See `Extractor.fit`."""
+    """See `Extractor.fit`; of several fits `source` saves building the same network again."""
     train, _ = samples_to_fit(train, val)
+    estimator = _build_estimator(recipe, train, seed)
+    source = source or network_features(recipe, seed=seed, weights_folder=weights_folder, store=store)
+    features = source.of(train)
+    start = time.perf_counter()
+    _fit(estimator, recipe, features, train.known_labels)
+    say(
+        f"{recipe.classifier} on {features.shape[1]:,} features of {len(train):,} images, fitted in "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+    return FeatureClassifier(source, estimator, train.class_names)
+
+
+def network_features(
+    recipe: Extractor,
+    *,
+    seed: int,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+) -> NetworkFeatures:
+    """The network whose features the recipe takes; see `Extractor.features`."""
     backbone = get_backbone(recipe.backbone)
     weights = find_weights(backbone, recipe.weights, folder=weights_folder)
-    estimator = _build_estimator(recipe, train, seed)
     say(f"{backbone.name}, weights: {'random' if weights is None else weights.path.name}")
     if weights is not None and weights.note:
         say(f"note: {weights.note}")
@@ -64,15 +84,7 @@ def fit_extractor(
         precision=recipe.precision,
         seed=derive_seed(seed, "weights"),
     )
-    source = NetworkFeatures(network, weights, open_store(store), recipe.feature_dtype, recipe.resize)
-    features = source.of(train)
-    start = time.perf_counter()
-    _fit(estimator, recipe, features, train.known_labels)
-    say(
-        f"{recipe.classifier} on {features.shape[1]:,} features of {len(train):,} images, fitted in "
-        f"{time.perf_counter() - start:.1f} s"
-    )
-    return FeatureClassifier(source, estimator, train.class_names)
+    return NetworkFeatures(network, weights, open_store(store), recipe.feature_dtype, recipe.resize)
 
 
 @dataclass(frozen=True, eq=False)
