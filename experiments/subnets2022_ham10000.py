@@ -275,6 +275,7 @@ EXPERIMENT = tl.Experiment(
         "unequal classes": "class weights",
     },
     explore=explore,
+    subgroups={"sex": (), "age": (40, 60, 80), "localization": ()},
     stated=(
         "128x128 pixels, divided by 255",
         "60/20/20 training, validation and test",

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from tlkeras.errors import InputError
-from tlkeras.evaluation.conformal import prediction_sets
+from tlkeras.evaluation.conformal import coverage_table, prediction_sets
 from tlkeras.schema import Predictions, Samples
 
 
@@ -22,7 +22,8 @@ def drawn(n, seed, k=3, shift=0.0, labelled=True):
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
 def test_a_hundred_draws_cover_every_class_as_asked(coverage):
     tables = [
-        prediction_sets(drawn(300, seed), drawn(300, 1000 + seed), coverage=coverage).table() for seed in range(100)
+        coverage_table(prediction_sets(drawn(300, seed), drawn(300, 1000 + seed), coverage=coverage))
+        for seed in range(100)
     ]
     mean = np.mean([table["coverage"].to_numpy() for table in tables], axis=0)
     assert (mean > coverage - 0.01).all()
@@ -54,7 +55,7 @@ def test_what_comes_of_them_by_hand():
     )
     sets = prediction_sets(val, test, coverage=0.7)  # p-values above 0.3: of a from 0.7 on, of b always
     np.testing.assert_array_equal(sets.members, [[True, True], [False, True], [True, True]])
-    table = sets.table()
+    table = coverage_table(sets)
     assert table.index.tolist() == ["a", "b", "all"]
     np.testing.assert_allclose(table["coverage"], [1 / 2, 1, 2 / 3])
     np.testing.assert_allclose(table["size"], [1.5, 2, 5 / 3])
@@ -64,7 +65,7 @@ def test_what_comes_of_them_by_hand():
 
 
 def test_images_that_are_others_are_covered_less_and_the_table_says_so():
-    table = prediction_sets(drawn(2000, 0), drawn(2000, 1, shift=2.0), coverage=0.9).table()
+    table = coverage_table(prediction_sets(drawn(2000, 0), drawn(2000, 1, shift=2.0), coverage=0.9))
     assert table.loc["c", "high"] < 0.85
     assert table.loc["a", "low"] < 0.9 < table.loc["a", "high"]
 
@@ -81,7 +82,7 @@ def test_sets_need_no_labels_and_their_table_does():
     sets = prediction_sets(drawn(100, 0), drawn(10, 1, labelled=False))
     assert sets.members.shape == (10, 3)
     with pytest.raises(InputError, match="no labels"):
-        sets.table()
+        coverage_table(sets)
 
 
 def test_other_classes_and_shares_are_refused():

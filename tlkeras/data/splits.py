@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -267,6 +267,17 @@ def joined_groups(samples: Samples) -> np.ndarray:
     """
     _check_spellings(samples)
     return _joined(samples, identical_images(samples))
+
+
+def join_groups(samples: Samples, alike: Iterable[Sequence[int]]) -> np.ndarray:
+    """The samples' groups, joined where rows are alike, and named as in `joined_groups`: object (n,) of str.
+
+    Args:
+        samples: n images, with groups or without.
+        alike: sets of rows, each of images that belong together.
+    """
+    _check_spellings(samples)
+    return _joined(samples, [np.asarray(rows) for rows in alike])
 
 
 def _joined(samples: Samples, identical: list[np.ndarray]) -> np.ndarray:

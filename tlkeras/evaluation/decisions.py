@@ -78,7 +78,7 @@ def fit_threshold(
 
 
 def decision_curve(
-    predictions: Predictions,
+    predictions: Predictions | Sequence[Predictions],
     positive_class: str,
     *,
     thresholds: Sequence[float] = tuple(np.arange(1, 100) / 100),
@@ -94,44 +94,49 @@ def decision_curve(
     they say: see `tl.draw_reliability`.
 
     Args:
-        predictions: labelled, of two classes.
+        predictions: labelled, of two classes; or those of each seed, of which the mean is told.
         positive_class: the class that is acted on.
         thresholds: probabilities, each above 0 and below 1.
         level: of the intervals, as in `tl.intervals`.
         seed: likewise.
 
     Returns:
-        float64, index "threshold", columns net_benefit with low and high (over groups), and everyone. NaN where no
-        group moves the figure.
+        float64, index "threshold", columns net_benefit with low and high (over groups and seeds), and everyone. NaN
+        where no group moves the figure.
 
     Raises:
         InputError: what `tl.score` refuses, not two classes, or a threshold out of range.
     """
-    _sides(predictions, positive_class)
+    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    for part in parts:
+        _sides(part, positive_class)
     given = several(real(above=0, below=1), "one or more probabilities above 0 and below 1").check(
         "thresholds", list(thresholds)
     )
-    label = predictions.samples.class_names.index(positive_class)
-    positive = predictions.samples.known_labels == label
+    label = parts[0].samples.class_names.index(positive_class)
     cut = np.array(given)
-    acted = predictions.probs[:, label].astype(np.float64)[:, None] >= cut
-    price = cut / (1 - cut)
-    found = intervals_of_means(
-        predictions, acted * np.where(positive[:, None], 1.0, -price), (-np.inf, np.inf), level=level, seed=seed
-    )
+    price, terms = cut / (1 - cut), []
+    for part in parts:
+        acted = part.probs[:, label].astype(np.float64)[:, None] >= cut
+        terms.append(acted * np.where((part.samples.known_labels == label)[:, None], 1.0, -price))
+    found = intervals_of_means(parts, terms, (-np.inf, np.inf), level=level, seed=seed)
     table = found.rename(columns={"value": "net_benefit"}).set_index(pd.Index(cut, name="threshold"))
-    share = positive.mean()
+    share = np.mean([(part.samples.known_labels == label).mean() for part in parts])
     return table.assign(everyone=share - (1 - share) * price)
 
 
 def risk_coverage(
-    predictions: Predictions, *, coverages: Sequence[float] = COVERAGES, level: float = 0.95, seed: int = 0
+    predictions: Predictions | Sequence[Predictions],
+    *,
+    coverages: Sequence[float] = COVERAGES,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """The error that is left where a classifier answers only for the images it is surest of (El-Yaniv & Wiener, Journal
     of Machine Learning Research 11, 2010; Geifman & El-Yaniv, NeurIPS 2017).
 
     Args:
-        predictions: labelled.
+        predictions: labelled; or those of each seed, of which the mean is told.
         coverages: shares of the images that are answered, each above 0 and at most 1; by the highest probability, those
             of equal ones all.
         level: of the intervals, as in `tl.intervals`.
@@ -139,25 +144,28 @@ def risk_coverage(
 
     Returns:
         float64, index "coverage" (what was asked for), columns answered (the share that is), confidence (the least
-        highest probability among them), risk (the share of them that is wrong, 0..1) with low and high over groups, and
-        images (how many are answered). Both ends are NaN where no group moves the figure, as without an error.
+        highest probability among them), risk (the share of them that is wrong, 0..1) with low and high over groups and
+        seeds, and images (how many are answered). Both ends are NaN where no group moves it, as without an error.
 
     Raises:
         InputError: what `tl.score` refuses, or a coverage out of range.
     """
-    check_scorable(predictions)
+    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    for part in parts:
+        check_scorable(part)
     given = several(_SHARE, "one or more shares above 0 and at most 1").check("coverages", list(coverages))
-    top = predictions.probs.max(axis=1)
-    falling = np.sort(top)[::-1]
-    rows = []
-    for coverage in given:
-        confidence = falling[int(np.ceil(coverage * len(top) - 1e-9)) - 1]
-        answered = top >= confidence
-        wrong = np.where(answered, ~predictions.correct, np.nan)[:, None]
-        ((value, low, high),) = intervals_of_means(predictions, wrong, (0, 1), level=level, seed=seed).to_numpy()
-        rows.append((answered.mean(), confidence, value, low, high, answered.sum()))
-    columns = ["answered", "confidence", "risk", "low", "high", "images"]
-    return pd.DataFrame(rows, index=pd.Index(given, name="coverage"), columns=columns, dtype=np.float64)
+    wrong, told = [], []
+    for part in parts:
+        top = part.probs.max(axis=1)
+        falling = np.sort(top)[::-1]
+        confidence = falling[np.ceil(np.array(given) * len(top) - 1e-9).astype(int) - 1]
+        answered = top[:, None] >= confidence
+        wrong.append(np.where(answered, ~part.correct[:, None], np.nan))
+        told.append((answered.mean(axis=0), confidence, answered.sum(axis=0)))
+    risk = intervals_of_means(parts, wrong, (0, 1), level=level, seed=seed).rename(columns={"value": "risk"})
+    answered, confidence, images = np.mean(told, axis=0)
+    table = pd.DataFrame({"answered": answered, "confidence": confidence}).join(risk).assign(images=images)
+    return table.set_index(pd.Index(given, name="coverage")).astype(np.float64)
 
 
 def _sides(predictions: Predictions, positive_class: str) -> tuple[np.ndarray, np.ndarray]:

@@ -127,8 +127,8 @@ def seed_intervals(
 
 
 def intervals_of_means(
-    predictions: Predictions,
-    values: np.ndarray,
+    predictions: Predictions | Sequence[Predictions],
+    values: np.ndarray | Sequence[np.ndarray],
     within: tuple[float, float] = (0, 1),
     *,
     level: float = 0.95,
@@ -137,8 +137,8 @@ def intervals_of_means(
     """Means of what is told of every image, with the intervals of `intervals`: one row per column of values.
 
     Args:
-        predictions: of n samples, whose groups are left out one after another.
-        values: float (n, m), NaN in rows that a mean is not over.
+        predictions: of n samples, whose groups are left out one after another; or those of each seed.
+        values: float (n, m), NaN in rows that a mean is not over; or those of each seed.
         within: the range of a mean, infinite where it has none.
         level: as in `intervals`.
         seed: likewise.
@@ -147,9 +147,11 @@ def intervals_of_means(
         float64, columns value, low and high, NaN where they are not defined.
     """
     check_level(level)
-    left_out = leave_out_of_means(predictions, values, generator(seed, "intervals"))
-    found = ends(left_out, [within] * values.shape[1], level)
-    return pd.DataFrame({"value": left_out.figures[0], "low": found[:, 0], "high": found[:, 1]})
+    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    of_parts = [values] if isinstance(values, np.ndarray) else list(values)
+    left_out = leave_out_of_means(parts, of_parts, generator(seed, "intervals"))
+    found = ends(left_out, [within] * left_out.figures.shape[1], level)
+    return pd.DataFrame({"value": left_out.figures.mean(axis=0), "low": found[:, 0], "high": found[:, 1]})
 
 
 def ranges_of(metrics: Sequence[str]) -> list[tuple[float, float]]:

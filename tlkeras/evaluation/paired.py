@@ -218,11 +218,15 @@ def aligned_pairs(
             raise InputError(
                 f"first and second: the classes differ, {list(names)} and {list(predictions.samples.class_names)}."
             )
-    return [(one, _in_order_of(one, other)) for one, other in zip(firsts, seconds, strict=True)]
+    return [(one, in_order_of(one, other)) for one, other in zip(firsts, seconds, strict=True)]
 
 
-def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
-    """`second` with the rows in the order of `first`."""
+def in_order_of(first: Predictions, second: Predictions) -> Predictions:
+    """`second` with the rows in the order of `first`.
+
+    Raises:
+        InputError: a sample twice, samples, labels or groups that differ.
+    """
     ids = [pd.Index(predictions.samples.sample_ids) for predictions in (first, second)]
     for of_one, name in zip(ids, ("first", "second"), strict=True):
         if not of_one.is_unique:

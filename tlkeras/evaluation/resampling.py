@@ -71,24 +71,27 @@ def leave_out(
     return LeftOut(np.stack(figures), np.stack(without), np.stack(present))
 
 
-def leave_out_of_means(part: Predictions, values: np.ndarray, rng: np.random.Generator) -> LeftOut:
+def leave_out_of_means(parts: Sequence[Predictions], values: Sequence[np.ndarray], rng: np.random.Generator) -> LeftOut:
     """The mean of each column of values over the rows that have one, and that without each group.
 
     Args:
-        part: predictions of n samples, of which the groups count.
-        values: float (n, m), NaN in rows that a mean is not over.
+        parts: predictions of each seed, of n samples, of which the groups count.
+        values: of each seed float (n, m), NaN in rows that a mean is not over.
         rng: as in `leave_out`.
     """
-    (unit,), n_units = units_left_out([part], rng)
-    there = ~np.isnan(values)
-    sums, counts = (
-        np.stack([np.bincount(unit, weights=column, minlength=n_units) for column in each.T])
-        for each in (np.where(there, values, 0), there)
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        whole = sums.sum(axis=1) / counts.sum(axis=1)
-        without = (sums.sum(axis=1, keepdims=True) - sums) / (counts.sum(axis=1, keepdims=True) - counts)
-    return LeftOut(whole[None], without[None], np.ones((1, n_units), dtype=bool))
+    units, n_units = units_left_out(parts, rng)
+    figures, without, present = [], [], []
+    for unit, of_part in zip(units, values, strict=True):
+        there = ~np.isnan(of_part)
+        sums, counts = (
+            np.stack([np.bincount(unit, weights=column, minlength=n_units) for column in each.T])
+            for each in (np.where(there, of_part, 0), there)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            figures.append(sums.sum(axis=1) / counts.sum(axis=1))
+            without.append((sums.sum(axis=1, keepdims=True) - sums) / (counts.sum(axis=1, keepdims=True) - counts))
+        present.append(np.isin(np.arange(n_units), unit))
+    return LeftOut(np.stack(figures), np.stack(without), np.stack(present))
 
 
 def units_left_out(parts: Sequence[Predictions], rng: np.random.Generator) -> tuple[list[np.ndarray], int]:

@@ -168,6 +168,12 @@ def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], 
     return rows, columns
 
 
+def format_interval(figures: pd.Series, form: str) -> str:
+    """ "91.3 [88.9, 93.4]" of value, low and high, each in the format `form`, without what is NaN."""
+    value, low, high = figures[["value", "low", "high"]]
+    return format_figures(pd.Series((value, np.nan, low, high), OURS), form)
+
+
 def apart_from(average: str, class_names: Iterable[str]) -> str:
     """What a row of a table of classes is called that is no class: `average`, with more words where a class has it."""
     while average in class_names:

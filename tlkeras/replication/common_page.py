@@ -16,6 +16,7 @@ from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.evaluation.printed_figures import format_printed_figures_table, printed_figures_table
 from tlkeras.evaluation.score_tables import epochs_table
 from tlkeras.evaluation.table_plots import draw_class_counts
+from tlkeras.replication.answer_sections import decisions, whom_it_fails
 from tlkeras.replication.cell_pages import SMOKE, every_cell
 from tlkeras.replication.page import Page
 from tlkeras.replication.part_sections import (
@@ -160,6 +161,8 @@ PAGE = Page(
         every_metric,
         probabilities,
         calibration,
+        decisions,
+        whom_it_fails,
         every_training,
     ),
     of_all=(every_figure, rankings, early_stops, reading),

@@ -114,6 +114,8 @@ class Experiment:
             show more or otherwise. See `tlkeras.replication.page`.
         script: the name of the script, where it declares several experiments; None takes `name`.
         explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
+        subgroups: {column of the samples' metadata: where bands of its numbers begin, but for the first; else ()}: the
+            page shows the figures of each subgroup, see `tl.subgroups`. The run folder keeps these columns, no others.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Experiment:
     page: Callable[[Plan, Page], Page] | None = None
     script: str | None = None
     explore: Callable[[Samples, Path], object] | None = None
+    subgroups: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
         self._check_data()

@@ -34,6 +34,7 @@ class FinishedRun:
         scores: tidy, all parts; see `evaluation.tables`.
         rankings: {key: ranking_table} of the cells that searched a grid.
         audits: {seed: Audit} of the splits.
+        columns: those by which subgroups are told apart, index sample_id; see `kept_columns`.
     """
 
     plan: Plan
@@ -43,6 +44,7 @@ class FinishedRun:
     scores: pd.DataFrame
     rankings: Mapping[CellKey, pd.DataFrame] = field(default_factory=dict)
     audits: Mapping[int, Audit] = field(default_factory=dict)
+    columns: pd.DataFrame | None = None
 
     @property
     def settings(self) -> dict:

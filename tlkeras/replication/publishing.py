@@ -12,7 +12,7 @@ from tlkeras.files import atomic_write
 from tlkeras.models.saved import CARD, MODEL_CARD
 from tlkeras.replication.run_folder import MANIFEST, PACKED, PREDICTIONS
 
-PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png")
+PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png", ".csv.gz")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
 _OF_MODELS = (CARD, MODEL_CARD)
 # How the names begin; --report-only makes the last again.

@@ -15,6 +15,7 @@ from tlkeras.replication.cell_pages import write_curves, write_errors, write_mod
 from tlkeras.replication.common_page import PAGE
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.finished_run import FinishedRun
+from tlkeras.replication.kept_columns import read_columns
 from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.scoring import score_cells
 from tlkeras.replication.search_report import write_rankings
@@ -64,6 +65,7 @@ def _read_run(plan: Plan, folder: RunFolder) -> FinishedRun:
         scores=score_cells(plan, folder, cells, predicted),
         rankings=write_rankings(folder, cells),
         audits=read_audits(folder),
+        columns=read_columns(folder),
     )
 
 

@@ -15,6 +15,7 @@ from tlkeras.machine import environment, peak_memory_mb, reset_peak_memory
 from tlkeras.progress import say
 from tlkeras.replication.auditing import audit_splits, audited_seeds
 from tlkeras.replication.experiment import Experiment
+from tlkeras.replication.kept_columns import write_columns
 from tlkeras.replication.known_data import KnownData, note_on_contents
 from tlkeras.replication.planning import Cell, RunOptions, cells_of
 from tlkeras.replication.run_folder import CHECKPOINT, CellKey, RunFolder
@@ -66,6 +67,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
             if cell not in todo:  # killed between its last file and this
                 (folder.cell(cell.key) / CHECKPOINT).unlink(missing_ok=True)
         write_json(folder.root / "config.json", _config(plan))
+        write_columns(folder, samples, experiment.subgroups)
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already and kept")
         if todo or not set(options.seeds) <= audited_seeds(folder):

@@ -55,7 +55,7 @@ def score_cells(plan: Plan, folder: RunFolder, cells: Mapping[CellKey, dict], pr
     """
     positive = plan.positive_class
     rows: list[tuple] = []
-    for cell, of_seeds in _by_cell(predicted).items():
+    for cell, of_seeds in seeds_of_cells(predicted).items():
         keys = {key.seed: key for key in cells if (key.method, key.backbone) == cell}
         figures = {seed: _training_figures(folder, key, cells[key]) for seed, key in keys.items()}
         for part, of_part in _by_part(of_seeds).items():
@@ -82,7 +82,7 @@ def score_cells(plan: Plan, folder: RunFolder, cells: Mapping[CellKey, dict], pr
     return pd.DataFrame(rows, columns=list(SCORES))
 
 
-def _by_cell(predicted: Predicted) -> dict[tuple[str, str], dict[int, Mapping[str, Predictions]]]:
+def seeds_of_cells(predicted: Predicted) -> dict[tuple[str, str], dict[int, Mapping[str, Predictions]]]:
     """{(method, backbone): {seed: {part: predictions}}}, in the order given."""
     found: dict[tuple[str, str], dict[int, Mapping[str, Predictions]]] = {}
     for key, parts in predicted.items():
@@ -106,7 +106,7 @@ def pair_cells(predicted: Predicted, part: str) -> pd.DataFrame | None:
     Compared are every two of up to `FEW_CELLS` cells; of more, the methods of each backbone, the backbones of each
     method, and methods on pixels with all others. None where there is nothing to compare.
     """
-    cells = {cell: of_seeds for cell, of_seeds in _by_cell(predicted).items() if part in _by_part(of_seeds)}
+    cells = {cell: of_seeds for cell, of_seeds in seeds_of_cells(predicted).items() if part in _by_part(of_seeds)}
     as_they_are = {cell: _by_part(of_seeds)[part] for cell, of_seeds in cells.items()}
     adjusted = {cell: _adjusted(of_seeds, part, _adjustments(of_seeds)) for cell, of_seeds in cells.items()}
     few = len(cells) <= FEW_CELLS

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import TINY
+
+import tlkeras as tl
+from tlkeras.models.classifier import build_encoder
+from tlkeras.reviewing.look_alikes import look_alikes, nearest_pairs, turned_encoder
+
+EXTRACTOR = tl.Extractor(TINY, weights=None, image_size=(32, 32))
+
+
+def textures(n, seed=0):
+    """Images of 32x32 of blocks, each another one."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
+    return blocks.repeat(8, axis=1).repeat(8, axis=2)
+
+
+def test_features_of_a_turned_image_are_those_of_the_image():
+    encoder = turned_encoder(build_encoder(TINY, image_size=(32, 32), seed=0))
+    image = textures(1)[0].astype(np.float32)
+    copies = [np.rot90(view, k) for view in (image, image[:, ::-1]) for k in range(4)]
+    features = np.asarray(encoder.predict_on_batch(np.stack(copies)))
+    np.testing.assert_allclose(features, np.tile(features[0], (8, 1)), rtol=1e-4)
+    plain = build_encoder(TINY, image_size=(32, 32), seed=0)
+    np.testing.assert_allclose(features[0], np.asarray(plain.predict_on_batch(np.stack(copies))).mean(0), rtol=1e-4)
+
+
+def test_similarity_by_hand():
+    rng = np.random.default_rng(0)
+    features = rng.normal(0, 1, (60, 5)).astype(np.float32)
+    rows, similarity = nearest_pairs(features)
+    centred = features - features.mean(0)
+    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+    white = centred @ axes.T / scale
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    cosine = white @ white.T - 9 * np.eye(60)
+    crowded = np.sort(cosine, axis=1)[:, -10:].mean(axis=1)
+    expected = 2 * cosine - crowded[:, None] - crowded[None]
+    np.testing.assert_allclose(similarity, expected[rows[:, 0], rows[:, 1]], atol=1e-4)
+    assert (rows[:, 0] < rows[:, 1]).all()
+    nearest = {tuple(sorted((i, j))) for i in range(60) for j in np.argsort(-cosine[i])[:20]}
+    assert {tuple(row) for row in rows.tolist()} == nearest
+
+
+def test_copies_that_are_turned_or_mirrored_are_found_first():
+    images = textures(80)
+    copies = [np.rot90(images[0], 1), images[1][:, ::-1], np.rot90(images[2], 2)]
+    samples = tl.from_arrays(np.concatenate([images, np.stack(copies).astype(np.uint8)]), np.arange(83) % 2)
+    found = look_alikes(samples, EXTRACTOR, threshold=0.2)
+    first = {tuple(pair) for pair in found.pairs[["row_a", "row_b"]].head(3).to_numpy().tolist()}
+    assert first == {(0, 80), (1, 81), (2, 82)}
+    assert found.judged is None
+    assert not found.pairs["same_group"].any()
+    groups = found.joined().groups
+    assert groups[0] == groups[80]
+    assert groups[0] != groups[4]
+
+
+def test_the_threshold_is_drawn_on_half_of_the_groups_and_judged_on_the_other():
+    rng = np.random.default_rng(3)
+    images = textures(200, seed=1).astype(int)
+    again = np.clip(images + rng.integers(-20, 20, images.shape), 0, 255)
+    pixels = np.concatenate([images, again]).astype(np.uint8)
+    groups = np.tile(np.arange(200), 2).astype(str)
+    samples = tl.from_arrays(pixels, np.arange(400) % 2, groups=groups)
+    found = look_alikes(samples, EXTRACTOR, precision=0.9)
+    assert found.judged.pairs == 100
+    assert found.judged.precision > 0.75
+    assert found.judged.recall > 0.3
+    right = found.pairs["same_group"]
+    assert right.mean() > 0.8
+    assert (samples.groups[found.pairs["row_a"]] == samples.groups[found.pairs["row_b"]]).tolist() == right.tolist()
+    assert look_alikes(samples, EXTRACTOR).pairs.equals(found.pairs)
+
+
+def test_what_cannot_be_compared_is_refused():
+    samples = tl.from_arrays(textures(20), np.arange(20) % 2)
+    with pytest.raises(tl.InputError, match="received 10"):
+        look_alikes(samples.take(range(10)), EXTRACTOR)
+    with pytest.raises(tl.InputError, match=r"\(32, 40\)"):
+        look_alikes(samples, tl.Extractor(TINY, weights=None, image_size=(32, 40)))
+    with pytest.raises(tl.InputError, match="precision: received 90"):
+        look_alikes(samples, EXTRACTOR, precision=90)

@@ -1,0 +1,190 @@
+"""The sections of a page that tell what a test part's predictions are good for, and whom they fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tlkeras.evaluation.answer_plots import draw_decision_curves, draw_risk_coverage, draw_subgroups
+from tlkeras.evaluation.blocks import Block, Figure, Folded, Heading, Table, Text
+from tlkeras.evaluation.calibration import at_adjustment
+from tlkeras.evaluation.conformal import coverage_table, prediction_sets
+from tlkeras.evaluation.decisions import decision_curve, fit_threshold, risk_coverage
+from tlkeras.evaluation.intervals import FEW_GROUPS, intervals
+from tlkeras.evaluation.metrics import score
+from tlkeras.evaluation.plots import new_grid, save_figure
+from tlkeras.evaluation.subgroups import FIGURES, subgroup_gaps, subgroups
+from tlkeras.evaluation.tables import METRICS, NOT_DEFINED, format_interval
+from tlkeras.files import write_csv
+from tlkeras.replication.kept_columns import with_columns
+from tlkeras.replication.scoring import seeds_of_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tlkeras.replication.finished_run import FinishedRun
+    from tlkeras.schema import Predictions
+
+SENSITIVITY = 0.95
+COVERAGE = 0.9
+ANSWERED = 0.8
+MOST_LINES = 6  # in one figure
+_THRESHOLD = (
+    "`threshold`: the probability of {positive} from which an image is called so, the highest at which {wanted:.0%} of "
+    "the validation images of {positive} are found; `sensitivity` and `specificity`: what it comes to here. "
+)
+_SETS = (
+    "`in the set`: how often the true class is in a set of classes that shall hold it for {coverage:.0%} of the "
+    "images of every class (split conformal prediction, class by class, Vovk 2013); `least`: of the class where "
+    "that is rarest. It holds for images drawn as the validation images are: what is missing shows that these are "
+    "others. `in one`: classes in a set, mean. "
+)
+_RISK = "`wrong of the surest`: errors among the {answered:.0%} of the images that the classifier is surest of."
+_FIGURE = (
+    "Net benefit (Vickers & Elkin 2006): cases found per image, less false alarms at the price that the threshold "
+    "puts on them; a classifier is of use where it lies above both grey lines. It presumes that probabilities "
+    "mean what they say. "
+)
+_SUBGROUPS = (
+    "{cell}, seed {seed}: of the cells the one with the best balanced accuracy on validation images. Hollow: "
+    "fewer than {few} groups (patients, lesions), of which an interval says little. Accuracy moves with the "
+    "classes that a subgroup has; balanced accuracy and ROC AUC do so less, and are not defined where a class is "
+    "missing. `gap`: the largest between two subgroups of at least {few} groups; p by letting whole groups change "
+    "their subgroup (999 permutations), the largest gap each time, corrected by Holm's method over the rows. A "
+    "gap does not say why: images, prevalence and how labels were made may differ, too."
+)
+
+
+def decisions(run: FinishedRun, part: str) -> list[Block]:
+    """Thresholds for a wanted sensitivity, prediction sets, errors among the surest images; decisions.png."""
+    positive = _positive(run)
+    cells = {
+        cell: {seed: parts for seed, parts in of_seeds.items() if part in parts}
+        for cell, of_seeds in seeds_of_cells(run.predicted).items()
+    }
+    cells = {cell: of_seeds for cell, of_seeds in cells.items() if of_seeds}
+    rows = {cell: _decided(list(of_seeds.values()), part, positive) for cell, of_seeds in cells.items()}
+    table = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))
+    shown = _best(run, list(cells))
+    figure, axes = new_grid(1, 2 if positive else 1, side=4.4)
+    figure.set_size_inches(10.5 if positive else 6.0, 4.6)
+    parts = {", ".join(cell): [each[part] for each in cells[cell].values()] for cell in shown}
+    draw_risk_coverage({name: risk_coverage(of) for name, of in parts.items()}, axes[0, -1])
+    if positive:
+        draw_decision_curves({name: decision_curve(of, positive) for name, of in parts.items()}, axes[0, 0])
+    file = save_figure(figure, run.file("decisions.png", part))
+    words = _THRESHOLD.format(positive=positive, wanted=SENSITIVITY) if positive and "threshold" in table else ""
+    words += _SETS.format(coverage=COVERAGE) if "in the set, %" in table else ""
+    words += _RISK.format(answered=ANSWERED)
+    left = len(cells) - len(shown)
+    lines = f" Drawn are the {len(shown)} with the best balanced accuracy on validation images." if left else ""
+    what = "net benefit over thresholds, and errors" if positive else "errors"
+    return [
+        Heading("Decisions", level=3),
+        Table(table.fillna("")),
+        Figure(file, f"{what} over the share of images that is answered, on {part}"),
+        Text((_FIGURE if positive else "") + words + lines),
+    ]
+
+
+def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
+    """The figures of every subgroup that the experiment names, and the largest gaps: subgroups.png, subgroups.csv."""
+    bands, columns = run.plan.experiment.subgroups, run.columns
+    if not bands or columns is None:
+        return []
+    cells = [key for key in run.predicted if part in run.predicted[key]]
+    (cell,) = _best(run, list(dict.fromkeys((key.method, key.backbone) for key in cells)), 1)
+    key = next(key for key in cells if (key.method, key.backbone) == cell)
+    predictions = with_columns(run.predicted[key][part], columns)
+    edges = {column: given for column, given in bands.items() if given}
+    asked = {"metrics": FIGURES, "positive_class": _positive(run), "bands": edges}
+    table = subgroups(predictions, list(bands), **asked)
+    write_csv(table, run.file("subgroups.csv", part))
+    gaps = subgroup_gaps(predictions, list(bands), **asked)
+    n_rows = len(table) // len(FIGURES)
+    figure, axes = new_grid(1, len(FIGURES), side=3.4)
+    figure.set_size_inches(11.0, 0.26 * n_rows + 1.2)
+    whole = score(predictions, asked["positive_class"], FIGURES)
+    draw_subgroups(table.assign(few=table["groups"] < FEW_GROUPS), axes[0], overall=whole.to_dict())
+    file = save_figure(figure, run.file("subgroups.png", part))
+    words = _SUBGROUPS.format(cell=", ".join(cell), seed=key.seed, few=FEW_GROUPS)
+    return [
+        Heading("Whom it fails", level=3),
+        Figure(file, f"accuracy, balanced accuracy and ROC AUC of every subgroup of {part}, with intervals"),
+        Table(_format_gaps(gaps)),
+        Text(words),
+        Folded("Every subgroup", (Table(_format_subgroups(table)),)),
+    ]
+
+
+def _positive(run: FinishedRun) -> str | None:
+    positive, names = run.plan.positive_class, run.class_names
+    return positive if positive in names and len(names) == 2 else None
+
+
+def _decided(of_seeds: list[Mapping[str, Predictions]], part: str, positive: str | None) -> dict[str, str]:
+    """One row of the table, of a cell's seeds."""
+    tests, row = [parts[part] for parts in of_seeds], {}
+    if all("val" in parts for parts in of_seeds):
+        vals = [parts["val"] for parts in of_seeds]
+        if positive and all(np.unique(val.samples.known_labels).size == 2 for val in vals):
+            chosen = [fit_threshold(val, positive, sensitivity=SENSITIVITY) for val in vals]
+            label = tests[0].samples.class_names.index(positive)
+            row["threshold"] = f"{np.mean([each.threshold(label) for each in chosen]):.3f}"
+            decided = [at_adjustment(test, each) for test, each in zip(tests, chosen, strict=True)]
+            found = intervals(decided, positive_class=positive, metrics=["sensitivity", "specificity"])
+            row |= {f"{metric}, %": format_interval(100 * found.loc[metric], ".1f") for metric in found.index}
+        sets = [prediction_sets(val, test, coverage=COVERAGE) for val, test in zip(vals, tests, strict=True)]
+        table = coverage_table(sets)
+        of_classes = table.iloc[:-1]["coverage"].dropna()
+        everything = table.iloc[-1].rename({"coverage": "value"})
+        row["in the set, %"] = format_interval(100 * everything[["value", "low", "high"]], ".1f")
+        if len(of_classes):
+            row["least, %"] = f"{100 * of_classes.min():.1f} ({of_classes.idxmin()})"
+        row["in one"] = f"{everything['size']:.2f}"
+    risk = risk_coverage(tests, coverages=[ANSWERED]).iloc[0].rename({"risk": "value"})
+    row["wrong of the surest, %"] = format_interval(100 * risk[["value", "low", "high"]], ".1f")
+    return row
+
+
+def _best(run: FinishedRun, cells: list[tuple[str, str]], most: int = MOST_LINES) -> list[tuple[str, str]]:
+    """Up to so many of the cells, as they stand on the page: those with the best balanced accuracy on validation."""
+    if len(cells) <= most:
+        return cells
+    on_val = run.scores[(run.scores["part"] == "val") & (run.scores["metric"] == "balanced_accuracy")]
+    mean = on_val.groupby(["method", "backbone"])["value"].mean()
+    known = {cell: mean.get(cell, np.nan) for cell in cells}
+    ranked = sorted(cells, key=lambda cell: np.inf if np.isnan(known[cell]) else -known[cell])
+    return [cell for cell in cells if cell in ranked[:most]]
+
+
+def _format_gaps(gaps: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for row in gaps.itertuples():
+        title, factor, form = METRICS[row.metric]
+        known = not np.isnan(row.gap)
+        told = lambda value, factor=factor, form=form: f"{factor * value:{form}}"  # noqa: E731
+        rows.append(
+            {
+                "column": row.column,
+                "figure": title,
+                "lowest": f"{row.lowest}: {told(row.low_value)}" if known else NOT_DEFINED,
+                "highest": f"{row.highest}: {told(row.high_value)}" if known else NOT_DEFINED,
+                "gap": told(row.gap) if known else "",
+                "p, Holm": f"{row.p_holm:.3f}" if known else "",
+                "left out": str(row.left_out),
+            }
+        )
+    return pd.DataFrame(rows).set_index("column")
+
+
+def _format_subgroups(table: pd.DataFrame) -> pd.DataFrame:
+    keys = ["column", "subgroup", "images", "groups"]
+    rows = {}
+    for row in table.itertuples():
+        title, factor, form = METRICS[row.metric]
+        found = pd.Series({"value": row.value, "low": row.low, "high": row.high}) * factor
+        rows.setdefault(tuple(getattr(row, key) for key in keys), {})[title] = format_interval(found, form)
+    return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=keys))

@@ -1,0 +1,224 @@
+"""Copies and near copies: images whose features lie next to each other, turned, mirrored, cut out or recoloured too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from tlkeras.backend import keras
+from tlkeras.checks import real
+from tlkeras.data.splits import join_groups, joined_groups
+from tlkeras.errors import InputError
+from tlkeras.progress import say
+from tlkeras.schema import Samples
+from tlkeras.seeds import generator
+from tlkeras.training.extractor import Extractor
+from tlkeras.training.feature_classifier import network_features
+from tlkeras.training.feature_store import FeatureStore
+
+NETWORK = Extractor("mobilenetv2_050", image_size=(224, 224))
+NEIGHBOURS = 20  # of each image, among which pairs are looked for
+CROWD = 10  # of them, whose mean similarity says how crowded it is around an image
+MOST_DIRECTIONS = 256
+IMAGES_PER_DIRECTION = 8  # with fewer, whitening makes all images equally far apart
+LEAST_PAIRS = 40  # of one group, in the half of the groups that draws the threshold
+# Where no groups tell: drawn as below on HAM10000's lesions; see assets/benchmark/look_alikes.md.
+THRESHOLD = 0.4
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a threshold comes to on the half of the groups that did not draw it.
+
+    Attributes:
+        precision: the share of the pairs found that are of one group, 0..1.
+        recall: the share of the pairs of one group that are found, 0..1.
+        pairs: how many pairs of one group there are in that half.
+    """
+
+    precision: float
+    recall: float
+    pairs: int
+
+
+@dataclass(frozen=True, eq=False)
+class LookAlikes:
+    """What `look_alikes` found.
+
+    Attributes:
+        pairs: one row per pair, the most alike first: columns row_a and row_b (int64, in the samples, the smaller
+            first), sample_id_a, sample_id_b, similarity, same_group (bool; False where no groups are known).
+        threshold: the least similarity of a pair.
+        judged: what that comes to where groups are known; None where too few groups have several images, and the
+            threshold is the one that came with the package.
+        samples: the n images.
+    """
+
+    pairs: pd.DataFrame
+    threshold: float
+    judged: Judged | None
+    samples: Samples = field(repr=False)
+
+    def joined(self) -> Samples:
+        """The samples with groups that hold all images of a pair, for a split that keeps them on one side.
+
+        A chain of pairs becomes one group: look at the pairs before, for of ten found one may be no pair.
+        """
+        alike = self.pairs[["row_a", "row_b"]].to_numpy()
+        return replace(self.samples, groups=join_groups(self.samples, alike))
+
+
+def look_alikes(
+    samples: Samples,
+    network: str | Extractor = NETWORK,
+    *,
+    precision: float = 0.9,
+    threshold: float | None = None,
+    seed: int = 0,
+    weights_folder: str | None = None,
+    store: FeatureStore | str | os.PathLike | bool = True,
+) -> LookAlikes:
+    """Pairs of images that show the same thing, by a network's features.
+
+    Features are averaged over the eight ways to turn and mirror an image, and whitened (principal components of equal
+    variance: Jégou & Chum, ECCV 2012), so that what all images have in common counts for nothing. Similar are two
+    images that are nearer to each other than to the 10 nearest of either: twice their cosine, less both means (Conneau
+    et al., ICLR 2018, section 2.3). Each image is compared with all others, and pairs are looked for among its 20
+    nearest. What it finds and what it misses: assets/benchmark/look_alikes.md.
+
+    Args:
+        samples: n images, all that are to be split.
+        network: a name of `tl.BACKBONES` at its native size, or an Extractor, whose classifier is not used; square
+            images.
+        precision: where groups are known, the threshold is drawn on half of them so that this share of the pairs found
+            is of one group (0..1), and judged on the other half.
+        threshold: takes this one in its place.
+        seed: which half.
+        weights_folder: as in `Extractor.fit`.
+        store: likewise.
+
+    Raises:
+        InputError: fewer than 16 images, images that are not square, or what `Extractor.fit` refuses.
+    """
+    precision = real(above=0, below=1).also(", such as 0.9").check("precision", precision)
+    if threshold is not None:
+        threshold = real(above=-2, most=2).also(", such as 0.4").check("threshold", threshold)
+    extractor = Extractor(network, image_size=None) if isinstance(network, str) else network
+    if not isinstance(extractor, Extractor):
+        raise InputError(f"network: received {type(network).__name__}; accepted is a name, or a tl.Extractor.")
+    if len(samples) < 2 * IMAGES_PER_DIRECTION:
+        raise InputError(f"samples: received {len(samples)}; similarity is told from {2 * IMAGES_PER_DIRECTION} on.")
+    source = network_features(extractor, seed=seed, weights_folder=weights_folder, store=store)
+    turned = replace(source, network=turned_encoder(source.network))
+    rows, similarity = nearest_pairs(turned.of(samples))
+    groups = None if samples.groups is None else joined_groups(samples)
+    same = np.zeros(len(rows), bool) if groups is None else groups[rows[:, 0]] == groups[rows[:, 1]]
+    judged = None
+    if groups is not None:
+        drawn = _drawn_threshold(groups, rows, similarity, same, precision, threshold, seed)
+        if drawn is not None:
+            threshold, judged = drawn
+    if threshold is None:
+        threshold = THRESHOLD
+    found = np.flatnonzero(similarity >= threshold)
+    found = found[np.argsort(-similarity[found], kind="stable")]
+    pairs = pd.DataFrame(
+        {
+            "row_a": rows[found, 0],
+            "row_b": rows[found, 1],
+            "sample_id_a": samples.sample_ids[rows[found, 0]],
+            "sample_id_b": samples.sample_ids[rows[found, 1]],
+            "similarity": similarity[found],
+            "same_group": same[found],
+        }
+    )
+    say(f"look-alikes: {len(pairs):,} pairs of {len(samples):,} images, similarity of at least {threshold:.3f}")
+    return LookAlikes(pairs, float(threshold), judged, samples)
+
+
+def turned_encoder(encoder: keras.Model) -> keras.Model:
+    """The encoder's features, averaged over the four quarter turns of an image and of its mirror image.
+
+    Raises:
+        InputError: its images are not square.
+    """
+    height, width = encoder.input_shape[1:3]
+    if height != width:
+        raise InputError(f"network: received image_size ({height}, {width}); accepted are square ones, for turns.")
+    pixels = keras.Input((height, width, 3), name="pixels")
+    features = []
+    for transposed in (False, True):
+        seen = keras.ops.transpose(pixels, (0, 2, 1, 3)) if transposed else pixels
+        features += [encoder(keras.ops.flip(seen, axes) if axes else seen) for axes in ((), (1,), (2,), (1, 2))]
+    average = keras.layers.Average(name="average", dtype="float32")(features)
+    return keras.Model(pixels, average, name=f"{encoder.name}_turned")
+
+
+def nearest_pairs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every image with its 20 nearest.
+
+    Args:
+        features: float32 (n, d), n at least 16.
+
+    Returns:
+        int64 (m, 2), rows, the smaller first, each pair once, in ascending order; float64 (m,), similarity in -4..2,
+        see `look_alikes`.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.neighbors import NearestNeighbors
+
+    n = len(features)
+    directions = min(MOST_DIRECTIONS, features.shape[1], n // IMAGES_PER_DIRECTION)
+    solver = "covariance_eigh" if features.shape[1] <= 4096 else "randomized"
+    white = PCA(directions, whiten=True, svd_solver=solver, random_state=0).fit_transform(features)
+    white = (white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    k = min(NEIGHBOURS, n - 1)
+    distances, rows = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(white).kneighbors(white)
+    # An image is its own nearest, but where others are equal to it; then one of them stands in its place.
+    own = rows == np.arange(n)[:, None]
+    own[~own.any(axis=1), -1] = True
+    nearest, cosine = rows[~own].reshape(n, k), 1 - distances[~own].reshape(n, k).astype(np.float64) ** 2 / 2
+    crowded = cosine[:, :CROWD].mean(axis=1)
+    first, second = np.repeat(np.arange(n), k), nearest.ravel()
+    similarity = 2 * cosine.ravel() - crowded[first] - crowded[second]
+    pairs = np.sort(np.stack([first, second], axis=1), axis=1)
+    pairs, once = np.unique(pairs, axis=0, return_index=True)
+    return pairs.astype(np.int64), similarity[once]
+
+
+def _drawn_threshold(
+    groups: np.ndarray,
+    rows: np.ndarray,
+    similarity: np.ndarray,
+    same: np.ndarray,
+    precision: float,
+    threshold: float | None,
+    seed: int,
+) -> tuple[float, Judged] | None:
+    """The least similarity at which one half of the groups has the precision, and what it comes to on the other; None
+    where the half has too few pairs of one group, or never has it."""
+    names, of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    half = np.zeros(len(names), bool)
+    half[generator(seed, "look_alikes").permutation(len(names))[: len(names) // 2]] = True
+    n_pairs = {side: int((sizes * (sizes - 1) // 2)[half == side].sum()) for side in (True, False)}
+    if min(n_pairs.values()) < LEAST_PAIRS:
+        return None
+    order = np.argsort(-similarity, kind="stable")
+    # A pair of two groups is one that was found wrongly for both; half of it counts on each one's side.
+    in_half = half[of_image[rows]].mean(axis=1)[order]
+    right = same[order]
+    if threshold is None:
+        found = np.cumsum(in_half)
+        reached = np.flatnonzero((np.cumsum(right * in_half) >= precision * found) & (found >= LEAST_PAIRS))
+        if not len(reached):
+            return None
+        threshold = float(similarity[order][reached[-1]])
+    chosen = similarity[order] >= threshold
+    outside = 1 - in_half
+    n_found, n_right = outside[chosen].sum(), (right * outside)[chosen].sum()
+    return threshold, Judged(
+        float(n_right / n_found) if n_found else float("nan"), float(n_right / n_pairs[False]), n_pairs[False]
+    )
