@@ -23,8 +23,8 @@ def _own_store(tmp_path_factory):
         yield
 
 
-DRAWING = ("evaluation.plots", *(f"replication.{name}" for name in ("cell_pages", "common_page", "part_sections")))
-DRAWING += ("replication.search_report",)
+_PAGES = ("answer_sections", "cell_pages", "common_page", "part_sections", "search_report")
+DRAWING = ("evaluation.plots", "command.evaluating", *(f"replication.{name}" for name in _PAGES))
 
 
 @pytest.fixture(scope="module")

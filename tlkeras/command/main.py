@@ -1,4 +1,4 @@
-"""The `tlkeras` command: begin an experiment, look at runs and compare them, predict, export, examine this machine."""
+"""The `tlkeras` command: begin an experiment, look at runs and compare them, predict, evaluate, export, examine."""
 
 from __future__ import annotations
 
@@ -72,6 +72,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="for predictions.csv and pictures (--explain alone: explained)",
     )
     predict.add_argument("--seed", type=int, default=0, metavar="N", help="of the explanations (default: 0)")
+
+    evaluate = add("evaluate", _evaluate, "score a saved model on other labelled images, such as a second centre's")
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
+    evaluate.add_argument("data", type=Path, metavar="DATA", help="folder of class folders, or CSV with path and label")
+    evaluate.add_argument("--group", metavar="COLUMN", help="of the CSV: whose image it is")
+    evaluate.add_argument("--positive", metavar="CLASS", help="of two classes the one looked for (default: the second)")
+    evaluate.add_argument(
+        "--recalibrate",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="fit probabilities anew to this share of the images, whole groups, and judge by the others",
+    )
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="draws that share (default: 0)")
+    evaluate.add_argument("--out", type=Path, default=Path("evaluated"), metavar="DIR", help="default: %(default)s")
 
     doctor = add("doctor", _doctor, "say what this machine has: versions, devices, weights, data, disk")
     doctor.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: TLKERAS_DATA, data)")
@@ -151,6 +166,27 @@ def _predict(given: argparse.Namespace) -> None:
         print(f"written to {written}")
     if skipped := format_skipped(given.images):
         print(skipped, file=sys.stderr)
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from tlkeras.command.evaluating import evaluate_model
+    from tlkeras.evaluation.blocks import to_markdown
+
+    if given.out.exists() and not given.out.is_dir():
+        raise InputError(f"--out: {given.out} is a file; name a folder.")
+    if (given.out / "cell.json").exists():
+        raise InputError(f"--out: {given.out} is a run's cell, whose files it would replace; name another folder.")
+    found = evaluate_model(
+        given.model,
+        given.data,
+        given.out,
+        group=given.group,
+        positive_class=given.positive,
+        recalibrate=given.recalibrate,
+        seed=given.seed,
+    )
+    print(to_markdown(found.figures()))
+    print(f"report.html, table.md, scores.csv and predictions.csv are in {given.out}")
 
 
 def _doctor(given: argparse.Namespace) -> None:
