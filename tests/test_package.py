@@ -37,6 +37,7 @@ LEVELS = {
     "training": 4,
     "recipes": 5,
     "explaining": 5,
+    "reviewing": 5,
     "replication": 6,
     "command": 7,
 }

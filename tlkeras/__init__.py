@@ -3,7 +3,8 @@
 `from_folders` makes `Samples` of a folder of images, `Holdout` splits them, a `Tuner` is fitted to one part and
 predicts another, `score` says how good its `Predictions` are, and `explain` what it looks at. An `Experiment` is a
 document with its recipes and figures. The rooms, each above those it imports from: `tlkeras.data`, `tlkeras.models` and
-`tlkeras.evaluation` side by side, `tlkeras.training`, `tlkeras.explaining`, `tlkeras.replication`, `tlkeras.command`.
+`tlkeras.evaluation` side by side, `tlkeras.training`, `tlkeras.explaining`, `tlkeras.reviewing`, `tlkeras.replication`,
+`tlkeras.command`.
 
 The public names, nothing else. Each is imported when it is first used, so `import tlkeras` loads no TensorFlow.
 Editors and type checkers read `__init__.pyi`, which lists the same names.
@@ -83,9 +84,30 @@ _HOME = {
     "Adjustment": "evaluation.calibration",
     "fit_adjustment": "evaluation.calibration",
     "at_adjustment": "evaluation.calibration",
+    "fit_threshold": "evaluation.decisions",
+    "decision_curve": "evaluation.decisions",
+    "risk_coverage": "evaluation.decisions",
+    "prediction_sets": "evaluation.conformal",
+    "PredictionSets": "evaluation.conformal",
+    "coverage_table": "evaluation.conformal",
+    "subgroups": "evaluation.subgroups",
+    "subgroup_gaps": "evaluation.subgroups",
+    "review_labels": "evaluation.label_review",
+    "learning_curve": "reviewing.learning_curve",
+    "LearningCurve": "reviewing.learning_curve",
+    "look_alikes": "reviewing.look_alikes",
+    "LookAlikes": "reviewing.look_alikes",
+    "fit_familiarity": "reviewing.familiarity",
+    "Familiarity": "reviewing.familiarity",
+    "shift": "reviewing.shift",
+    "Shift": "reviewing.shift",
     "draw_roc": "evaluation.curve_plots",
     "draw_precision_recall": "evaluation.curve_plots",
     "draw_reliability": "evaluation.curve_plots",
+    "draw_decision_curves": "evaluation.answer_plots",
+    "draw_risk_coverage": "evaluation.answer_plots",
+    "draw_subgroups": "evaluation.answer_plots",
+    "draw_learning_curve": "evaluation.answer_plots",
     "explain": "explaining.lime",
     "grad_cam": "explaining.heatmap",
     "activations": "explaining.activations",
