@@ -23,7 +23,7 @@ def _own_store(tmp_path_factory):
         yield
 
 
-_PAGES = ("answer_sections", "cell_pages", "common_page", "part_sections", "search_report")
+_PAGES = ("answer_sections", "cell_pages", "common_page", "part_sections", "review_sections", "search_report")
 DRAWING = ("evaluation.plots", "command.evaluating", *(f"replication.{name}" for name in _PAGES))
 
 

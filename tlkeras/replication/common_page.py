@@ -32,6 +32,7 @@ from tlkeras.replication.part_sections import (
     two_way,
 )
 from tlkeras.replication.provenance import data_parts, data_source, provenance, seeded
+from tlkeras.replication.review_sections import review
 from tlkeras.replication.search_report import rankings
 from tlkeras.user_text import in_figure
 
@@ -165,7 +166,7 @@ PAGE = Page(
         whom_it_fails,
         every_training,
     ),
-    of_all=(every_figure, rankings, early_stops, reading),
+    of_all=(every_figure, rankings, early_stops, review, reading),
     details=(class_counts, accuracy_lines, activation_figures, every_cell),
     origin=(provenance,),
 )

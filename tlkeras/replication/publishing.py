@@ -10,10 +10,11 @@ from pathlib import Path
 from tlkeras.errors import MissingInputError
 from tlkeras.files import atomic_write
 from tlkeras.models.saved import CARD, MODEL_CARD
+from tlkeras.replication.reviewed import Reviewed
 from tlkeras.replication.run_folder import MANIFEST, PACKED, PREDICTIONS
 
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png", ".csv.gz")
-_IMAGES = ("sheet_", "hardest_", "explanations_", "activations_")  # of the data set
+_IMAGES = ("sheet_", "hardest_", "explanations_", "activations_", "labels.png", "look_alikes.png")  # of the data set
 _OF_MODELS = (CARD, MODEL_CARD)
 # How the names begin; --report-only makes the last again.
 NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
@@ -28,7 +29,7 @@ def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
         MissingInputError: `source` holds nothing of the kind.
     """
     source, target = Path(source), Path(target)
-    finished = {file.parent for file in source.rglob(MANIFEST)}
+    finished = {file.parent for file in source.rglob(MANIFEST)} | {file.parent for file in source.rglob(Reviewed.FILE)}
     files = sorted(file for folder in {source, *finished} if folder.is_dir() for file in folder.iterdir())
     if not files:
         raise MissingInputError(f"{source} holds no finished run, so there is nothing to publish.")

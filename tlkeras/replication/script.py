@@ -122,6 +122,12 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
         action="store_true",
         help="then LIME and Grad-CAM of one test image of each class, for every chosen cell",
     )
+    add(
+        "--review",
+        action="store_true",
+        help="then ask the images: would more of them help, which labels and copies to look at, how unlike is the test "
+        "part; by features of the first chosen network",
+    )
     if any(each.compared for each in experiments):
         add(
             "--activations",
@@ -228,6 +234,9 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
             f"--activations: {folder.root} holds no finished {', '.join(missing)}. Run both "
             f"{' and '.join(experiment.compared)}, or choose other --backbones or --seeds."
         )
+    if given.review and (given.smoke or given.report_only):
+        option = "--smoke" if given.smoke else "--report-only"
+        raise InputError(f"--review: looks at all images, and {option} at none or a handful; leave one of the two out.")
     if given.image_size is not None:
         check_image_size((given.image_size, given.image_size))
     if given.memory_budget is not None:
@@ -254,6 +263,10 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         start_keras()
         with _spread(given):
             folder = run_experiment(experiment, options)
+        if given.review:
+            from tlkeras.replication.reviewing import review_run
+
+            review_run(plan, options, folder)
     from tlkeras.replication.comparison import compare_protocols
     from tlkeras.replication.results import report_experiment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from tlkeras.backend import keras
 from tlkeras.checks import real
 from tlkeras.data.splits import join_groups, joined_groups
 from tlkeras.errors import InputError
+from tlkeras.models.backbones import backbone_layers
+from tlkeras.models.layers import with_positions
 from tlkeras.progress import say
 from tlkeras.schema import Samples
 from tlkeras.seeds import generator
@@ -23,6 +26,8 @@ NETWORK = Extractor("mobilenetv2_050", image_size=(224, 224))
 NEIGHBOURS = 20  # of each image, among which pairs are looked for
 CROWD = 10  # of them, whose mean similarity says how crowded it is around an image
 MOST_DIRECTIONS = 256
+RESOLUTIONS = 4
+DEAD = 1e-6  # of the largest variance
 IMAGES_PER_DIRECTION = 8  # with fewer, whitening makes all images equally far apart
 LEAST_PAIRS = 40  # of one group, in the half of the groups that draws the threshold
 # Where no groups tell: drawn as below on HAM10000's lesions; see assets/benchmark/look_alikes.md.
@@ -83,11 +88,13 @@ def look_alikes(
 ) -> LookAlikes:
     """Pairs of images that show the same thing, by a network's features.
 
-    Features are averaged over the eight ways to turn and mirror an image, and whitened (principal components of equal
-    variance: Jégou & Chum, ECCV 2012), so that what all images have in common counts for nothing. Similar are two
-    images that are nearer to each other than to the 10 nearest of either: twice their cosine, less both means (Conneau
-    et al., ICLR 2018, section 2.3). Each image is compared with all others, and pairs are looked for among its 20
-    nearest. What it finds and what it misses: assets/benchmark/look_alikes.md.
+    Features are the channels' means over the last map of each of the network's four lowest resolutions: fine marks
+    tell two images of one thing from two of a kind. They are averaged over the four quarter turns and, resolution by
+    resolution, whitened (principal components of equal variance: Jégou & Chum, ECCV 2012), so that what all images have
+    in common counts for nothing. Similar are two images that are nearer to each other than to the 10 nearest of either:
+    twice their cosine, less both means (Conneau et al., ICLR 2018, section 2.3). Each image is compared with all
+    others, and pairs are looked for among its 20 nearest. What it finds and what it misses:
+    assets/benchmark/look_alikes.md.
 
     Args:
         samples: n images, all that are to be split.
@@ -112,8 +119,8 @@ def look_alikes(
     if len(samples) < 2 * IMAGES_PER_DIRECTION:
         raise InputError(f"samples: received {len(samples)}; similarity is told from {2 * IMAGES_PER_DIRECTION} on.")
     source = network_features(extractor, seed=seed, weights_folder=weights_folder, store=store)
-    turned = replace(source, network=turned_encoder(source.network))
-    rows, similarity = nearest_pairs(turned.of(samples))
+    network, widths = turned_maps(source.network)
+    rows, similarity = nearest_pairs(replace(source, network=network).of(samples), widths)
     groups = None if samples.groups is None else joined_groups(samples)
     same = np.zeros(len(rows), bool) if groups is None else groups[rows[:, 0]] == groups[rows[:, 1]]
     judged = None
@@ -139,42 +146,59 @@ def look_alikes(
     return LookAlikes(pairs, float(threshold), judged, samples)
 
 
-def turned_encoder(encoder: keras.Model) -> keras.Model:
-    """The encoder's features, averaged over the four quarter turns of an image and of its mirror image.
+def turned_maps(encoder: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
+    """The means of each channel over the last map of the four lowest resolutions, averaged over the quarter turns.
+
+    Args:
+        encoder: a flat network over square pixels, of which the head begins with `encoder`'s last map or none.
+
+    Returns:
+        keras.Model, float32 (B, H, W, 3) -> (B, d); and how many of the d features each resolution has, the highest
+        resolution first.
 
     Raises:
-        InputError: its images are not square.
+        InputError: its images are not square, or no layer has positions.
     """
     height, width = encoder.input_shape[1:3]
     if height != width:
         raise InputError(f"network: received image_size ({height}, {width}); accepted are square ones, for turns.")
+    last: dict[int, keras.layers.Layer] = {}
+    for layer in with_positions(backbone_layers(encoder)):
+        # A frame of zeros, which a convolution asks for, is no map of another resolution.
+        if layer.output.shape[1] < height and not isinstance(layer, keras.layers.ZeroPadding2D):
+            last[layer.output.shape[1]] = layer
+    # Where a resolution was left for good: sizes between, as of a convolution without a frame, come back to none.
+    maps = [last[side] for side in sorted(last, reverse=True)][-RESOLUTIONS:]
+    if not maps:
+        raise InputError("network: none of its layers has positions, whose means would tell; take another network.")
+    means = [keras.layers.GlobalAveragePooling2D(dtype="float32")(layer.output) for layer in maps]
+    widths = tuple(int(mean.shape[-1]) for mean in means)
+    joined = keras.layers.Concatenate(dtype="float32")(means) if len(means) > 1 else means[0]
+    network = keras.Model(encoder.input, joined, name=encoder.name)
     pixels = keras.Input((height, width, 3), name="pixels")
-    features = []
-    for transposed in (False, True):
-        seen = keras.ops.transpose(pixels, (0, 2, 1, 3)) if transposed else pixels
-        features += [encoder(keras.ops.flip(seen, axes) if axes else seen) for axes in ((), (1,), (2,), (1, 2))]
-    average = keras.layers.Average(name="average", dtype="float32")(features)
-    return keras.Model(pixels, average, name=f"{encoder.name}_turned")
+    turned = keras.ops.transpose(pixels, (0, 2, 1, 3))
+    seen = [pixels, keras.ops.flip(pixels, (1, 2)), keras.ops.flip(turned, 1), keras.ops.flip(turned, 2)]
+    average = keras.layers.Average(name="average", dtype="float32")([network(each) for each in seen])
+    return keras.Model(pixels, average, name=f"{encoder.name}_turned"), widths
 
 
-def nearest_pairs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest_pairs(features: np.ndarray, widths: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Every image with its 20 nearest.
 
     Args:
         features: float32 (n, d), n at least 16.
+        widths: how many of them, one after the other, are whitened together; None takes all.
 
     Returns:
         int64 (m, 2), rows, the smaller first, each pair once, in ascending order; float64 (m,), similarity in -4..2,
         see `look_alikes`.
     """
-    from sklearn.decomposition import PCA
     from sklearn.neighbors import NearestNeighbors
 
     n = len(features)
-    directions = min(MOST_DIRECTIONS, features.shape[1], n // IMAGES_PER_DIRECTION)
-    solver = "covariance_eigh" if features.shape[1] <= 4096 else "randomized"
-    white = PCA(directions, whiten=True, svd_solver=solver, random_state=0).fit_transform(features)
-    white = (white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    ends = np.cumsum([features.shape[1]] if widths is None else widths)
+    white = np.concatenate([_whitened(each) for each in np.split(features, ends[:-1], axis=1)], axis=1)
+    white /= np.sqrt(len(ends))  # of length 1 again
     k = min(NEIGHBOURS, n - 1)
     distances, rows = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(white).kneighbors(white)
     # An image is its own nearest, but where others are equal to it; then one of them stands in its place.
@@ -187,6 +211,19 @@ def nearest_pairs(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pairs = np.sort(np.stack([first, second], axis=1), axis=1)
     pairs, once = np.unique(pairs, axis=0, return_index=True)
     return pairs.astype(np.int64), similarity[once]
+
+
+def _whitened(features: np.ndarray) -> np.ndarray:
+    """The principal components, each of variance 1, of every image brought to length 1: float32 (n, at most 256)."""
+    from sklearn.decomposition import PCA
+
+    directions = min(MOST_DIRECTIONS, features.shape[1], len(features) // IMAGES_PER_DIRECTION)
+    solver = "covariance_eigh" if features.shape[1] <= 4096 else "randomized"
+    found = PCA(directions, svd_solver=solver, random_state=0).fit(features)
+    variance = found.explained_variance_
+    # Directions in which images hardly differ, as of channels that are never on, would be nothing but noise.
+    white = found.transform(features) / np.sqrt(variance + DEAD * variance[0])
+    return (white / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def _drawn_threshold(
