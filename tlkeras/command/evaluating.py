@@ -12,8 +12,9 @@ import pandas as pd
 
 from tlkeras.checks import real
 from tlkeras.command.predicting import NOTICE
+from tlkeras.data.sources import read_labelled
 from tlkeras.data.splits import Holdout
-from tlkeras.errors import InputError, MissingInputError
+from tlkeras.errors import InputError
 from tlkeras.evaluation.answer_plots import draw_decision_curves, draw_risk_coverage
 from tlkeras.evaluation.blocks import Block, Figure, Heading, Table, Text, page_as_markdown
 from tlkeras.evaluation.calibration import at_adjustment, at_temperature, fit_adjustment, fit_temperature
@@ -117,7 +118,9 @@ def evaluate_model(
     from tlkeras.training.tuned_classifier import load
 
     classifier = load(model)
-    samples = _read(data, group, classifier.class_names)
+    samples = read_labelled(data, group=group, class_names=classifier.class_names)
+    if samples.parts is not None:
+        raise InputError(f"data: {data} holds parts ({', '.join(sorted(set(samples.parts)))}); name one of them.")
     names = samples.class_names
     if positive_class is not None and (len(names) != 2 or positive_class not in names):
         raise InputError(f"positive_class: received {positive_class!r}; the classes are {', '.join(names)}.")
@@ -145,22 +148,6 @@ def validation_of(model: str | os.PathLike) -> Predictions | None:
     method, backbone = folder.parent.name, folder.parent.parent.name
     key = CellKey(method, backbone, int(folder.name.removeprefix("seed")))
     return RunFolder(folder.parents[2]).read_predictions(key).get("val")
-
-
-def _read(data: str | os.PathLike, group: str | None, class_names: tuple[str, ...]) -> Samples:
-    from tlkeras.data.sources import from_csv, from_folders
-
-    path = Path(data)
-    if not path.exists():
-        raise MissingInputError(f"data: there is no {path}. Accepted is a folder of class folders, or a CSV file.")
-    if path.is_file():
-        return from_csv(path, group=group, class_names=class_names)
-    if group is not None:
-        raise InputError("--group: names a column of a CSV file, and the data are a folder.")
-    samples = from_folders(path, class_names=class_names)
-    if samples.parts is not None:
-        raise InputError(f"data: {path} holds parts ({', '.join(sorted(set(samples.parts)))}); name one of them.")
-    return samples
 
 
 def _answers(

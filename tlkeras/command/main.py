@@ -88,6 +88,25 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="draws that share (default: 0)")
     evaluate.add_argument("--out", type=Path, default=Path("evaluated"), metavar="DIR", help="default: %(default)s")
 
+    audit = add("audit", _audit, "say what a split of labelled images lets leak, and which images look alike")
+    audit.add_argument("data", type=Path, metavar="DATA", help="folder of class folders or of parts, or CSV")
+    audit.add_argument("--group", metavar="COLUMN", help="of the CSV: whose image it is")
+    audit.add_argument(
+        "--show",
+        type=Path,
+        nargs="?",
+        const=Path("look_alikes"),
+        metavar="DIR",
+        help="look-alikes by a network's features, as a table and a sheet of pictures (default folder: look_alikes)",
+    )
+    audit.add_argument("--weights", metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
+
+    shift = add("shift", _shift, "compare two sets of labelled images: how well they are told apart, and by what")
+    shift.add_argument("first", type=Path, metavar="A", help="folder of class folders, or CSV with path and label")
+    shift.add_argument("second", type=Path, metavar="B", help="likewise")
+    shift.add_argument("--weights", metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
+    shift.add_argument("--out", type=Path, default=Path("shift"), metavar="DIR", help="default: %(default)s")
+
     doctor = add("doctor", _doctor, "say what this machine has: versions, devices, weights, data, disk")
     doctor.add_argument("--data", type=Path, metavar="DIR", help="folder of data sets (default: TLKERAS_DATA, data)")
     doctor.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
@@ -187,6 +206,21 @@ def _evaluate(given: argparse.Namespace) -> None:
     )
     print(to_markdown(found.figures()))
     print(f"report.html, table.md, scores.csv and predictions.csv are in {given.out}")
+
+
+def _audit(given: argparse.Namespace) -> None:
+    from tlkeras.command.looking import audit_data
+
+    found = audit_data(given.data, group=given.group, show=given.show, weights_folder=given.weights)
+    print(found.describe())
+    if given.show is not None:
+        print(f"look_alikes.csv and look_alikes.png are in {given.show}")
+
+
+def _shift(given: argparse.Namespace) -> None:
+    from tlkeras.command.looking import compare_data
+
+    print(compare_data(given.first, given.second, given.out, weights_folder=given.weights))
 
 
 def _doctor(given: argparse.Namespace) -> None:

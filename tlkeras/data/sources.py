@@ -240,3 +240,29 @@ def _with_types(header: list[str], rows: list[list[str]]) -> pd.DataFrame:
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([header, *rows])
     text.seek(0)
     return pd.read_csv(text, low_memory=False, index_col=False)
+
+
+def read_labelled(
+    data: str | os.PathLike, *, group: str | None = None, class_names: Sequence[str] | None = None
+) -> Samples:
+    """Labelled images as a command names them: a folder as `from_folders` reads it, or a CSV file as `from_csv` does.
+
+    Args:
+        data: the folder; or the file, with the columns path and label, and part where it has one.
+        group: the column of the file that says whose image it is.
+        class_names: see `from_folders`.
+
+    Raises:
+        InputError: a group of a folder, or what these two refuse.
+        MissingInputError: there is no such folder or file.
+    """
+    path = as_path("data", data)
+    if not os.path.exists(path):
+        raise MissingInputError(f"data: there is no {path}. Accepted is a folder of class folders, or a CSV file.")
+    if os.path.isdir(path):
+        if group is not None:
+            raise InputError("--group: names a column of a CSV file, and the data are a folder.")
+        return from_folders(path, class_names=class_names)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        header = [name.strip().strip('"') for name in file.readline().rstrip("\n").split(",")]
+    return from_csv(path, group=group, part="part" if "part" in header else None, class_names=class_names)

@@ -62,6 +62,32 @@ def draw_predictions_sheet(
     return axes
 
 
+def draw_pairs_sheet(
+    images: Sequence[np.ndarray], names: Sequence[str], similarity: Sequence[float], axes: np.ndarray
+) -> np.ndarray:
+    """Pairs of images side by side, with what each is called and how alike they are.
+
+    Args:
+        images: 2 n of (H, W, 3), RGB, 0..255, the two of a pair behind each other.
+        names: 2 n, of each image.
+        similarity: n, of each pair.
+        axes: rows of an even number of Axes, at least 2 n; those left over stay blank.
+    """
+    places = np.ravel(axes)
+    if not len(images) == len(names) == 2 * len(similarity) <= len(places):
+        raise InputError(
+            f"received {len(images)} images, {len(names)} names, {len(similarity)} pairs and {len(places)} axes; "
+            "accepted are two images and names of each pair, and an Axes for each."
+        )
+    for ax in places:
+        ax.set_axis_off()
+    for number, (ax, image, name) in enumerate(zip(places, images, names, strict=False)):
+        ax.imshow(np.rint(image).astype(np.uint8))
+        pair = number // 2
+        ax.set_title(f"pair {pair + 1}: {similarity[pair]:.2f}\n{in_figure(name)}", fontsize=7)
+    return axes
+
+
 def draw_explanation(explanation: Explanation, ax: Axes | None = None, *, n_regions: int = 4) -> Axes:
     """The image with the regions that spoke most for the label (blue) and most against it (orange, dashed).
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from tlkeras.data.images import read_pixels
 from tlkeras.errors import InputError
-from tlkeras.evaluation.image_plots import draw_predictions_sheet
+from tlkeras.evaluation.image_plots import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.evaluation.label_review import review_labels
 from tlkeras.evaluation.plots import new_grid, save_figure
 from tlkeras.files import write_csv, write_json
@@ -137,7 +137,7 @@ def _look_alikes(splits: Splits, samples: Samples, target: Path, known: dict) ->
         rows = shown[["row_a", "row_b"]].to_numpy().ravel()
         names = [name for row in shown.itertuples() for name in (row.part_a, row.part_b)]
         figure, axes = new_grid(*SHEET)
-        _draw_pairs(_pixels(samples, rows), names, [*shown["similarity"]], axes)
+        draw_pairs_sheet(_pixels(samples, rows), names, [*shown["similarity"]], axes)
         save_figure(figure, target / "look_alikes.png")
     judged = None if found.judged is None else vars(found.judged)
     return {"pairs": len(pairs), "crossing": len(crossing), "threshold": found.threshold, "judged": judged}
@@ -167,12 +167,3 @@ def _familiarity(extractor: Extractor, splits: Splits, target: Path, known: dict
 
 def _pixels(samples: Samples, rows) -> list[np.ndarray]:
     return [read_pixels(samples.images[row], SIDE) for row in rows]
-
-
-def _draw_pairs(images: list[np.ndarray], names: list[str], similarity: list[float], axes: np.ndarray) -> None:
-    places = np.ravel(axes)
-    for ax in places:
-        ax.set_axis_off()
-    for number, (ax, image, name) in enumerate(zip(places, images, names, strict=False)):
-        ax.imshow(np.rint(image).astype(np.uint8))
-        ax.set_title(f"pair {number // 2 + 1}, {name}\nsimilarity {similarity[number // 2]:.2f}", fontsize=7)
