@@ -73,6 +73,7 @@ GENERATED = {
     "grid.md": "experiments/benchmarks/benchmark_grid.py",
     "memory.md": "experiments/benchmarks/benchmark_memory.py",
     "near_duplicates.md": "experiments/benchmarks/benchmark_near_duplicates.py",
+    "look_alikes.md": "experiments/benchmarks/benchmark_look_alikes.py",
     "precision.md": "experiments/benchmarks/benchmark_precision.py",
     "statistics.md": "experiments/benchmarks/benchmark_statistics.py",
     "training.md": "experiments/benchmarks/benchmark_training.py",

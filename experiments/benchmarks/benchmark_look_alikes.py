@@ -55,7 +55,7 @@ def with_copies(samples, folder):
         own = order[number * N_COPIES : (number + 1) * N_COPIES]
         first = len(samples) + len(files)
         for row in own:
-            image = cv2.cvtColor(cv2.imread(samples.images[row]), cv2.COLOR_BGR2RGB)
+            image = tl.read_pixels(samples.images[row], None).astype(np.uint8)
             scale = min(1.0, SIDE / max(image.shape[:2]))
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             file = Path(folder) / f"{len(files):05d}.png"

@@ -80,7 +80,7 @@ class Evaluated:
         """The table for the eye: a row for each figure, a column for each way to answer."""
         told = {
             name: {
-                METRICS.get(metric, (metric, 1, ".3f"))[0]: _told(row, metric)
+                METRICS.get(str(metric), (str(metric), 1, ".3f"))[0]: _told(row, str(metric))
                 for metric, row in of_answer.droplevel(0).iterrows()
             }
             for name, of_answer in self.table.groupby(level=0, sort=False)

@@ -153,7 +153,8 @@ def memberships(
                 f"by: received {column!r}; the samples' metadata has {', '.join(map(str, known)) or 'no columns'}. "
                 "tl.from_csv and tl.from_dataframe keep the columns that they are not told the use of."
             )
-    assert metadata is not None or not columns
+    if metadata is None:
+        return {}
     return {column: _named(metadata[column], (bands or {}).get(column), column) for column in columns}
 
 
@@ -177,7 +178,7 @@ def _named(values: pd.Series, bands: Sequence[float] | None, column: str) -> pd.
     names = [f"below {edges[0]:g}", *(f"{a:g} to below {b:g}" for a, b in pairwise(edges))]
     names += [f"{edges[-1]:g} and above", UNKNOWN]
     place = np.where(values.isna(), len(edges) + 1, np.searchsorted(edges, values.fillna(edges[0]), side="right"))
-    return pd.Series(pd.Categorical.from_codes(place, names)).cat.remove_unused_categories()
+    return pd.Series(pd.Categorical(np.array(names, dtype=object)[place], names)).cat.remove_unused_categories()
 
 
 def _figures(

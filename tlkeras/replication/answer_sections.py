@@ -107,7 +107,11 @@ def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
     figure, axes = new_grid(1, len(FIGURES), side=3.4)
     figure.set_size_inches(11.0, 0.26 * n_rows + 1.2)
     whole = score(predictions, asked["positive_class"], FIGURES)
-    draw_subgroups(table.assign(few=table["groups"] < FEW_GROUPS), axes[0], overall=whole.to_dict())
+    draw_subgroups(
+        table.assign(few=table["groups"] < FEW_GROUPS),
+        axes[0],
+        overall={str(metric): value for metric, value in whole.items()},
+    )
     file = save_figure(figure, run.file("subgroups.png", part))
     words = _SUBGROUPS.format(cell=", ".join(cell), seed=key.seed, few=FEW_GROUPS)
     return [
@@ -162,19 +166,19 @@ def _best(run: FinishedRun, cells: list[tuple[str, str]], most: int = MOST_LINES
 
 def _format_gaps(gaps: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for row in gaps.itertuples():
-        title, factor, form = METRICS[row.metric]
-        known = not np.isnan(row.gap)
-        told = lambda value, factor=factor, form=form: f"{factor * value:{form}}"  # noqa: E731
+    for row in gaps.to_dict("records"):
+        title, factor, form = METRICS[row["metric"]]
+        known = not np.isnan(row["gap"])
+        low, high, gap = (f"{factor * row[name]:{form}}" for name in ("low_value", "high_value", "gap"))
         rows.append(
             {
-                "column": row.column,
+                "column": row["column"],
                 "figure": title,
-                "lowest": f"{row.lowest}: {told(row.low_value)}" if known else NOT_DEFINED,
-                "highest": f"{row.highest}: {told(row.high_value)}" if known else NOT_DEFINED,
-                "gap": told(row.gap) if known else "",
-                "p, Holm": f"{row.p_holm:.3f}" if known else "",
-                "left out": str(row.left_out),
+                "lowest": f"{row['lowest']}: {low}" if known else NOT_DEFINED,
+                "highest": f"{row['highest']}: {high}" if known else NOT_DEFINED,
+                "gap": gap if known else "",
+                "p, Holm": f"{row['p_holm']:.3f}" if known else "",
+                "left out": str(row["left_out"]),
             }
         )
     return pd.DataFrame(rows).set_index("column")
@@ -183,8 +187,8 @@ def _format_gaps(gaps: pd.DataFrame) -> pd.DataFrame:
 def _format_subgroups(table: pd.DataFrame) -> pd.DataFrame:
     keys = ["column", "subgroup", "images", "groups"]
     rows = {}
-    for row in table.itertuples():
-        title, factor, form = METRICS[row.metric]
-        found = pd.Series({"value": row.value, "low": row.low, "high": row.high}) * factor
-        rows.setdefault(tuple(getattr(row, key) for key in keys), {})[title] = format_interval(found, form)
+    for row in table.to_dict("records"):
+        title, factor, form = METRICS[row["metric"]]
+        found = pd.Series({name: factor * row[name] for name in ("value", "low", "high")})
+        rows.setdefault(tuple(row[key] for key in keys), {})[title] = format_interval(found, form)
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=keys))

@@ -33,7 +33,7 @@ _LABELS = (
     "look."
 )
 _LOOK_ALIKES = (
-    "{pairs:,} pairs of images look alike by their features, turned and mirrored ones too; {crossing:,} of them lie on "
+    "{pairs:,} pairs of images look alike by their features, turned ones too; {crossing:,} of them lie on "
     "two sides of the split of seed {seed}."
 )
 _JUDGED = (

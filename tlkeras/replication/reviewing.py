@@ -135,7 +135,7 @@ def _look_alikes(splits: Splits, samples: Samples, target: Path, known: dict) ->
     shown = crossing.head(PAIRS)
     if len(shown):
         rows = shown[["row_a", "row_b"]].to_numpy().ravel()
-        names = [name for row in shown.itertuples() for name in (row.part_a, row.part_b)]
+        names = [str(name) for name in shown[["part_a", "part_b"]].to_numpy().ravel()]
         figure, axes = new_grid(*SHEET)
         draw_pairs_sheet(_pixels(samples, rows), names, [*shown["similarity"]], axes)
         save_figure(figure, target / "look_alikes.png")
@@ -146,8 +146,7 @@ def _look_alikes(splits: Splits, samples: Samples, target: Path, known: dict) ->
 def _familiarity(extractor: Extractor, splits: Splits, target: Path, known: dict) -> dict:
     train = splits.train
     features = extractor.features(train, **known)
-    groups = None if train.groups is None else train.groups.astype(str)
-    familiar = fit_familiarity(features, groups)
+    familiar = fit_familiarity(features, train.groups)
     rows = []
     for part, of_part in splits.parts().items():
         if part == "train":

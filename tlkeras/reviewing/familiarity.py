@@ -52,7 +52,7 @@ class Familiarity:
 
 
 def fit_familiarity(
-    features: np.ndarray, groups: Sequence[str] | None = None, *, neighbours: int = NEIGHBOURS
+    features: np.ndarray, groups: Sequence[str] | np.ndarray | None = None, *, neighbours: int = NEIGHBOURS
 ) -> Familiarity:
     """What `Familiarity` knows: features of the images that were learnt from.
 

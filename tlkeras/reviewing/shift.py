@@ -115,8 +115,10 @@ def shift(
     for name, samples in zip(names, (first, second), strict=True):
         if not len(samples):
             raise InputError(f"{name}: received no images.")
-    kinds = [isinstance(samples.images, np.ndarray) for samples in (first, second)]
-    if kinds[0] != kinds[1] or (kinds[0] and first.images.shape[1:] != second.images.shape[1:]):
+    sizes = [
+        samples.images.shape[1:] if isinstance(samples.images, np.ndarray) else None for samples in (first, second)
+    ]
+    if sizes[0] != sizes[1]:
         raise InputError("second: received files beside arrays, or arrays of another size; accepted is what first is.")
     labelled = first.labels is not None and second.labels is not None
     if labelled and first.class_names != second.class_names:
@@ -127,9 +129,8 @@ def shift(
     found = cross_validate(network, both, folds=folds, seeds=(seed,), weights_folder=weights_folder, store=store)
     features = network.features(both, seed=seed, weights_folder=weights_folder, store=store)
     n = len(first)
-    groups = None if first.groups is None else first.groups.astype(str)
     neighbours = min(NEIGHBOURS, max(1, n // 10))
-    known = fit_familiarity(features[:n], groups, neighbours=neighbours)
+    known = fit_familiarity(features[:n], first.groups, neighbours=neighbours)
     classes = np.full(len(both), "", dtype=object)
     shares = None
     if labelled:
