@@ -156,5 +156,7 @@ def test_nothing_else_holds_out(path):
         if isinstance(node, ast.keyword) and node.arg in HOLDS_OUT:
             # Our folds, see the test of the temperature.
             assert (path.name, node.arg, ast.unparse(node.value)) == ("feature_classifier.py", "cv", "folds")
-        if isinstance(node, ast.keyword) and node.arg == "respect_groups" and EXPERIMENTS not in path.parents:
+        # `tlkeras audit` asks what such splits let leak; nothing learns from them.
+        audits = path.name == "looking.py" or EXPERIMENTS in path.parents
+        if isinstance(node, ast.keyword) and node.arg == "respect_groups" and not audits:
             raise AssertionError(f"{path}:{node.value.lineno} chooses by itself whether groups are respected")

@@ -75,6 +75,7 @@ def test_figures_are_those_of_the_classifier_on_these_images(saved, classifier, 
     assert list(found.answers) == ["as it is"]
 
 
+@pytest.mark.slow
 def test_groups_come_from_the_table(saved, data, tmp_path):
     found = evaluate_model(saved, data / "table.csv", tmp_path / "out", group="patient", positive_class="well")
     assert len(set(found.predictions.samples.groups)) == 24
@@ -92,6 +93,7 @@ def test_the_threshold_of_its_own_run_is_kept(cell, data, tmp_path):
     assert "Sets of classes" in (tmp_path / "out" / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_recalibration_is_fitted_to_other_groups_than_are_judged(saved, data, tmp_path):
     found = evaluate_model(saved, data / "table.csv", tmp_path / "out", group="patient", recalibrate=0.4)
     judged, everything = set(found.judged.samples.groups), set(found.predictions.samples.groups)

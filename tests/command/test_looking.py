@@ -45,6 +45,7 @@ def test_the_audit_is_that_of_its_own_parts_or_of_a_split_by_image(tmp_path):
     assert plain.look_alikes is None
 
 
+@pytest.mark.slow
 def test_pairs_are_written_and_drawn(tmp_path):
     root = write_images(tmp_path / "data", 40, 0)
     file = root / "dog" / "00.png"
@@ -59,6 +60,7 @@ def test_pairs_are_written_and_drawn(tmp_path):
         assert sheet.width > 300
 
 
+@pytest.mark.slow
 def test_two_sets_are_compared_in_words_and_pictures(tmp_path):
     one, other = write_images(tmp_path / "one", 40, 0), write_images(tmp_path / "other", 40, 1, level=50)
     said = compare_data(one, other, tmp_path / "out")

@@ -66,6 +66,7 @@ def test_turned_copies_are_found_and_groups_join_them():
     assert groups[0] == groups[80]
 
 
+@pytest.mark.slow
 def test_the_threshold_is_drawn_on_half_of_the_groups_and_judged_on_the_other():
     rng = np.random.default_rng(3)
     images = textures(200, seed=1).astype(int)

@@ -49,6 +49,7 @@ def test_the_images_that_are_least_like_the_first_set_are_named(brighter):
     assert (brighter.familiar[rows] <= np.sort(brighter.familiar)[4]).all()
 
 
+@pytest.mark.slow
 def test_a_patient_of_both_sets_is_held_out_of_both():
     patients = [f"p{number}" for number in range(40)]
     found = shift(images(40, 0, groups=patients), images(40, 1, groups=patients), network=NETWORK)
@@ -56,6 +57,7 @@ def test_a_patient_of_both_sets_is_held_out_of_both():
     assert found.measured["groups"].tolist() == [40, 40]
 
 
+@pytest.mark.slow
 def test_sets_without_labels_are_compared_as_they_are():
     unknown = images(40, 1)
     unknown = tl.Samples(unknown.images, None, ())
