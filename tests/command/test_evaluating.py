@@ -70,7 +70,7 @@ def test_figures_are_those_of_the_classifier_on_these_images(saved, classifier, 
     assert len(written) == 48
     assert (tmp_path / "out" / "report.html").read_text().count("<img") == 3
     page = (tmp_path / "out" / "table.md").read_text()
-    assert "no run's thresholds lie beside it" in page
+    assert "No run's validation images lie beside it" in page
     assert "Not for diagnosis" in page
     assert list(found.answers) == ["as it is"]
 
@@ -127,3 +127,5 @@ def test_a_classifier_without_a_run_has_no_validation_images(saved, tmp_path):
     assert validation_of(saved) is None
     (saved / "cell.json").write_text(json.dumps({}))  # of no run: its name is no seed's
     assert validation_of(saved) is None
+    copied = shutil.copytree(saved, tmp_path / "seed0.bak")
+    assert validation_of(copied) is None

@@ -57,7 +57,6 @@ def test_every_subgroup_has_a_row_and_what_is_not_defined_says_so():
             "value": [0.8, 0.9, 0.5, np.nan],
             "low": [0.7, 0.8, 0.2, np.nan],
             "high": [0.9, 0.95, 0.8, np.nan],
-            "few": [False, False, True, True],
         }
     )
     axes = new_grid(1, 2)[1][0]

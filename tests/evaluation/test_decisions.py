@@ -138,3 +138,29 @@ def test_images_as_sure_are_answered_together():
     assert table["risk"].item() == pytest.approx(1 / 3)
     with pytest.raises(InputError, match="coverages"):
         risk_coverage(some(), coverages=[1.5])
+
+
+def test_a_threshold_of_a_classifier_that_is_sure_finds_what_was_asked():
+    # To the last digit of a float32 these probabilities are 1; their log odds are not.
+    sure = np.array([[1e-9, 1.0]] * 20 + [[1.0, 1e-9]] * 20, np.float32)
+    samples = Samples(tuple(f"{i}.png" for i in range(40)), np.repeat([1, 0], 20), ("well", "sick"))
+    val = Predictions(samples, sure)
+    for wanted in ({"sensitivity": 0.95}, {"specificity": 0.95}, {"cost_ratio": 10}):
+        decided = score(at_adjustment(val, fit_threshold(val, "sick", **wanted)), "sick")
+        assert decided["sensitivity"] == decided["specificity"] == 1
+
+
+def test_net_benefit_of_a_part_of_one_class():
+    table = decision_curve(two_classes([0, 0, 0, 0], [0.9, 0.3, 0.1, 0.6]), "sick", thresholds=[0.5])
+    assert table["net_benefit"].item() == pytest.approx(-2 / 4)
+    assert table["everyone"].item() == pytest.approx(-1)
+
+
+def test_seeds_of_other_classes_and_none_are_refused():
+    one = some()
+    other = Predictions(Samples(one.samples.images, one.samples.labels, ("sick", "well")), one.probs)
+    for told in (lambda parts: decision_curve(parts, "sick"), risk_coverage):
+        with pytest.raises(InputError, match="differ"):
+            told([one, other])
+        with pytest.raises(InputError, match="empty list"):
+            told([])

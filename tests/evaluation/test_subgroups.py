@@ -143,3 +143,25 @@ def test_a_column_that_is_not_there_is_named():
         subgroups(with_metadata({"age": np.arange(20.0)}, np.full(20, 0.7)), "age", bands={"age": [80, 40]})
     with pytest.raises(InputError, match="'ece'"):
         subgroup_gaps(by_sex(), "sex", metrics=["ece"])
+
+
+def test_bands_of_large_numbers_and_of_integers_with_gaps_have_names_of_their_own():
+    days = np.arange(20190101, 20190121)
+    names = set(subgroups(with_metadata({"day": days}, np.full(20, 0.7)), "day", metrics="accuracy")["subgroup"])
+    assert len(names) == 4
+    ages = pd.array([None, *range(40, 59)], dtype="Int64")
+    table = subgroups(with_metadata({"age": ages}, np.full(20, 0.7)), "age", metrics=["accuracy"])
+    assert table["images"].sum() == 20
+    assert table["subgroup"].iloc[-1] == "unknown"
+
+
+def test_subgroups_stand_in_their_order():
+    names = ["80 and above", "below 40", "unknown", "40 to below 80", "b", "a"] * 4
+    table = subgroups(
+        with_metadata({"age": np.array(names, dtype=object)}, np.full(24, 0.7)), "age", metrics=["accuracy"]
+    )
+    assert table["subgroup"].tolist() == ["below 40", "40 to below 80", "80 and above", "a", "b", "unknown"]
+    mixed = np.array([1, "a"] * 10, dtype=object)
+    assert len(subgroups(with_metadata({"site": mixed}, np.full(20, 0.7)), "site", metrics=["accuracy"])) == 2
+    with pytest.raises(InputError, match="bands of age: received 40"):
+        subgroups(with_metadata({"age": np.arange(20.0)}, np.full(20, 0.7)), "age", bands={"age": 40})

@@ -68,20 +68,24 @@ def test_only_named_columns_are_kept(page):
     _, folder = page
     kept = kept_columns.read_columns(RunFolder(folder))
     assert list(kept.columns) == ["sex", "age"]
-    assert b"secret" not in (folder / kept_columns.FILE).read_bytes()
+    assert set(kept["age"]) == {"below 40", "40 to below 60", "60 and above"}  # a band, not an age
 
 
 def test_a_column_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(tl.InputError, match=r"'site'.*sex, age, name"):
-        kept_columns.write_columns(RunFolder(tmp_path), patients(4), ["site"])
-    assert kept_columns.write_columns(RunFolder(tmp_path), patients(4), []) is None
+        kept_columns.write_columns(RunFolder(tmp_path), patients(4), {"site": ()})
+    with pytest.raises(tl.InputError, match=r"\(60, 40\)"):
+        experiment(subgroups={"age": (60, 40)})
+    with pytest.raises(tl.InputError, match=r"\['sex'\]"):
+        experiment(subgroups=["sex"])
+    assert kept_columns.write_columns(RunFolder(tmp_path), patients(4), {}) is None
     assert kept_columns.read_columns(RunFolder(tmp_path)) is None
 
 
 def test_columns_come_back_by_image_and_a_damaged_file_says_so(tmp_path):
     samples = patients(4)
     folder = RunFolder(tmp_path)
-    kept_columns.write_columns(folder, samples, ["sex"])
+    kept_columns.write_columns(folder, samples, {"sex": ()})
     predictions = tl.Predictions(samples.take([5, 2]), np.full((2, 2), 0.5, np.float32))
     predictions = tl.Predictions(
         tl.Samples(predictions.samples.images, None, ("well", "sick"), sample_ids=predictions.samples.sample_ids),
@@ -106,7 +110,7 @@ def test_a_review_answers_and_the_page_shows_it(tmp_path, monkeypatch):
     main(experiment(), ["--out", str(tmp_path / "run"), "--review", "--publish", str(tmp_path / "published")])
     folder = RunFolder(tmp_path / "run" / "own")
     reviewed = Reviewed.of(folder)
-    assert set(reviewed.about["seconds"]) == {"features", "learning curve", "labels", "look-alikes", "familiarity"}
+    assert set(reviewed.about["seconds"]) == {"learning curve", "labels", "look-alikes", "familiarity"}
     curve = reviewed.table("learning_curve.csv")
     assert len(curve) == 6
     assert reviewed.table("familiarity.csv")["part"].tolist() == ["val", "test"]

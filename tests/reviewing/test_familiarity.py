@@ -51,3 +51,10 @@ def test_what_does_not_fit_is_refused():
         fit_familiarity(around(ONE, 12, 0), ["a"] * 6 + ["b"] * 6)
     with pytest.raises(InputError, match=r"\(m, 8\)"):
         fit_familiarity(around(ONE, 20, 0)).distances(np.zeros((2, 7)))
+
+
+def test_images_of_unknown_groups_are_each_one_of_their_own():
+    known = around(ONE, 60, 0)
+    alone = fit_familiarity(known, neighbours=5)
+    for unknown in ([None] * 60, [""] * 60, [float("nan")] * 60):
+        np.testing.assert_array_equal(fit_familiarity(known, unknown, neighbours=5).own, alone.own)

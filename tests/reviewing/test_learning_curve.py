@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny import TINY
 
@@ -126,3 +127,12 @@ def test_without_a_law_what_more_would_bring_is_not_said(splits):
     curve = learning_curve(EXTRACTOR, splits, sizes=[10, 84], seeds=(0,))
     with pytest.raises(tl.InputError, match="4 sizes"):
         curve.gain()
+
+
+def test_a_figure_that_does_not_improve_says_so_and_sizes_of_one_are_all_groups(splits):
+    falling = fit_power_law([100, 200, 400, 800], np.array([0.8, 0.79, 0.78, 0.78]), falls=False)
+    curve = module.LearningCurve("accuracy", pd.DataFrame({"value": [0, 0]}, [100, 800]), (0,), falling, (falling,), {})
+    assert not curve.improves
+    with pytest.raises(tl.InputError, match="times: received 0"):
+        curve.gain(0)
+    assert module._sizes(1, 84, 3) == [84]

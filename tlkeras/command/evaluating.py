@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +38,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "brier")
+OF_PROBABILITIES = ("log_loss", "brier", "ece")
 OF_TWO = ("sensitivity", "specificity", "precision", "f1")
 SENSITIVITY, COVERAGE = 0.95, 0.9
-_KEPT = (
-    "`as it is`: the classifier answers as it was trained to. `its threshold`, `its temperature`: what the validation "
-    "images of its own run set, {n:,} of them, applied here unchanged. `recalibrated`: slope and offsets of logits, "
-    "fitted to {share:.0%} of these images ({fitted:,}, whole groups); all rows are of the others."
-)
+_WORDS = {
+    "as it is": "`as it is`: the classifier answers as it was trained to.",
+    "its threshold": "`its threshold`: that which found {wanted:.0%} of the positive validation images of its own run "
+    "({n:,} images in all), applied here unchanged.",
+    "its temperature": "`its temperature`: fitted to the validation images of its own run ({n:,}), applied here "
+    "unchanged.",
+    "recalibrated": "`recalibrated`: slope and offsets of logits, fitted to {fitted:,} of these images, whole groups; "
+    "all columns are of the others.",
+}
 _SETS = (
     "Sets that held the true class of {coverage:.0%} of the validation images of every class. Where they hold it less "
     "often here, these images are not as those were: do not trust probabilities and thresholds before they are fitted "
@@ -85,7 +91,7 @@ class Evaluated:
             }
             for name, of_answer in self.table.groupby(level=0, sort=False)
         }
-        return pd.DataFrame(told).rename_axis("figure")
+        return pd.DataFrame(told).rename_axis("figure").fillna("")
 
 
 def evaluate_model(
@@ -128,13 +134,16 @@ def evaluate_model(
     predictions = classifier.predict(samples)
     val = validation_of(model)
     out = Path(out)
-    write_csv(predictions.to_frame("test"), out / "predictions.csv")
     answers = _answers(predictions, val, positive, recalibrate, seed)
     table = pd.concat({name: _figures(each, positive) for name, each in answers.items()}, names=["answers", "figure"])
-    write_csv(table.reset_index(), out / "scores.csv")
+    # Probabilities that were moved to put a line at 0.5 are none to be judged.
+    moved = table.index.isin([("its threshold", figure) for figure in OF_PROBABILITIES])
+    table = table[~moved]
     found = Evaluated(predictions, answers, positive, val, table)
     title = f"The classifier `{model}` on `{data}`."
-    blocks = _page(found, title, (classifier.images or {}).get("train"), recalibrate, out)
+    blocks = _page(found, title, (classifier.images or {}).get("train"), out)
+    write_csv(predictions.to_frame("test"), out / "predictions.csv")
+    write_csv(table.reset_index(), out / "scores.csv")
     write_text(out / "table.md", page_as_markdown(blocks, out))
     write_text(out / "report.html", report_html(blocks, title="Another data set"))
     return found
@@ -143,7 +152,8 @@ def evaluate_model(
 def validation_of(model: str | os.PathLike) -> Predictions | None:
     """The predictions of the validation images of a run's cell; None of a classifier that was saved without a run."""
     folder = Path(model).resolve()
-    if not (folder / MANIFEST).is_file() or not folder.name.startswith("seed"):
+    is_cell = (folder / MANIFEST).is_file() and re.fullmatch(r"seed-?\d+", folder.name) and len(folder.parents) > 2
+    if not is_cell:
         return None
     method, backbone = folder.parent.name, folder.parent.parent.name
     key = CellKey(method, backbone, int(folder.name.removeprefix("seed")))
@@ -180,7 +190,7 @@ def _figures(predictions: Predictions, positive: str | None) -> pd.DataFrame:
     return found[["value", "low", "high"]].rename_axis("figure")
 
 
-def _page(found: Evaluated, title: str, learnt: Mapping[str, int] | None, share: float, out: Path) -> list[Block]:
+def _page(found: Evaluated, title: str, learnt: Mapping[str, int] | None, out: Path) -> list[Block]:
     judged, val = found.judged, found.val
     counts = pd.DataFrame({"here": found.predictions.samples.class_counts()}).rename_axis("class")
     if learnt:
@@ -188,9 +198,11 @@ def _page(found: Evaluated, title: str, learnt: Mapping[str, int] | None, share:
     for column in list(counts):
         counts[f"{column}, %"] = (100 * counts[column] / counts[column].sum()).map("{:.1f}".format)
     n_groups, n_fitted = len(set(unit_names(judged))), len(found.predictions) - len(judged)
-    words = _KEPT.format(n=0 if val is None else len(val), share=share, fitted=n_fitted)
-    if val is None and not share:
-        words = "`as it is`: the classifier answers as it was trained to; no run's thresholds lie beside it."
+    told = {"n": 0 if val is None else len(val), "fitted": n_fitted, "wanted": SENSITIVITY}
+    words = " ".join(_WORDS[name].format(**told) for name in found.answers)
+    words += " No run's validation images lie beside it." if val is None else ""
+    if n_fitted and "recalibrated" not in found.answers:
+        words += " The images to recalibrate by lack a class: nothing was fitted."
     blocks: list[Block] = [
         Heading("Another data set", level=1),
         Text(f"{title} {len(judged):,} images in {n_groups:,} groups are judged. {NOTICE}"),
@@ -206,7 +218,7 @@ def _page(found: Evaluated, title: str, learnt: Mapping[str, int] | None, share:
         sets = coverage_table(prediction_sets(val, judged, coverage=COVERAGE)).rename(columns={"coverage": "value"})
         shown = sets[["images", "groups"]].assign(
             **{"in the set, %": [format_interval(100 * row, ".1f") for _, row in sets.iterrows()]},
-            size=sets["size"].map("{:.2f}".format),
+            size=sets["size"].map(lambda size: "" if np.isnan(size) else f"{size:.2f}"),
         )
         blocks += [Heading("Sets of classes"), Table(shown), Text(_SETS.format(coverage=COVERAGE))]
     return [*blocks, Heading("Pictures"), *_pictures(found, out)]

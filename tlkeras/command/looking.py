@@ -97,6 +97,7 @@ def compare_data(
     second: str | os.PathLike,
     out: str | os.PathLike,
     *,
+    group: str | None = None,
     weights_folder: str | None = None,
 ) -> str:
     """Compares two sets of images by `tl.shift`; writes least_familiar.png, those of the second least like the first.
@@ -107,7 +108,8 @@ def compare_data(
     start_keras()
     from tlkeras.reviewing.shift import shift
 
-    sets = [read_labelled(data) for data in (first, second)]
+    found_classes = {name for data in (first, second) for name in read_labelled(data, group=group).class_names}
+    sets = [read_labelled(data, group=group, class_names=sorted(found_classes)) for data in (first, second)]
     found = shift(*sets, names=(str(first), str(second)), weights_folder=weights_folder)
     rows = found.least_familiar(ROWS * COLUMNS)
     figure, axes = new_grid(ROWS, COLUMNS)

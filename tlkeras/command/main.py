@@ -104,6 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     shift = add("shift", _shift, "compare two sets of labelled images: how well they are told apart, and by what")
     shift.add_argument("first", type=Path, metavar="A", help="folder of class folders, or CSV with path and label")
     shift.add_argument("second", type=Path, metavar="B", help="likewise")
+    shift.add_argument("--group", metavar="COLUMN", help="of CSV files: whose image it is")
     shift.add_argument("--weights", metavar="DIR", help="folder of weights (default: TLKERAS_WEIGHTS)")
     shift.add_argument("--out", type=Path, default=Path("shift"), metavar="DIR", help="default: %(default)s")
 
@@ -220,7 +221,7 @@ def _audit(given: argparse.Namespace) -> None:
 def _shift(given: argparse.Namespace) -> None:
     from tlkeras.command.looking import compare_data
 
-    print(compare_data(given.first, given.second, given.out, weights_folder=given.weights))
+    print(compare_data(given.first, given.second, given.out, group=given.group, weights_folder=given.weights))
 
 
 def _doctor(given: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from tlkeras.evaluation.intervals import FEW_GROUPS
 from tlkeras.evaluation.plots import BLUE, COLORS, GREY, LINE_STYLES, light_grid
 from tlkeras.evaluation.tables import METRICS
 from tlkeras.user_text import in_figure
@@ -59,7 +60,7 @@ def draw_subgroups(table: pd.DataFrame, axes: Sequence[Axes], *, overall: Mappin
     there are few groups.
 
     Args:
-        table: as `subgroups.subgroups` makes it, with a column few (bool).
+        table: as `subgroups.subgroups` makes it.
         axes: as many as there are metrics.
         overall: {metric: of all images}, a line.
     """
@@ -72,9 +73,10 @@ def draw_subgroups(table: pd.DataFrame, axes: Sequence[Axes], *, overall: Mappin
         if overall and metric in overall:
             ax.axvline(factor * overall[metric], color=GREY, lw=0.9, ls="--", zorder=1)
         for y, row in zip(place, of_metric.itertuples(), strict=True):
-            color = _FEW if row.few else BLUE
+            few = row.groups < FEW_GROUPS
+            color = _FEW if few else BLUE
             ax.hlines(y, factor * row.low, factor * row.high, color=color, lw=1.2, zorder=2)
-            ax.plot(factor * row.value, y, "o", mfc="white" if row.few else color, mec=color, ms=5.5, zorder=3)
+            ax.plot(factor * row.value, y, "o", mfc="white" if few else color, mec=color, ms=5.5, zorder=3)
             if np.isnan(row.value):
                 ax.text(0.02, y, "not defined", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=GREY)
         names = [f"{row.column}: {row.subgroup} ({row.images:,})" for row in rows.itertuples()]

@@ -41,7 +41,7 @@ def fit_temperature(val: Predictions) -> float:
         InputError: what `metrics.score` refuses.
     """
     check_scorable(val)
-    labels, logits = val.samples.known_labels, _logits(val)
+    labels, logits = val.samples.known_labels, logits_of(val)
     of_label = logits[np.arange(len(labels)), labels]
     # The loss is convex in 1 / T: its slope at 0 and its growth at infinity say whether there is a least one.
     if (of_label == logits.max(axis=1)).all() or (of_label - logits.mean(axis=1)).mean() <= 0:
@@ -67,7 +67,7 @@ def at_temperature(predictions: Predictions, temperature: float) -> Predictions:
         "they are"
     )
     temperature = real(above=0).also(undefined).check("temperature", temperature)
-    return Predictions(predictions.samples, softmax(_logits(predictions) / temperature, axis=1).astype(np.float32))
+    return Predictions(predictions.samples, softmax(logits_of(predictions) / temperature, axis=1).astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def fit_adjustment(val: Predictions) -> Adjustment | None:
         InputError: what `metrics.score` refuses.
     """
     check_scorable(val)
-    labels, logits, k = val.samples.known_labels, _logits(val), len(val.samples.class_names)
+    labels, logits, k = val.samples.known_labels, logits_of(val), len(val.samples.class_names)
     counts = np.bincount(labels, minlength=k)
     logits = logits - logits.mean(axis=1, keepdims=True)
     scale = logits.std()  # so that the search begins alike whatever the temperature
@@ -143,7 +143,7 @@ def at_adjustment(predictions: Predictions, adjustment: Adjustment) -> Predictio
             f"adjustment: received {adjustment!r}; accepted is an Adjustment of {k} classes, as `fit_adjustment` makes "
             "it. That gives None where the validation samples lack a class: then keep the probabilities as they are."
         )
-    adjusted = softmax(adjustment.slope * _logits(predictions) + adjustment.offsets, axis=1)
+    adjusted = softmax(adjustment.slope * logits_of(predictions) + adjustment.offsets, axis=1)
     return Predictions(predictions.samples, adjusted.astype(np.float32))
 
 
@@ -172,5 +172,7 @@ def reliability_table(predictions: Predictions, bins: int = ECE_BINS) -> pd.Data
     return pd.DataFrame({name: values / images for name, values in sums.items()} | {"images": images}, index=index)
 
 
-def _logits(predictions: Predictions) -> np.ndarray:
+def logits_of(predictions: Predictions) -> np.ndarray:
+    """The logarithms of the probabilities, those of 0 as of the least that a softmax in float32 resolves: float64
+    (n, k)."""
     return np.log(predictions.probs.astype(np.float64).clip(FLOOR))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tlkeras.checks import real
 from tlkeras.errors import InputError
-from tlkeras.evaluation.intervals import intervals_of_means
+from tlkeras.evaluation.intervals import intervals_of_means, of_seeds
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.evaluation.resampling import unit_names
 from tlkeras.evaluation.tables import apart_from
@@ -87,6 +87,7 @@ def coverage_table(
         InputError: the samples have no labels.
     """
     given = [sets] if isinstance(sets, PredictionSets) else list(sets)
+    of_seeds([each.predictions for each in given])
     names = given[0].predictions.samples.class_names
     told = {name: [] for name in ("coverage", "size", "single", "empty")}
     rows = []

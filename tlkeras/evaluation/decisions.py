@@ -10,8 +10,8 @@ import pandas as pd
 
 from tlkeras.checks import real, several
 from tlkeras.errors import InputError
-from tlkeras.evaluation.calibration import FLOOR, Adjustment
-from tlkeras.evaluation.intervals import intervals_of_means
+from tlkeras.evaluation.calibration import Adjustment, logits_of
+from tlkeras.evaluation.intervals import intervals_of_means, of_seeds
 from tlkeras.evaluation.metrics import check_scorable
 from tlkeras.schema import Predictions
 
@@ -42,13 +42,20 @@ def fit_threshold(
 
     Returns:
         Slope 1 and two offsets: probabilities keep their order. `threshold.threshold(label)` is it as a probability,
-        midway between those of the two images that it divides.
+        midway, in log odds, between the two images that it divides.
 
     Raises:
         InputError: what `tl.score` refuses, not two classes, one of them without images, or not exactly one of the
             three.
     """
-    positive, others = _sides(val, positive_class)
+    label = _label_of(val, positive_class)
+    of_class = val.samples.known_labels == label
+    if of_class.all() or not of_class.any():
+        raise InputError(
+            "val: all images are of one class; a threshold needs images of "
+            + " and ".join(val.samples.class_names)
+            + "."
+        )
     given = dict(zip(_WANTED, (sensitivity, specificity, cost_ratio), strict=True))
     given = {name: value for name, value in given.items() if value is not None}
     if len(given) != 1:
@@ -57,9 +64,12 @@ def fit_threshold(
         )
     ((name, value),) = given.items()
     value = (real(above=0) if name == "cost_ratio" else _SHARE).check(name, value)
-    # Between each two neighbours of all probabilities, and beyond both ends.
-    found = np.unique(np.concatenate([positive, others]).astype(np.float64))
-    cuts = np.concatenate([[0.0], (found[1:] + found[:-1]) / 2, [1.0]])
+    # On the scale on which it will decide, where probabilities that are 1 to the last digit still differ.
+    logits = logits_of(val)
+    log_odds = logits[:, label] - logits[:, 1 - label]
+    positive, others = log_odds[of_class], log_odds[~of_class]
+    found = np.unique(log_odds)
+    cuts = np.concatenate([[found[0] - 1], (found[1:] + found[:-1]) / 2, [found[-1] + 1]])
     missed = np.searchsorted(np.sort(positive), cuts)  # how many lie below each
     alarms = len(others) - np.searchsorted(np.sort(others), cuts)
     if name == "sensitivity":
@@ -70,10 +80,8 @@ def fit_threshold(
         costs = value * missed + alarms
         cheapest = np.flatnonzero(costs <= costs.min() + 1e-9)
         chosen = cheapest[len(cheapest) // 2]  # several: the middle one
-    label = val.samples.class_names.index(positive_class)
-    log_odds = np.log(np.clip(cuts[chosen], FLOOR, 1)) - np.log(np.clip(1 - cuts[chosen], FLOOR, 1))
     offsets = np.zeros(2)
-    offsets[label], offsets[1 - label] = -log_odds / 2, log_odds / 2
+    offsets[label], offsets[1 - label] = -cuts[chosen] / 2, cuts[chosen] / 2
     return Adjustment(1.0, offsets)
 
 
@@ -107,13 +115,11 @@ def decision_curve(
     Raises:
         InputError: what `tl.score` refuses, not two classes, or a threshold out of range.
     """
-    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
-    for part in parts:
-        _sides(part, positive_class)
+    parts = of_seeds(predictions)
+    label = _label_of(parts[0], positive_class)
     given = several(real(above=0, below=1), "one or more probabilities above 0 and below 1").check(
         "thresholds", list(thresholds)
     )
-    label = parts[0].samples.class_names.index(positive_class)
     cut = np.array(given)
     price, terms = cut / (1 - cut), []
     for part in parts:
@@ -150,15 +156,13 @@ def risk_coverage(
     Raises:
         InputError: what `tl.score` refuses, or a coverage out of range.
     """
-    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
-    for part in parts:
-        check_scorable(part)
+    parts = of_seeds(predictions)
     given = several(_SHARE, "one or more shares above 0 and at most 1").check("coverages", list(coverages))
     wrong, told = [], []
     for part in parts:
         top = part.probs.max(axis=1)
         falling = np.sort(top)[::-1]
-        confidence = falling[np.ceil(np.array(given) * len(top) - 1e-9).astype(int) - 1]
+        confidence = falling[np.maximum(np.ceil(np.array(given) * len(top) - 1e-9).astype(int), 1) - 1]
         answered = top[:, None] >= confidence
         wrong.append(np.where(answered, ~part.correct[:, None], np.nan))
         told.append((answered.mean(axis=0), confidence, answered.sum(axis=0)))
@@ -168,18 +172,11 @@ def risk_coverage(
     return table.set_index(pd.Index(given, name="coverage")).astype(np.float64)
 
 
-def _sides(predictions: Predictions, positive_class: str) -> tuple[np.ndarray, np.ndarray]:
-    """The probability of the positive class of its images, and of the others."""
+def _label_of(predictions: Predictions, positive_class: str) -> int:
     check_scorable(predictions)
     names = predictions.samples.class_names
     if len(names) != 2 or positive_class not in names:
         raise InputError(
             f"positive_class: received {positive_class!r} with the classes {', '.join(names)}; accepted is one of two."
         )
-    label = names.index(positive_class)
-    positive = predictions.samples.known_labels == label
-    if positive.all() or not positive.any():
-        raise InputError(
-            f"predictions: all images are of one class; a threshold needs images of {' and '.join(names)}."
-        )
-    return predictions.probs[positive, label], predictions.probs[~positive, label]
+    return names.index(positive_class)

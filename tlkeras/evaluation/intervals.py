@@ -90,16 +90,8 @@ def seed_intervals(
 ) -> list[pd.DataFrame]:
     """`intervals` of each seed alone and, last, of all of them together (of one seed the same again)."""
     check_level(level)
-    if not parts:
-        raise InputError("predictions: received an empty list; accepted are predictions, or those of each seed.")
-    for part in parts:
-        check_scorable(part)
+    parts = of_seeds(parts)
     names = parts[0].samples.class_names
-    for part in parts[1:]:
-        if part.samples.class_names != names:
-            raise InputError(
-                f"predictions: the seeds' classes differ, {list(names)} and {list(part.samples.class_names)}."
-            )
     given = [metrics] if isinstance(metrics, str) else metrics
     wanted = metric_names(names, positive_class)[1:] if given is None else tuple(dict.fromkeys(given))
     measured = [metric for metric in wanted if metric not in WITHOUT_INTERVAL]
@@ -124,6 +116,26 @@ def seed_intervals(
         for number, part in enumerate(parts)
     ]
     return [*each, table(parts, left_out) if len(parts) > 1 else each[0]]
+
+
+def of_seeds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
+    """The predictions of one seed, or of several, as a list.
+
+    Raises:
+        InputError: an empty list, what `metrics.score` refuses, or seeds of other classes.
+    """
+    parts = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    if not parts:
+        raise InputError("predictions: received an empty list; accepted are predictions, or those of each seed.")
+    for part in parts:
+        check_scorable(part)
+    names = parts[0].samples.class_names
+    for part in parts[1:]:
+        if part.samples.class_names != names:
+            raise InputError(
+                f"predictions: the seeds' classes differ, {list(names)} and {list(part.samples.class_names)}."
+            )
+    return parts
 
 
 def intervals_of_means(

@@ -53,10 +53,7 @@ def review_labels(predictions: Predictions | Sequence[Predictions]) -> pd.DataFr
     if len(present) > 1:  # cleanlab knows only classes that have images
         of_present = probs[:, present] / probs[:, present].sum(axis=1, keepdims=True)
         marked = find_label_issues(np.searchsorted(present, labels), of_present, n_jobs=1)
-    own = probs[np.arange(len(labels)), labels]
-    others = probs.copy()
-    others[np.arange(len(labels)), labels] = -1
-    suggested = np.where(probs.argmax(axis=1) == labels, labels, others.argmax(axis=1))
+    own, suggested = probs[np.arange(len(labels)), labels], probs.argmax(axis=1)
     table = pd.DataFrame(
         {
             "row": np.arange(len(labels)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from tlkeras.checks import check_whole, real
+from tlkeras.checks import check_whole, real, several
 from tlkeras.errors import InputError
 from tlkeras.evaluation.intervals import FEW_GROUPS, WITHOUT_INTERVAL, intervals
 from tlkeras.evaluation.metrics import check_scorable
@@ -21,6 +22,7 @@ FIGURES = ("accuracy", "balanced_accuracy", "roc_auc")
 UNKNOWN = "unknown"
 MOST_VALUES = 10  # of a column of numbers; more of them are put into bands
 _QUARTERS = (0.25, 0.5, 0.75)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?=$| )")
 
 
 def subgroups(
@@ -57,8 +59,8 @@ def subgroups(
         InputError: what `tl.score` refuses, samples without metadata, or a column that is not there.
     """
     check_scorable(predictions)
-    rows = []
-    for column, members in memberships(predictions, by, bands).items():
+    metrics, rows = _listed(metrics), []
+    for column, members in memberships(predictions.samples.metadata, by, bands).items():
         for subgroup in members.cat.categories:
             chosen = np.flatnonzero((members == subgroup).to_numpy())
             part = Predictions(predictions.samples.take(chosen), predictions.probs[chosen])
@@ -108,12 +110,12 @@ def subgroup_gaps(
         InputError: what `subgroups` refuses, or `permutations` below 1.
     """
     check_scorable(predictions)
-    permutations, wanted = check_whole("permutations", permutations, 1), tuple(metrics)
+    permutations, wanted = check_whole("permutations", permutations, 1), _listed(metrics)
     for metric in wanted:
         if metric in WITHOUT_INTERVAL:
             raise InputError(f"metrics: received {metric!r}, of which a gap says nothing.")
     rows = []
-    for column, members in memberships(predictions, by, bands).items():
+    for column, members in memberships(predictions.samples.metadata, by, bands).items():
         units = unit_names(predictions)
         n_groups = {name: len(set(units[(members == name).to_numpy()])) for name in members.cat.categories}
         large = [name for name, n in n_groups.items() if n >= FEW_GROUPS]
@@ -142,11 +144,14 @@ def subgroup_gaps(
 
 
 def memberships(
-    predictions: Predictions, by: str | Iterable[str], bands: Mapping[str, Sequence[float]] | None = None
+    metadata: pd.DataFrame | None, by: str | Iterable[str], bands: Mapping[str, Sequence[float]] | None = None
 ) -> dict[str, pd.Series]:
-    """{column: the subgroup of every sample}, categories in order, those without samples left out; see `subgroups`."""
-    metadata, columns = predictions.samples.metadata, [by] if isinstance(by, str) else list(by)
-    known = [] if metadata is None else list(metadata.columns)
+    """{column: the subgroup of every row}, categories in order, those without rows left out; see `subgroups`.
+
+    Raises:
+        InputError: a column that is not there, or bands that are none of numbers that rise.
+    """
+    columns, known = _listed(by), [] if metadata is None else list(metadata.columns)
     for column in (*columns, *(bands or ())):
         if metadata is None or column not in known:
             raise InputError(
@@ -158,27 +163,53 @@ def memberships(
     return {column: _named(metadata[column], (bands or {}).get(column), column) for column in columns}
 
 
+def _listed(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def check_bands(column: str, bands: object) -> tuple[float, ...]:
+    """Where bands of a column begin, but for the first.
+
+    Raises:
+        InputError: no numbers that rise.
+    """
+    edges = several(real(), "numbers that rise").check(f"bands of {column}", bands)
+    if sorted(set(edges)) != list(edges):
+        raise InputError(f"bands of {column}: received {bands}; accepted are numbers that rise.")
+    return edges
+
+
 def _named(values: pd.Series, bands: Sequence[float] | None, column: str) -> pd.Series:
     """The names of the subgroups of one column."""
     values = values.reset_index(drop=True)
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    if bands is not None and not numeric:
-        raise InputError(f"bands: received some of {column!r}, whose values are no numbers.")
     if bands is not None:
-        edges = [real().check(f"bands of {column}", edge) for edge in bands]
-        if not edges or sorted(set(edges)) != edges:
-            raise InputError(f"bands of {column}: received {list(bands)}; accepted are numbers that rise.")
+        edges = check_bands(column, bands)
+        if not numeric:
+            raise InputError(f"bands: received some of {column!r}, whose values are no numbers.")
     elif numeric and values.nunique() > MOST_VALUES:
-        edges = sorted(set(values.quantile(_QUARTERS)))
+        edges = tuple(sorted(set(values.astype(np.float64).quantile(_QUARTERS))))
     else:
-        names = [*map(str, sorted(values.dropna().unique())), UNKNOWN]
-        texts = values.map(str).where(values.notna(), UNKNOWN).where(values.map(str) != "", UNKNOWN)
-        categories = [name for name in dict.fromkeys(names) if (texts == name).any()]
-        return pd.Series(pd.Categorical(texts, categories=categories))
-    names = [f"below {edges[0]:g}", *(f"{a:g} to below {b:g}" for a, b in pairwise(edges))]
-    names += [f"{edges[-1]:g} and above", UNKNOWN]
-    place = np.where(values.isna(), len(edges) + 1, np.searchsorted(edges, values.fillna(edges[0]), side="right"))
+        told = values.map(lambda value: f"{value:g}" if numeric else str(value)).astype(object)
+        texts = told.where(values.notna() & (told != ""), UNKNOWN)
+        return pd.Series(pd.Categorical(texts, categories=sorted(set(texts), key=_order)))
+    numbers = values.astype(np.float64)
+    told = [f"{edge:g}" for edge in edges]
+    if len(set(told)) < len(told):
+        told = [repr(float(edge)) for edge in edges]
+    names = [f"below {told[0]}", *(f"{a} to below {b}" for a, b in pairwise(told)), f"{told[-1]} and above", UNKNOWN]
+    place = np.where(numbers.isna(), len(edges) + 1, np.searchsorted(edges, numbers.fillna(edges[0]), side="right"))
     return pd.Series(pd.Categorical(np.array(names, dtype=object)[place], names)).cat.remove_unused_categories()
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Bands and numbers by their beginning, other names by the alphabet, those that are unknown last."""
+    if name == UNKNOWN:
+        return 2, 0.0, ""
+    found = _NUMBER.match(name)
+    if name.startswith("below ") and _NUMBER.match(name.removeprefix("below ")):
+        return 0, -np.inf, name
+    return (0, float(found[0]), name) if found else (1, 0.0, name)
 
 
 def _figures(

@@ -91,24 +91,26 @@ def decisions(run: FinishedRun, part: str) -> list[Block]:
 
 def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
     """The figures of every subgroup that the experiment names, and the largest gaps: subgroups.png, subgroups.csv."""
-    bands, columns = run.plan.experiment.subgroups, run.columns
-    if not bands or columns is None:
+    if run.columns is None:
+        return []
+    names = [str(column) for column in run.columns if column in run.plan.experiment.subgroups]
+    columns = run.columns[names]
+    if not names:
         return []
     cells = [key for key in run.predicted if part in run.predicted[key]]
     (cell,) = _best(run, list(dict.fromkeys((key.method, key.backbone) for key in cells)), 1)
     key = next(key for key in cells if (key.method, key.backbone) == cell)
     predictions = with_columns(run.predicted[key][part], columns)
-    edges = {column: given for column, given in bands.items() if given}
-    asked = {"metrics": FIGURES, "positive_class": _positive(run), "bands": edges}
-    table = subgroups(predictions, list(bands), **asked)
+    asked = {"metrics": FIGURES, "positive_class": _positive(run)}
+    table = subgroups(predictions, names, **asked)
     write_csv(table, run.file("subgroups.csv", part))
-    gaps = subgroup_gaps(predictions, list(bands), **asked)
+    gaps = subgroup_gaps(predictions, names, **asked)
     n_rows = len(table) // len(FIGURES)
     figure, axes = new_grid(1, len(FIGURES), side=3.4)
     figure.set_size_inches(11.0, 0.26 * n_rows + 1.2)
     whole = score(predictions, asked["positive_class"], FIGURES)
     draw_subgroups(
-        table.assign(few=table["groups"] < FEW_GROUPS),
+        table,
         axes[0],
         overall={str(metric): value for metric, value in whole.items()},
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.data.splits import Splitter
 from tlkeras.errors import InputError
+from tlkeras.evaluation.subgroups import check_bands
 from tlkeras.schema import Samples
 from tlkeras.training.recipe import EarlierRun, Recipe
 
@@ -115,7 +116,8 @@ class Experiment:
         script: the name of the script, where it declares several experiments; None takes `name`.
         explore: writes figures and numbers about the data, from the samples into a folder; the option --eda.
         subgroups: {column of the samples' metadata: where bands of its numbers begin, but for the first; else ()}: the
-            page shows the figures of each subgroup, see `tl.subgroups`. The run folder keeps these columns, no others.
+            page shows the figures of each subgroup, see `tl.subgroups`. The run folder, published or not, keeps the
+            names of each image's subgroups (a band, not an age), of no other columns.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Experiment:
 
     def __post_init__(self):
         self._check_data()
+        self._check_subgroups()
         backbones = dict.fromkeys(backbone for protocol in self.protocols.values() for backbone in protocol.backbones)
         object.__setattr__(self, "default_backbones", tuple(self.default_backbones or backbones))
         object.__setattr__(self, "smoke_backbones", tuple(self.smoke_backbones or self.default_backbones))
@@ -150,6 +153,16 @@ class Experiment:
             raise InputError(
                 f"Experiment.compared: received {list(self.compared)}; accepted are two of {', '.join(methods)}."
             )
+
+    def _check_subgroups(self) -> None:
+        if not isinstance(self.subgroups, Mapping):
+            raise InputError(
+                f"Experiment.subgroups: received {self.subgroups!r}; accepted is {{column: where bands begin, or ()}}, "
+                'e.g. {"sex": (), "age": (40, 60, 80)}.'
+            )
+        for column, bands in self.subgroups.items():
+            if bands != ():
+                check_bands(column, bands)
 
     def _check_data(self) -> None:
         if (self.data is None) == (self.dataset is None):

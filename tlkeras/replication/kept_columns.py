@@ -1,42 +1,45 @@
-"""The columns of the data's own table by which a page tells subgroups apart, kept in the run folder."""
+"""The subgroups of the images by which a page tells whom a classifier fails, kept in the run folder."""
 
 from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from tlkeras.errors import InputError
+from tlkeras.evaluation.subgroups import memberships
 from tlkeras.files import atomic_write, read_csv
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tlkeras.replication.run_folder import RunFolder
     from tlkeras.schema import Predictions, Samples
 
 FILE = "subgroups.csv.gz"  # sample_id and the columns, of all images; compressed, for it says much the same in each row
 
 
-def write_columns(folder: RunFolder, samples: Samples, columns: Iterable[str]) -> Path | None:
-    """Keeps the named columns of the samples' metadata; nothing where none is named.
+def write_columns(folder: RunFolder, samples: Samples, columns: Mapping[str, Sequence[float]]) -> Path | None:
+    """Keeps which subgroups every image is of, in place of the values: a band of ages, not an age.
+
+    Args:
+        folder: the protocol's run folder.
+        samples: all images.
+        columns: see `Experiment.subgroups`; nothing is kept where there are none.
 
     Raises:
-        InputError: the metadata has no such column.
+        InputError: the metadata has no such column, or a band does not fit it.
     """
-    wanted = list(columns)
-    if not wanted:
+    if not columns:
         return None
-    known = [] if samples.metadata is None else list(samples.metadata.columns)
-    for column in wanted:
-        if samples.metadata is None or column not in known:
-            there = ", ".join(map(str, known)) or "no columns"
-            raise InputError(f"Experiment.subgroups: received {column!r}; the samples' metadata has {there}.")
-    assert samples.metadata is not None  # or a column would be missing
-    table = samples.metadata[wanted].assign(sample_id=samples.sample_ids)[["sample_id", *wanted]]
+    edges = {column: given for column, given in columns.items() if len(given)}
+    named = memberships(samples.metadata, list(columns), edges)
+    told = {column: names.astype(str) for column, names in named.items()}
+    table = pd.DataFrame({"sample_id": samples.sample_ids} | told)
     text = table.to_csv(index=False, lineterminator="\n")
     with atomic_write(folder.root / FILE) as temporary:
         temporary.write_bytes(gzip.compress(text.encode("utf-8", "surrogateescape"), mtime=0))
@@ -44,7 +47,7 @@ def write_columns(folder: RunFolder, samples: Samples, columns: Iterable[str]) -
 
 
 def read_columns(folder: RunFolder) -> pd.DataFrame | None:
-    """What `write_columns` kept: index sample_id; None where it kept nothing.
+    """What `write_columns` kept: text, index sample_id; None where it kept nothing.
 
     Raises:
         InputError: the file is not what was written.
@@ -54,8 +57,8 @@ def read_columns(folder: RunFolder) -> pd.DataFrame | None:
         return None
     try:
         contents = gzip.decompress(file.read_bytes())
-        return read_csv(io.BytesIO(contents), dtype={"sample_id": str}).set_index("sample_id")
-    except (OSError, EOFError, ValueError, KeyError) as error:
+        return read_csv(io.BytesIO(contents), dtype=str, keep_default_na=False).set_index("sample_id")
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         raise InputError(f"{file} is damaged ({error}). Run the experiment again, which writes it anew.") from error
 
 

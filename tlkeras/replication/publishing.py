@@ -23,7 +23,9 @@ NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     """Copies a run folder, small enough to commit, enough to report again: finished cells, predictions compressed.
 
-    Models stay out, and so do the sheets, explanations and activations: they show images of the data set.
+    Models stay out, and so do the sheets, explanations and activations: they show images of the data set. What is told
+    of every image goes out: its name, group, class and probabilities, and where `Experiment.subgroups` names some, its
+    subgroups. Names of files and groups that are a patient's have to be others before.
 
     Raises:
         MissingInputError: `source` holds nothing of the kind.

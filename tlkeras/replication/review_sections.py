@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 _SHOWN = 12  # labels in the page's table
 _NETWORK = (
-    "Told by the features of one frozen network ({network}, {side} pixels, features in {seconds:.0f} s) and a logistic "
-    "regression, not by the networks above."
+    "Told by the features of one frozen network ({network}, {side} pixels) and a logistic regression, not by the "
+    "networks above. Seconds are those of this run, features from the store."
 )
 _CURVE = (
-    "{seeds} seeds draw whole groups of the training images, larger sizes hold the smaller ones; intervals over seeds "
-    "and test groups. With twice as many groups the power law says {at}, that is {gain}; that the curve goes on as it "
-    "began nobody knows."
+    "{seeds} seeds draw whole groups of the training images, larger sizes hold the smaller ones, and of the largest "
+    "all are the same; intervals over seeds and test groups. "
 )
+_AHEAD = (
+    "With twice as many groups the power law says {at}, that is {gain}; other training groups than these are in no "
+    "interval, and that the curve goes on as it began nobody knows."
+)
+_FLAT = "Over these sizes it does not get better with more groups, so that no law tells what more would bring."
 _LABELS = (
     "{marked:,} of {images:,} labels are marked by confident learning (Northcutt et al. 2021) on predictions of "
     "classifiers that saw neither the image nor others of its group: wrong labels, and hard images. An expert has to "
@@ -34,11 +38,13 @@ _LABELS = (
 )
 _LOOK_ALIKES = (
     "{pairs:,} pairs of images look alike by their features, turned ones too; {crossing:,} of them lie on "
-    "two sides of the split of seed {seed}."
+    "two sides of the split of seed {seed} (by {name} at {side} pixels)."
 )
+_DRAWN = " The threshold was drawn on half of the groups."
+_NOT_DRAWN = " The threshold is HAM10000's: of these groups none could be drawn with a precision of 90 %."
 _JUDGED = (
-    " The threshold was drawn on half of the groups; on the other half {precision:.0%} of the pairs found are of one "
-    "group, and {recall:.0%} of its {n:,} pairs are found."
+    " On the half of the groups that draws none, {precision:.0%} of the pairs found are of one group, and {recall:.0%} "
+    "of its {n:,} pairs are found."
 )
 _FAMILIAR = (
     "`1 %`, `5 %`: the share of a part's images that lie farther from the training images, in features, than all but "
@@ -53,21 +59,19 @@ def review(run: FinishedRun) -> list[Block]:
     found = Reviewed.of(run.folder)
     if found is None:
         return []
-    seconds = found.about["seconds"]
-    side = found.about["image_size"][0]
-    words = _NETWORK.format(network=found.about["network"], side=side, seconds=seconds["features"])
-    return [
-        Heading("What the images tell"),
-        Text(words),
-        *_learning_curve(found),
-        *_labels(found),
-        *_look_alikes(found),
-        *_familiarity(found),
-    ]
-
-
-def _took(found: Reviewed, question: str) -> str:
-    return f" ({found.about['seconds'][question]:.0f} s)"
+    words = _NETWORK.format(network=found.about["network"], side=found.about["image_size"][0])
+    blocks: list[Block] = [Heading("What the images tell"), Text(words)]
+    for question, title, section in (
+        ("learning curve", "More images or not", _learning_curve),
+        ("labels", "Labels to look at", _labels),
+        ("look-alikes", "Look-alikes", _look_alikes),
+        ("familiarity", "How unlike the training images", _familiarity),
+    ):
+        refused = found.found(question).get("refused")
+        seconds = found.about["seconds"][question]
+        blocks.append(Heading(f"{title} ({seconds:.0f} s)", level=3))
+        blocks += section(found) if refused is None else [Text(f"Not answered: {refused}")]
+    return blocks
 
 
 def _learning_curve(found: Reviewed) -> list[Block]:
@@ -86,14 +90,14 @@ def _learning_curve(found: Reviewed) -> list[Block]:
         }
     )
     blocks: list[Block] = [
-        Heading("More images or not" + _took(found, "learning curve"), level=3),
         Figure(file, f"{title} on {about['part']} over the number of groups learnt from"),
         Table(shown),
     ]
+    words = _CURVE.format(seeds=len(about["seeds"]))
     if ahead:
         at, gain = (_told(pd.Series(ahead[name], ["value", "low", "high"]), factor, form) for name in ("at", "gain"))
-        blocks.append(Text(_CURVE.format(seeds=len(about["seeds"]), at=at, gain=gain)))
-    return blocks
+        return [*blocks, Text(words + _AHEAD.format(at=at, gain=gain))]
+    return [*blocks, Text(words + _FLAT)]
 
 
 def _told(row: pd.Series, factor: float, form: str) -> str:
@@ -104,7 +108,6 @@ def _labels(found: Reviewed) -> list[Block]:
     about, table = found.found("labels"), found.table("labels.csv")
     shown = table.head(_SHOWN)[["sample_id", "label", "suggested", "probability"]].set_index("sample_id")
     return [
-        Heading("Labels to look at" + _took(found, "labels"), level=3),
         *_image(found.root / "labels.png", "the images whose label is least probable, with label and suggestion"),
         Text(_LABELS.format(**about)),
         Folded("The first of them", (Table(shown),)),
@@ -113,11 +116,12 @@ def _labels(found: Reviewed) -> list[Block]:
 
 def _look_alikes(found: Reviewed) -> list[Block]:
     about = found.found("look-alikes")
-    words = _LOOK_ALIKES.format(seed=found.about["seed"], **about)
+    name, side = about["network"]
+    words = _LOOK_ALIKES.format(seed=found.about["seed"], name=name, side=side, **about)
+    words += _DRAWN if about["drawn"] else _NOT_DRAWN
     if (judged := about["judged"]) is not None:
         words += _JUDGED.format(precision=judged["precision"], recall=judged["recall"], n=judged["pairs"])
     return [
-        Heading("Look-alikes" + _took(found, "look-alikes"), level=3),
         *_image(found.root / "look_alikes.png", "the pairs on two sides of the split that look most alike"),
         Text(words),
     ]
@@ -134,7 +138,6 @@ def _familiarity(found: Reviewed) -> list[Block]:
         }
     ).set_index("part")
     blocks: list[Block] = [
-        Heading("How unlike the training images" + _took(found, "familiarity"), level=3),
         Table(shown),
         Text(_FAMILIAR),
     ]

@@ -7,15 +7,14 @@ Features of one frozen network tell, so that each answer takes seconds once they
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from tlkeras.data.images import read_pixels
-from tlkeras.errors import InputError
+from tlkeras.errors import InputError, UnwritableError
 from tlkeras.evaluation.image_plots import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.evaluation.label_review import review_labels
 from tlkeras.evaluation.plots import new_grid, save_figure
@@ -23,8 +22,10 @@ from tlkeras.files import write_csv, write_json
 from tlkeras.models.zoo import get_backbone
 from tlkeras.progress import say
 from tlkeras.replication.reviewed import Reviewed
+from tlkeras.replication.running import readable_samples
 from tlkeras.reviewing.familiarity import fit_familiarity
 from tlkeras.reviewing.learning_curve import learning_curve
+from tlkeras.reviewing.look_alikes import NETWORK as LOOK_ALIKES
 from tlkeras.reviewing.look_alikes import look_alikes
 from tlkeras.reviewing.shift import shift
 from tlkeras.schema import Splits
@@ -47,28 +48,37 @@ FAMILIAR = (0.01, 0.05)
 def review_run(plan: Plan, options: RunOptions, folder: RunFolder) -> None:
     """Answers all questions of the images that a protocol runs on, with the split of the first seed.
 
+    A question that cannot be answered of these images says why, and the others are answered.
+
     Raises:
-        InputError: a protocol without networks, or what the questions' functions refuse.
+        InputError: a protocol without networks, or images that cannot be read.
     """
-    samples = plan.load(options.data)
+    samples = readable_samples(plan.load(options.data), options, folder)
     seed = options.seeds[0]
     splits = plan.protocol.split.split(samples, seed=seed)
     extractor = extractor_of(plan, options)
     known = {"weights_folder": options.weights, "store": options.store}
-    target = folder.root / Reviewed.FOLDER
     say("")
-    say(f"review: features of {extractor.backbone}")
-    seconds: dict[str, float] = {}
-    _timed("features", lambda: extractor.features(samples, **known), seconds)
-    found = {
-        name: _timed(name, answer, seconds)
-        for name, answer in {
-            "learning curve": lambda: _learning_curve(extractor, splits, target, known),
-            "labels": lambda: _labels(extractor, samples, target, known, seed),
-            "look-alikes": lambda: _look_alikes(splits, samples, target, known),
-            "familiarity": lambda: _familiarity(extractor, splits, target, known),
-        }.items()
-    }
+    say(f"review: features of {get_backbone(extractor.backbone).name}")
+    extractor.features(samples, **known)
+    seconds, found = {}, {}
+    target = folder.root / Reviewed.FOLDER
+    (target / Reviewed.FILE).unlink(missing_ok=True)  # written last: until then nothing is shown
+    for name, answer in {
+        "learning curve": lambda: _learning_curve(extractor, splits, target, known),
+        "labels": lambda: _labels(extractor, samples, target, known, seed),
+        "look-alikes": lambda: _look_alikes(splits, samples, target, known),
+        "familiarity": lambda: _familiarity(extractor, splits, target, known),
+    }.items():
+        start = time.perf_counter()
+        try:
+            found[name] = answer()
+        except UnwritableError:
+            raise
+        except InputError as error:
+            say(f"{name}: not answered: {error}")
+            found[name] = {"refused": str(error)}
+        seconds[name] = round(time.perf_counter() - start, 1)
     about = {"network": get_backbone(extractor.backbone).name, "image_size": list(extractor.image_size), "seed": seed}
     write_json(target / Reviewed.FILE, about | {"seconds": seconds, "found": found})
 
@@ -94,13 +104,6 @@ def extractor_of(plan: Plan, options: RunOptions) -> Extractor:
     )
 
 
-def _timed(name: str, answer: Callable[[], Any], seconds: dict[str, float]) -> Any:
-    start = time.perf_counter()
-    found = answer()
-    seconds[name] = round(time.perf_counter() - start, 1)
-    return found
-
-
 def _learning_curve(extractor: Extractor, splits: Splits, target: Path, known: dict) -> dict:
     part, test = next(iter(splits.tests.items()))
     of_one = Splits(splits.train, None, {part: test})
@@ -108,14 +111,16 @@ def _learning_curve(extractor: Extractor, splits: Splits, target: Path, known: d
     write_csv(curve.table.reset_index(), target / "learning_curve.csv")
     law = None if curve.law is None else vars(curve.law)
     largest = int(curve.table.index[-1])
-    ahead = None if law is None else {"groups": 2 * largest, "at": curve.at(2 * largest), "gain": curve.gain(2)}
+    ahead = None
+    if curve.improves:
+        ahead = {"groups": 2 * largest, "at": curve.at(2 * largest), "gain": curve.gain(2)}
     return {"part": part, "metric": curve.metric, "seeds": list(curve.seeds), "law": law, "ahead": ahead}
 
 
 def _labels(extractor: Extractor, samples: Samples, target: Path, known: dict, seed: int) -> dict:
     held_out = cross_validate(extractor, samples, folds=5, seeds=(seed,), **known)
     table = review_labels(held_out.predictions)
-    write_csv(table[table["marked"]].head(MOST_LABELS).drop(columns="row"), target / "labels.csv")
+    write_csv(table[table["marked"]].head(MOST_LABELS).drop(columns=["row", "group"]), target / "labels.csv")
     shown = table.head(SHEET[0] * SHEET[1])
     figure, axes = new_grid(*SHEET)
     draw_predictions_sheet(_pixels(samples, shown["row"]), [*shown["label"]], [*shown["suggested"]], axes)
@@ -140,7 +145,9 @@ def _look_alikes(splits: Splits, samples: Samples, target: Path, known: dict) ->
         draw_pairs_sheet(_pixels(samples, rows), names, [*shown["similarity"]], axes)
         save_figure(figure, target / "look_alikes.png")
     judged = None if found.judged is None else vars(found.judged)
-    return {"pairs": len(pairs), "crossing": len(crossing), "threshold": found.threshold, "judged": judged}
+    network = LOOK_ALIKES.backbone, LOOK_ALIKES.image_size[0]
+    counts = {"pairs": len(pairs), "crossing": len(crossing), "threshold": found.threshold}
+    return counts | {"judged": judged, "drawn": found.drawn, "network": network}
 
 
 def _familiarity(extractor: Extractor, splits: Splits, target: Path, known: dict) -> dict:

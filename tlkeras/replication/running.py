@@ -71,7 +71,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> RunFolder:
         if len(todo) < len(cells):
             say(f"{len(cells) - len(todo)} of {len(cells)} cells are finished already and kept")
         if todo or not set(options.seeds) <= audited_seeds(folder):
-            samples = _readable(samples, options, folder)
+            samples = readable_samples(samples, options, folder)
             splits = {seed: protocol.split.split(samples, seed=seed) for seed in options.seeds}
             # A split that is told not to respect groups shows what crosses; any other must have nothing to show.
             strict = getattr(protocol.split, "respect_groups", True)
@@ -203,7 +203,12 @@ def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Pa
     save_figure(figure, path)
 
 
-def _readable(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
+def readable_samples(samples: Samples, options: RunOptions, folder: RunFolder) -> Samples:
+    """The samples, without those that cannot be read where --skip-unreadable leaves them out.
+
+    Raises:
+        InputError: some cannot be read, and none is to be left out.
+    """
     from tlkeras.data.readable import require_readable, unreadable
 
     if not options.skip_unreadable:

@@ -126,7 +126,7 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
         "--review",
         action="store_true",
         help="then ask the images: would more of them help, which labels and copies to look at, how unlike is the test "
-        "part; by features of the first chosen network",
+        "part; by the first chosen network's features, look-alikes by MobileNetV2's",
     )
     if any(each.compared for each in experiments):
         add(
@@ -241,6 +241,7 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         check_image_size((given.image_size, given.image_size))
     if given.memory_budget is not None:
         parse_size("--memory-budget", given.memory_budget)
+    options = None
     if not given.report_only:
         options = RunOptions(
             data=given.data,
@@ -263,14 +264,14 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         start_keras()
         with _spread(given):
             folder = run_experiment(experiment, options)
-        if given.review:
-            from tlkeras.replication.reviewing import review_run
-
-            review_run(plan, options, folder)
     from tlkeras.replication.comparison import compare_protocols
     from tlkeras.replication.results import report_experiment
 
     try:
+        if given.review and options is not None:
+            from tlkeras.replication.reviewing import review_run
+
+            review_run(plan, options, folder)
         if given.explain or getattr(given, "activations", None) is not None:
             _look_into(plan, folder, given, backbones, methods, pairs)
     finally:  # the report shows explanations, and a failed one must not cost it

@@ -74,7 +74,12 @@ def fit_familiarity(
     neighbours = check_whole("neighbours", neighbours, 1)
     names = np.arange(len(features))
     if groups is not None:
-        names = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+        # An image of unknown group is one of its own.
+        known = [
+            f"{row} alone" if name is None or name != name or name == "" else f"group {name}"
+            for row, name in enumerate(groups)
+        ]
+        names = np.unique(known, return_inverse=True)[1]
     if len(names) != len(features):
         raise InputError(f"groups: received {len(names)} for {len(features)} images; accepted is one for each.")
     most = int(np.bincount(names).max()) if len(names) else 0

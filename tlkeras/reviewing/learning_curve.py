@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tlkeras.checks import check_whole, is_whole
+from tlkeras.checks import check_whole, is_whole, real
 from tlkeras.data.splits import joined_groups
 from tlkeras.errors import InputError
 from tlkeras.evaluation.intervals import check_level, intervals
-from tlkeras.evaluation.resampling import figures_under, group_numbers
+from tlkeras.evaluation.resampling import figures_under, group_numbers, in_chunks
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.progress import say, silenced
 from tlkeras.schema import Predictions, Samples, Splits
@@ -29,16 +29,17 @@ SMALLEST = 1 / 16  # of the groups, the smallest of the default sizes
 LOSSES = ("log_loss", "balanced_log_loss", "brier")
 OF_NO_CURVE = ("n", "ece", "ece_by_chance")
 DRAWS = 500
+FLAT = 1e-3  # of a figure between the smallest and the largest size
 LEAST_SIZES = 4  # a curve of three parameters, and one more
 _STEEPEST = 2.0  # exponents that were seen lie between 0.07 and 0.5, classical ones reach 1
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """figure = limit -+ scale * n ** -exponent: what n groups come to.
+    """figure = limit -+ scale * n ** -exponent: what n groups come to. It gets better with more of them or stays.
 
     Attributes:
-        limit: what it comes to with ever more groups.
+        limit: what it comes to with ever more groups; an exponent near 0 tells nothing of it.
         scale: 0 or above.
         exponent: of n.
         falls: whether the figure falls towards its limit (a loss), or rises.
@@ -76,11 +77,21 @@ class LearningCurve:
     laws: tuple[PowerLaw, ...] = field(repr=False)
     predictions: dict[int, tuple[Predictions, ...]] = field(repr=False)
 
+    @property
+    def improves(self) -> bool:
+        """Whether the figure gets better with more groups over the sizes that were tried; where it does not, no law of
+        it tells what more would bring."""
+        if self.law is None:
+            return False
+        smallest, largest = self.table.index[0], self.table.index[-1]
+        return bool(abs(self.law(largest) - self.law(smallest)) > FLAT)
+
     def at(self, n_groups: int, *, level: float = 0.95) -> tuple[float, float, float]:
         """What so many groups would come to: value, low and high.
 
-        The interval holds what other test groups and other draws of training groups would have made of the curve. That
-        the curve goes on as it began nobody knows: twice the groups is a guess, ten times is none.
+        The interval holds what other test groups, and other draws of these training groups, would have made of the
+        curve; at the largest size all draws are the same, and other training groups than these are in none. That the
+        curve goes on as it began nobody knows: twice the groups is a guess, ten times is none.
 
         Raises:
             InputError: no law could be fitted, or `n_groups` below 1.
@@ -92,14 +103,14 @@ class LearningCurve:
         """By how much the figure would change with so many times the groups of the largest size: value, low and high.
 
         Raises:
-            InputError: no law could be fitted.
+            InputError: no law could be fitted, or `times` below 1.
         """
-        largest = float(self.table.index[-1])
+        times, largest = real(least=1).check("times", times), float(self.table.index[-1])
         return self._of_laws(lambda law: law(times * largest) - law(largest), level)
 
     def _of_laws(self, told, level: float) -> tuple[float, float, float]:
         check_level(level)
-        if self.law is None:
+        if self.law is None or not self.laws:
             raise InputError(
                 f"learning_curve: there is no curve of {self.metric}: it takes {LEAST_SIZES} sizes or more, of each of "
                 "which the figure is defined."
@@ -126,8 +137,8 @@ def learning_curve(
     Whole groups are drawn, of each class its share, larger sizes holding the smaller ones; the test part stays as is.
     The curve is a power law (Hestness et al., Deep Learning Scaling is Predictable, Empirically, 2017; Viering & Loog,
     The Shape of Learning Curves, IEEE PAMI 45, 2023), fitted by least squares. Its intervals come from drawing test
-    groups and seeds again, 500 times. An Extractor's features are computed once: then each size and seed takes the time
-    of its classifier alone.
+    groups and seeds again, 500 times. An Extractor's features are computed once, with a feature store: then each size
+    and seed takes the time of its classifier alone.
 
     Args:
         recipe: a Tuner, Extractor, PixelBaseline or Search.
@@ -148,6 +159,7 @@ def learning_curve(
     accepted = [name for name in metric_names(train.class_names, positive_class) if name not in OF_NO_CURVE]
     if metric not in accepted:
         raise InputError(f"metric: received {metric!r}; accepted: {', '.join(accepted)}.")
+    seeds = tuple(seeds)
     if not seeds or not all(map(is_whole, seeds)) or len(set(seeds)) < len(seeds):
         raise InputError(f"seeds: received {seeds!r}; accepted are one or more integers, each once.")
     groups = joined_groups(train)
@@ -256,7 +268,7 @@ def _sizes(sizes: int | Sequence[int], n_groups: int, least: int) -> list[int]:
     if is_whole(sizes):
         n_sizes = check_whole("sizes", sizes, 1)
         smallest = max(least, n_groups * SMALLEST)
-        return sorted({round(size) for size in np.geomspace(min(smallest, n_groups), n_groups, n_sizes)})
+        return sorted({round(size) for size in np.geomspace(n_groups, min(smallest, n_groups), n_sizes)})
     given = list(sizes) if isinstance(sizes, list | tuple | np.ndarray | range) else []
     if not given or not all(is_whole(size) and least <= size <= n_groups for size in given):
         raise InputError(
@@ -289,11 +301,13 @@ def _drawn_again(
     """The values of all sizes with test groups and seeds drawn again: float64 (draws, sizes)."""
     n_seeds = len(next(iter(found.values())))
     units, n_units = group_numbers([next(iter(found.values()))[0]])
-    times = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=DRAWS)[:, units[0]]
+    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=DRAWS)
     # One seed draws the groups of all sizes, so that all sizes of it come along together.
     share = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=DRAWS) / n_seeds
     values = np.empty((DRAWS, len(found)))
     for column, of_size in enumerate(found.values()):
-        of_seeds = np.stack([figures_under(each, times, positive_class, (metric,))[0] for each in of_size], axis=1)
-        values[:, column] = (of_seeds * share).sum(axis=1)
+        for draws in in_chunks(DRAWS, len(units[0])):
+            times = drawn[draws][:, units[0]]
+            of_seeds = np.stack([figures_under(each, times, positive_class, (metric,))[0] for each in of_size], axis=1)
+            values[draws, column] = (of_seeds * share[draws]).sum(axis=1)
     return values[np.isfinite(values).all(axis=1)]

@@ -61,14 +61,16 @@ class LookAlikes:
         pairs: one row per pair, the most alike first: columns row_a and row_b (int64, in the samples, the smaller
             first), sample_id_a, sample_id_b, similarity, same_group (bool; False where no groups are known).
         threshold: the least similarity of a pair.
-        judged: what that comes to where groups are known; None where too few groups have several images, and the
-            threshold is the one that came with the package.
+        judged: what that comes to where groups are known; None where too few groups have several images.
+        drawn: whether it was drawn on these groups; else it was given, or is the one that came with the package, drawn
+            on HAM10000's lesions: of too few groups, or where none has the precision that was asked for.
         samples: the n images.
     """
 
     pairs: pd.DataFrame
     threshold: float
     judged: Judged | None
+    drawn: bool
     samples: Samples = field(repr=False)
 
     def joined(self) -> Samples:
@@ -128,11 +130,12 @@ def look_alikes(
     rows, similarity = nearest_pairs(features.reshape(len(samples), TURNS, sum(widths)), widths)
     groups = None if samples.groups is None else joined_groups(samples)
     same = np.zeros(len(rows), bool) if groups is None else groups[rows[:, 0]] == groups[rows[:, 1]]
-    judged = None
+    judged, drawn = None, False
     if groups is not None:
-        drawn = _drawn_threshold(groups, rows, similarity, same, precision, threshold, seed)
-        if drawn is not None:
-            threshold, judged = drawn
+        halves = _Halves.of(groups, rows, similarity, same, seed)
+        if threshold is None and (found := halves.threshold(precision)) is not None:
+            threshold, drawn = found, True
+        judged = halves.judge(THRESHOLD if threshold is None else threshold)
     if threshold is None:
         threshold = THRESHOLD
     found = np.flatnonzero(similarity >= threshold)
@@ -147,8 +150,9 @@ def look_alikes(
             "same_group": same[found],
         }
     )
-    say(f"look-alikes: {len(pairs):,} pairs of {len(samples):,} images, similarity of at least {threshold:.3f}")
-    return LookAlikes(pairs, float(threshold), judged, samples)
+    whose = "drawn on half of the groups" if drawn else "not drawn on these images"
+    say(f"look-alikes: {len(pairs):,} pairs of {len(samples):,} images, similarity at least {threshold:.3f}, {whose}")
+    return LookAlikes(pairs, float(threshold), judged, drawn, samples)
 
 
 def turned_maps(encoder: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
@@ -240,36 +244,47 @@ def _whitened(features: np.ndarray) -> np.ndarray:
     return white.reshape(n, turns, directions).astype(np.float32)
 
 
-def _drawn_threshold(
-    groups: np.ndarray,
-    rows: np.ndarray,
-    similarity: np.ndarray,
-    same: np.ndarray,
-    precision: float,
-    threshold: float | None,
-    seed: int,
-) -> tuple[float, Judged] | None:
-    """The least similarity at which one half of the groups has the precision, and what it comes to on the other; None
-    where the half has too few pairs of one group, or never has it."""
-    names, of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    half = np.zeros(len(names), bool)
-    half[generator(seed, "look_alikes").permutation(len(names))[: len(names) // 2]] = True
-    n_pairs = {side: int((sizes * (sizes - 1) // 2)[half == side].sum()) for side in (True, False)}
-    if min(n_pairs.values()) < LEAST_PAIRS:
-        return None
-    order = np.argsort(-similarity, kind="stable")
-    # A pair of two groups is one that was found wrongly for both; half of it counts on each one's side.
-    in_half = half[of_image[rows]].mean(axis=1)[order]
-    right = same[order]
-    if threshold is None:
-        found = np.cumsum(in_half)
-        reached = np.flatnonzero((np.cumsum(right * in_half) >= precision * found) & (found >= LEAST_PAIRS))
-        if not len(reached):
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """Pairs that were found, and two halves of the groups: one draws a threshold, the other judges it.
+
+    Attributes:
+        similarity: of each pair, falling.
+        right: whether it is of one group.
+        in_first: how much of it counts in the half that draws: a pair of two groups is one that was found wrongly for
+            both, and half of it counts on each one's side.
+        n_pairs: pairs of one group there are in the half that draws, and in the other.
+    """
+
+    similarity: np.ndarray
+    right: np.ndarray
+    in_first: np.ndarray
+    n_pairs: tuple[int, int]
+
+    @classmethod
+    def of(cls, groups: np.ndarray, rows: np.ndarray, similarity: np.ndarray, same: np.ndarray, seed: int) -> _Halves:
+        names, of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        first = np.zeros(len(names), bool)
+        first[generator(seed, "look_alikes").permutation(len(names))[: len(names) // 2]] = True
+        pairs, order = sizes * (sizes - 1) // 2, np.argsort(-similarity, kind="stable")
+        n_pairs = int(pairs[first].sum()), int(pairs[~first].sum())
+        return cls(similarity[order], same[order], first[of_image[rows]].mean(axis=1)[order], n_pairs)
+
+    def threshold(self, precision: float) -> float | None:
+        """The least similarity at which the first half has the precision; None where that is never so, or where it has
+        too few pairs of one group."""
+        found = np.cumsum(self.in_first)
+        right = np.cumsum(self.right * self.in_first)
+        reached = np.flatnonzero((right >= precision * found) & (found >= LEAST_PAIRS))
+        if min(self.n_pairs) < LEAST_PAIRS or not len(reached):
             return None
-        threshold = float(similarity[order][reached[-1]])
-    chosen = similarity[order] >= threshold
-    outside = 1 - in_half
-    n_found, n_right = outside[chosen].sum(), (right * outside)[chosen].sum()
-    return threshold, Judged(
-        float(n_right / n_found) if n_found else float("nan"), float(n_right / n_pairs[False]), n_pairs[False]
-    )
+        return float(self.similarity[reached[-1]])
+
+    def judge(self, threshold: float) -> Judged | None:
+        """What a threshold comes to on the second half; None where that has too few pairs of one group."""
+        if min(self.n_pairs) < LEAST_PAIRS:
+            return None
+        chosen, outside = self.similarity >= threshold, 1 - self.in_first
+        n_found, n_right = outside[chosen].sum(), (self.right * outside)[chosen].sum()
+        precision = float(n_right / n_found) if n_found else float("nan")
+        return Judged(precision, float(n_right / self.n_pairs[1]), self.n_pairs[1])

@@ -12,6 +12,7 @@ import pandas as pd
 from tlkeras.data.image_index import INDEX
 from tlkeras.errors import InputError
 from tlkeras.evaluation.intervals import intervals
+from tlkeras.evaluation.tables import apart_from
 from tlkeras.progress import say
 from tlkeras.reviewing.familiarity import NEIGHBOURS, fit_familiarity
 from tlkeras.schema import Predictions, Samples
@@ -53,12 +54,14 @@ class Shift:
         other set's.
 
         Returns:
-            One row for all images, called "all", and one for each class of which both sets have 10 images, as shares of
-            classes that differ tell the sets apart, too. Columns first and second (images, int64), roc_auc, low, high.
+            One row for all images, called "all" ("all average" where a class is called so), and one for each class of
+            which both sets have 10 images, as shares of classes that differ tell the sets apart, too. Columns first and
+            second (images, int64), roc_auc, low, high.
         """
         of_second = self.told_apart.samples.known_labels == 1
-        chosen = {"all": np.ones(len(of_second), bool)}
-        for name in dict.fromkeys(name for name in self.classes if name != ""):
+        names = dict.fromkeys(name for name in self.classes if name != "")
+        chosen = {apart_from("all", names): np.ones(len(of_second), bool)}
+        for name in names:
             of_class = self.classes == name
             if min((of_class & of_second).sum(), (of_class & ~of_second).sum()) >= FEW_IMAGES:
                 chosen[name] = of_class
