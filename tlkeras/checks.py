@@ -180,6 +180,18 @@ def check_rows(name: str, rows: Iterable[int], n: int) -> np.ndarray:
     return given.astype(np.int64)
 
 
+def check_rising(name: str, values: object) -> tuple[float, ...]:
+    """Numbers of which each is larger than the one before.
+
+    Raises:
+        InputError: they are none.
+    """
+    rising = several(real(), "numbers that rise").check(name, values)
+    if sorted(set(rising)) != list(rising):
+        raise InputError(f"{name}: received {values}; accepted are numbers that rise.")
+    return rising
+
+
 def check_image_size(
     image_size: tuple[int, int], smallest: int = 1, network: str | None = None, name: str = "image_size"
 ) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from tlkeras.checks import check_whole, real, several
+from tlkeras.checks import check_rising, check_whole
 from tlkeras.errors import InputError
 from tlkeras.evaluation.intervals import FEW_GROUPS, WITHOUT_INTERVAL, intervals
 from tlkeras.evaluation.metrics import check_scorable
@@ -167,24 +167,12 @@ def _listed(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def check_bands(column: str, bands: object) -> tuple[float, ...]:
-    """Where bands of a column begin, but for the first.
-
-    Raises:
-        InputError: no numbers that rise.
-    """
-    edges = several(real(), "numbers that rise").check(f"bands of {column}", bands)
-    if sorted(set(edges)) != list(edges):
-        raise InputError(f"bands of {column}: received {bands}; accepted are numbers that rise.")
-    return edges
-
-
 def _named(values: pd.Series, bands: Sequence[float] | None, column: str) -> pd.Series:
     """The names of the subgroups of one column."""
     values = values.reset_index(drop=True)
     numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     if bands is not None:
-        edges = check_bands(column, bands)
+        edges = check_rising(f"bands of {column}", bands)
         if not numeric:
             raise InputError(f"bands: received some of {column!r}, whose values are no numbers.")
     elif numeric and values.nunique() > MOST_VALUES:

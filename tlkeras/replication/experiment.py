@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkeras.checks import check_rising
 from tlkeras.data.datasets import DATASETS, DatasetRow, load_dataset
 from tlkeras.data.splits import Splitter
 from tlkeras.errors import InputError
-from tlkeras.evaluation.subgroups import check_bands
 from tlkeras.schema import Samples
 from tlkeras.training.recipe import EarlierRun, Recipe
 
@@ -162,7 +162,7 @@ class Experiment:
             )
         for column, bands in self.subgroups.items():
             if bands != ():
-                check_bands(column, bands)
+                check_rising(f"Experiment.subgroups: bands of {column}", bands)
 
     def _check_data(self) -> None:
         if (self.data is None) == (self.dataset is None):

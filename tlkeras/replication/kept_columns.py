@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from tlkeras.errors import InputError
-from tlkeras.evaluation.subgroups import memberships
 from tlkeras.files import atomic_write, read_csv
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tlkeras.replication.run_folder import RunFolder
     from tlkeras.schema import Predictions, Samples
 
@@ -36,6 +35,10 @@ def write_columns(folder: RunFolder, samples: Samples, columns: Mapping[str, Seq
     """
     if not columns:
         return None
+    import pandas as pd
+
+    from tlkeras.evaluation.subgroups import memberships
+
     edges = {column: given for column, given in columns.items() if len(given)}
     named = memberships(samples.metadata, list(columns), edges)
     told = {column: names.astype(str) for column, names in named.items()}
