@@ -103,8 +103,8 @@ def compare(options):
             "pairs of one group": f"{n_pairs_of_one(samples.groups):,}",
             "threshold": f"{found.threshold:.3f}",
             "pairs found": f"{len(found.pairs):,}",
-            "precision, %": f"{100 * found.judged.precision:.1f}" if found.drawn else "not drawn",
-            "recall, %": f"{100 * found.judged.recall:.1f}" if found.drawn else "not drawn",
+            "precision, %": f"{100 * found.judged.precision:.1f}" if found.drawn and found.judged else "not drawn",
+            "recall, %": f"{100 * found.judged.recall:.1f}" if found.drawn and found.judged else "not drawn",
             "seconds": f"{first.wall:.0f}",
             "from the store": f"{again.wall:.0f}",
         }
