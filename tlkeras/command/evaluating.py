@@ -16,12 +16,12 @@ from tlkeras.command.predicting import NOTICE
 from tlkeras.data.sources import read_labelled
 from tlkeras.data.splits import Holdout
 from tlkeras.errors import InputError
-from tlkeras.evaluation.answer_plots import draw_decision_curves, draw_risk_coverage
+from tlkeras.evaluation.answer_plots import decisions_figure
 from tlkeras.evaluation.blocks import Block, Figure, Heading, Table, Text, page_as_markdown
 from tlkeras.evaluation.calibration import at_adjustment, at_temperature, fit_adjustment, fit_temperature
 from tlkeras.evaluation.conformal import coverage_table, prediction_sets
 from tlkeras.evaluation.curve_plots import draw_precision_recall, draw_reliability, draw_roc
-from tlkeras.evaluation.decisions import decision_curve, fit_threshold, risk_coverage
+from tlkeras.evaluation.decisions import fit_threshold
 from tlkeras.evaluation.intervals import FEW_GROUPS, intervals
 from tlkeras.evaluation.metrics import confusion_table
 from tlkeras.evaluation.plots import new_grid, save_figure
@@ -30,6 +30,7 @@ from tlkeras.evaluation.resampling import unit_names
 from tlkeras.evaluation.table_plots import draw_confusion
 from tlkeras.evaluation.tables import METRICS, format_interval
 from tlkeras.files import write_csv, write_text
+from tlkeras.replication.answer_sections import COVERAGE, SENSITIVITY
 from tlkeras.replication.run_folder import MANIFEST, CellKey, RunFolder
 from tlkeras.schema import Predictions, Samples
 from tlkeras.terminal import start_keras
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "brier")
 OF_PROBABILITIES = ("log_loss", "brier", "ece")
 OF_TWO = ("sensitivity", "specificity", "precision", "f1")
-SENSITIVITY, COVERAGE = 0.95, 0.9
 _WORDS = {
     "as it is": "`as it is`: the classifier answers as it was trained to.",
     "its threshold": "`its threshold`: that which found {wanted:.0%} of the positive validation images of its own run "
@@ -236,13 +236,8 @@ def _pictures(found: Evaluated, out: Path) -> list[Block]:
     draw_precision_recall(judged, axes[0, 1], positive_class=positive)
     draw_reliability(judged, axes[0, 2], scaled=answers.get("its temperature"))
     curves = save_figure(figure, out / "probabilities.png")
-    figure, axes = new_grid(1, 2 if positive else 1, side=4.4)
-    figure.set_size_inches(10.5 if positive else 6.0, 4.6)
     shown = {name: each for name, each in answers.items() if name != "its threshold"}
-    draw_risk_coverage({name: risk_coverage(each) for name, each in shown.items()}, axes[0, -1])
-    if positive:
-        draw_decision_curves({name: decision_curve(each, positive) for name, each in shown.items()}, axes[0, 0])
-    decided = save_figure(figure, out / "decisions.png")
+    decided = save_figure(decisions_figure(shown, positive), out / "decisions.png")
     figure, axes = new_grid(1, 2, side=4.6)
     for ax, normalize, title in ((axes[0, 0], False, "images"), (axes[0, 1], True, "share of the actual class, %")):
         draw_confusion(confusion_table(judged, normalize=normalize), ax)

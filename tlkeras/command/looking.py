@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tlkeras.data.images import read_pixels
+from tlkeras.data.images import read_thumbnails
 from tlkeras.data.leakage import audit
 from tlkeras.data.sources import read_labelled
 from tlkeras.data.splits import Holdout, Predefined
@@ -22,14 +22,12 @@ from tlkeras.terminal import start_keras
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
     from tlkeras.data.leakage_findings import Audit
     from tlkeras.reviewing.look_alikes import LookAlikes
     from tlkeras.schema import Samples
 
 ROWS, COLUMNS = 5, 4  # of a sheet
-SIDE = (160, 160)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +112,7 @@ def compare_data(
     rows = found.least_familiar(ROWS * COLUMNS)
     figure, axes = new_grid(ROWS, COLUMNS)
     names = np.array(sets[1].class_names, dtype=object)[sets[1].known_labels[rows]]
-    draw_predictions_sheet(_pixels(sets[1], rows), [*names], [*names], axes)
+    draw_predictions_sheet(read_thumbnails(sets[1], rows), [*names], [*names], axes)
     sheet = save_figure(figure, Path(out) / "least_familiar.png")
     told = found.table().rename(columns={"roc_auc": "value"})
     auc = pd.DataFrame(
@@ -137,10 +135,6 @@ def compare_data(
     )
 
 
-def _pixels(samples: Samples, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-    return [read_pixels(samples.images[row], SIDE) for row in rows]
-
-
 def _draw_pairs(alike: LookAlikes, samples: Samples, part_of: dict[str, str], file: Path) -> None:
     """Pairs of two parts before those of one, the most alike first."""
     crossing = [
@@ -151,5 +145,5 @@ def _draw_pairs(alike: LookAlikes, samples: Samples, part_of: dict[str, str], fi
     figure, axes = new_grid(ROWS, COLUMNS)
     rows = shown[["row_a", "row_b"]].to_numpy().ravel()
     names = [f"{part_of[name]}, {Path(str(name)).name}" for name in samples.sample_ids[rows]]
-    draw_pairs_sheet(_pixels(samples, rows), names, [*shown["similarity"]], axes)
+    draw_pairs_sheet(read_thumbnails(samples, rows), names, [*shown["similarity"]], axes)
     save_figure(figure, file)

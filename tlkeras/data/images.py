@@ -12,7 +12,7 @@ most, from the same files decoded whole; one of exactly 2048x2048, where the res
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -24,11 +24,12 @@ from tlkeras.data.file_contents import Unreadable, as_path, read_bytes
 from tlkeras.data.measures import Levels
 from tlkeras.data.python_decoder import MAX_PIXELS, decode_or_nothing, decode_with_depth
 from tlkeras.errors import InputError
-from tlkeras.schema import RESIZINGS
+from tlkeras.schema import RESIZINGS, Samples
 
 # Raise it when the pixels of some file change: what was computed from them is then computed again.
 DECODER = 3
 
+THUMBNAIL = (160, 160)  # height and width of an image on a sheet of many
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 # \C is RE2's "any byte". 8 bits per channel, grey or RGB, each side below 0x2000 = 8192 pixels.
@@ -228,3 +229,8 @@ def _choose_decoder(contents: tf.Tensor, image_size: tuple[int, int] | None) -> 
     is_jpeg = tf.strings.substr(contents, 0, len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
     is_png = tf.strings.regex_full_match(contents, _PLAIN_PNG)
     return tf.cond(is_jpeg & upright, jpeg, lambda: tf.where(is_png & upright, _PNG, _SLOW))
+
+
+def read_thumbnails(samples: Samples, rows: Iterable[int]) -> list[np.ndarray]:
+    """Some of the images, float32 (160, 160, 3) in 0..255 each, for a sheet of pictures."""
+    return [read_pixels(samples.images[row], THUMBNAIL) for row in rows]

@@ -8,10 +8,13 @@ from itertools import cycle
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from tlkeras.evaluation.decisions import decision_curve, risk_coverage
 from tlkeras.evaluation.intervals import FEW_GROUPS
-from tlkeras.evaluation.plots import BLUE, COLORS, GREY, LINE_STYLES, light_grid
+from tlkeras.evaluation.plots import BLUE, COLORS, GREY, LINE_STYLES, light_grid, new_grid
 from tlkeras.evaluation.tables import METRICS
+from tlkeras.schema import Predictions
 from tlkeras.user_text import in_figure
 
 _FEW = "0.6"  # the grey of a subgroup of few groups
@@ -35,6 +38,21 @@ def draw_decision_curves(tables: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
     ax.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.15 * highest, 1.08 * highest))
     light_grid(ax)
     return _legend_below(ax)
+
+
+def decisions_figure(parts: Mapping[str, Predictions | Sequence[Predictions]], positive_class: str | None) -> Figure:
+    """Errors over the share of images that is answered and, of two classes, net benefit beside it.
+
+    Args:
+        parts: {name of a classifier: its predictions of the same images, or those of each seed}.
+        positive_class: the class that is acted on; None of more than two classes.
+    """
+    figure, axes = new_grid(1, 2 if positive_class else 1, side=4.4)
+    figure.set_size_inches(10.5 if positive_class else 6.0, 4.6)
+    draw_risk_coverage({name: risk_coverage(of) for name, of in parts.items()}, axes[0, -1])
+    if positive_class:
+        draw_decision_curves({name: decision_curve(of, positive_class) for name, of in parts.items()}, axes[0, 0])
+    return figure
 
 
 def draw_risk_coverage(tables: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tlkeras.evaluation.answer_plots import draw_decision_curves, draw_risk_coverage, draw_subgroups
+from tlkeras.evaluation.answer_plots import decisions_figure, draw_subgroups
 from tlkeras.evaluation.blocks import Block, Figure, Folded, Heading, Table, Text
 from tlkeras.evaluation.calibration import at_adjustment
 from tlkeras.evaluation.conformal import coverage_table, prediction_sets
-from tlkeras.evaluation.decisions import decision_curve, fit_threshold, risk_coverage
+from tlkeras.evaluation.decisions import fit_threshold, risk_coverage
 from tlkeras.evaluation.intervals import FEW_GROUPS, intervals
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.plots import new_grid, save_figure
@@ -38,8 +38,8 @@ _THRESHOLD = (
 _SETS = (
     "`in the set`: how often the true class is in a set of classes that shall hold it for {coverage:.0%} of the "
     "images of every class (split conformal prediction, class by class, Vovk 2013); `least`: of the class where "
-    "that is rarest. It holds for images drawn as the validation images are: what is missing shows that these are "
-    "others. `in one`: classes in a set, mean. "
+    "that is rarest. What is missing comes of images that are not drawn as the validation images are, of few of "
+    "these, or of an epoch that they chose. `in one`: classes in a set, mean. "
 )
 _RISK = "`wrong of the surest`: errors among the {answered:.0%} of the images that the classifier is surest of."
 _FIGURE = (
@@ -68,13 +68,8 @@ def decisions(run: FinishedRun, part: str) -> list[Block]:
     rows = {cell: _decided(list(of_seeds.values()), part, positive) for cell, of_seeds in cells.items()}
     table = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))
     shown = _best(run, list(cells))
-    figure, axes = new_grid(1, 2 if positive else 1, side=4.4)
-    figure.set_size_inches(10.5 if positive else 6.0, 4.6)
     parts = {", ".join(cell): [each[part] for each in cells[cell].values()] for cell in shown}
-    draw_risk_coverage({name: risk_coverage(of) for name, of in parts.items()}, axes[0, -1])
-    if positive:
-        draw_decision_curves({name: decision_curve(of, positive) for name, of in parts.items()}, axes[0, 0])
-    file = save_figure(figure, run.file("decisions.png", part))
+    file = save_figure(decisions_figure(parts, positive), run.file("decisions.png", part))
     words = _THRESHOLD.format(positive=positive, wanted=SENSITIVITY) if positive and "threshold" in table else ""
     words += _SETS.format(coverage=COVERAGE) if "in the set, %" in table else ""
     words += _RISK.format(answered=ANSWERED)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tlkeras.data.images import read_pixels
+from tlkeras.data.images import read_thumbnails
 from tlkeras.errors import InputError, UnwritableError
 from tlkeras.evaluation.image_plots import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.evaluation.label_review import review_labels
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 SHEET = (3, 4)  # rows and columns of a sheet of images
 PAIRS = 6  # on a sheet, two images each
-SIDE = (160, 160)  # of an image on a sheet
 MOST_LABELS = 200  # told
 FAMILIAR = (0.01, 0.05)
 
@@ -123,7 +122,7 @@ def _labels(extractor: Extractor, samples: Samples, target: Path, known: dict, s
     write_csv(table[table["marked"]].head(MOST_LABELS).drop(columns=["row", "group"]), target / "labels.csv")
     shown = table.head(SHEET[0] * SHEET[1])
     figure, axes = new_grid(*SHEET)
-    draw_predictions_sheet(_pixels(samples, shown["row"]), [*shown["label"]], [*shown["suggested"]], axes)
+    draw_predictions_sheet(read_thumbnails(samples, shown["row"]), [*shown["label"]], [*shown["suggested"]], axes)
     save_figure(figure, target / "labels.png")
     return {"images": len(table), "marked": int(table["marked"].sum())}
 
@@ -142,7 +141,7 @@ def _look_alikes(splits: Splits, samples: Samples, target: Path, known: dict) ->
         rows = shown[["row_a", "row_b"]].to_numpy().ravel()
         names = [str(name) for name in shown[["part_a", "part_b"]].to_numpy().ravel()]
         figure, axes = new_grid(*SHEET)
-        draw_pairs_sheet(_pixels(samples, rows), names, [*shown["similarity"]], axes)
+        draw_pairs_sheet(read_thumbnails(samples, rows), names, [*shown["similarity"]], axes)
         save_figure(figure, target / "look_alikes.png")
     judged = None if found.judged is None else vars(found.judged)
     network = LOOK_ALIKES.backbone, LOOK_ALIKES.image_size[0]
@@ -169,7 +168,3 @@ def _familiarity(extractor: Extractor, splits: Splits, target: Path, known: dict
             write_csv(between.table().reset_index(), target / f"shift_{part}.csv")
             told[part] = between.measured[["level", "contrast", "width", "height"]].T.to_dict()
     return {"measured": told}
-
-
-def _pixels(samples: Samples, rows) -> list[np.ndarray]:
-    return [read_pixels(samples.images[row], SIDE) for row in rows]

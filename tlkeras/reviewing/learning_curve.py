@@ -16,6 +16,7 @@ from tlkeras.checks import check_whole, is_whole, real
 from tlkeras.data.splits import joined_groups
 from tlkeras.errors import InputError
 from tlkeras.evaluation.intervals import check_level, intervals
+from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.resampling import figures_under, group_numbers, in_chunks
 from tlkeras.evaluation.weighted_scores import metric_names
 from tlkeras.progress import say, silenced
@@ -178,7 +179,7 @@ def learning_curve(
             with silenced():
                 classifier = fit(train.take(rows), splits.val, seed=each)
                 found.setdefault(size, []).append(classifier.predict(test))
-        figures = [_figure(predictions, metric, positive_class) for predictions in found[size]]
+        figures = [score(predictions, positive_class, [metric]).iloc[0] for predictions in found[size]]
         say(f"learning curve: {size:,} groups, {metric} {np.mean(figures):.3f}")
     found = {size: found[size] for size in chosen}
     rows = [intervals(found[size], positive_class=positive_class, metrics=[metric]).iloc[0, :3] for size in chosen]
@@ -192,7 +193,7 @@ def learning_curve(
         fitted = (fit_power_law(chosen, values, falls=falls, start=law) for values in drawn)
         laws = tuple(each for each in fitted if each is not None)
     table["curve"] = np.nan if law is None else law(table.index.to_numpy())
-    return LearningCurve(metric, table, tuple(seeds), law, laws, {size: tuple(of) for size, of in found.items()})
+    return LearningCurve(metric, table, seeds, law, laws, {size: tuple(of) for size, of in found.items()})
 
 
 def _fitting(recipe: Recipe, weights_folder: str | None, store: FeatureStore | str | os.PathLike | bool) -> Callable:
@@ -289,10 +290,6 @@ def _ordered_groups(train: Samples, groups: np.ndarray, seed: int) -> np.ndarray
         place[0] = -1  # of every class one, at the very beginning
         places.append(place)
     return np.concatenate(names)[np.argsort(np.concatenate(places), kind="stable")]
-
-
-def _figure(predictions: Predictions, metric: str, positive_class: str | None) -> float:
-    return float(figures_under(predictions, np.ones((1, len(predictions))), positive_class, (metric,))[0, 0])
 
 
 def _drawn_again(
