@@ -65,6 +65,8 @@ RULES = {
 GENERATED = {
     "table.md": "tlkeras/replication/results.py",
     "protocols.md": "tlkeras/replication/comparison.py",
+    "claim_2024.md": "tlkeras/replication/checklists.py",
+    "tripod_ai.md": "tlkeras/replication/checklists.py",
     "cells_made_again.md": "experiments/benchmarks/cells_made_again.py",
     "coverage.md": "experiments/benchmarks/benchmark_coverage.py",
     "eda.md": "experiments/ham10000_exploration/page.py",

@@ -1,4 +1,4 @@
-"""`--report-only` over a copy of every committed run folder gives its table.md and scores.csv, byte by byte."""
+"""`--report-only` over a copy of every committed run folder gives its pages and scores.csv, byte by byte."""
 
 import shutil
 import sys
@@ -6,10 +6,12 @@ import sys
 import pytest
 from scripts import EXPERIMENTS, load_script
 
+from tlkeras.replication.checklist_items import CHECKLISTS
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_figures")]
 
 ASSETS = EXPERIMENTS.parent / "assets"
-PAGES = ("table.md", "scores.csv")
+PAGES = ("table.md", "scores.csv", *(f"{name}.md" for name in CHECKLISTS))
 SCRIPT_OF = {"quickstart_source": "quickstart"} | {
     f"habel2023_{name}": "habel2023_feature_transfer" for name in ("animals", "colorectal", "prostate")
 }
@@ -29,12 +31,15 @@ def test_the_pages_of_a_committed_folder_come_out_again(committed, tmp_path, mon
     script = load_script(SCRIPT_OF.get(name, name))
     experiments = getattr(script, "EXPERIMENTS", None) or (script.EXPERIMENT,)
     shutil.copytree(committed, copy_of(committed, tmp_path, len(experiments) > 1))
-    for page in PAGES:
+    pages = [page for page in PAGES if (committed / page).is_file()]
+    checklists = [page.removesuffix(".md") for page in pages if page.removesuffix(".md") in CHECKLISTS]
+    for page in pages:
         (copy_of(committed, tmp_path, len(experiments) > 1) / page).unlink()
     only = ["--only", name] if len(experiments) > 1 else []
     monkeypatch.setattr(sys, "argv", ["script"])
-    script.main(experiments, ["--report-only", "--protocol", protocol, "--out", str(tmp_path), *only])
-    for page in PAGES:
+    wanted = [*only, *(["--checklist", *checklists] if checklists else [])]
+    script.main(experiments, ["--report-only", "--protocol", protocol, "--out", str(tmp_path), *wanted])
+    for page in pages:
         made = (copy_of(committed, tmp_path, len(experiments) > 1) / page).read_bytes()
         assert made == (committed / page).read_bytes(), page
 

@@ -105,8 +105,7 @@ def reading(run: FinishedRun) -> list[Block]:
 
 def class_counts(run: FinishedRun) -> list[Block]:
     """class_counts.png: images per class and part, of the first seed's split."""
-    key, cell = next(iter(run.cells.items()))
-    counts = pd.DataFrame(cell["facts"]["images"])
+    key, counts = next(iter(run.cells)), pd.DataFrame(run.images)
     figure, ax = new_figure(max(5.0, 1.0 * len(counts) + 2.5), 4.0)
     draw_class_counts(counts, ax)
     ax.set_title(f"images per class and part, seed {key.seed} (n = {counts.to_numpy().sum():,})", fontsize=10)

@@ -52,9 +52,14 @@ class FinishedRun:
         return next(iter(self.cells.values()))["settings"]
 
     @property
+    def images(self) -> Mapping[str, Mapping[str, int]]:
+        """{part: {class: images}} of the first seed's split."""
+        return next(iter(self.cells.values()))["facts"]["images"]
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The classes of the images."""
-        return tuple(next(iter(self.cells.values()))["facts"]["images"]["train"])
+        return tuple(self.images["train"])
 
     @property
     def parts(self) -> list[str]:

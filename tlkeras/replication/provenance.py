@@ -16,7 +16,6 @@ from tlkeras.replication.settings import recipe_of, settings_table, split_in_wor
 
 if TYPE_CHECKING:
     from tlkeras.data.datasets import DatasetRow
-    from tlkeras.data.leakage_findings import Audit
     from tlkeras.replication.experiment import Plan
     from tlkeras.replication.finished_run import FinishedRun
     from tlkeras.replication.run_folder import CellKey
@@ -43,12 +42,12 @@ def data_source(run: FinishedRun) -> list[Block]:
 
 def data_parts(run: FinishedRun) -> list[Block]:
     """Images of each part and class, how large they are, and the audit of the splits."""
-    blocks: list[Block] = [Table(_parts_table(run.cells))]
+    blocks: list[Block] = [Table(_parts_table(run))]
     seed, parts = pixel_sizes(run)
     if parts:
         table = _pixels_table({"all": PixelSizes.together(parts.values()), **parts}, used_image_sizes(run.cells))
         blocks.append(Table(table.rename_axis(f"pixels (width x height), seed {seed}")))
-    return blocks + bullets("The split and its audit", _split_words(run.cells, run.audits))
+    return blocks + bullets("The split and its audit", split_words(run))
 
 
 def pixel_sizes(run: FinishedRun) -> tuple[int | None, Mapping[str, PixelSizes]]:
@@ -59,8 +58,9 @@ def pixel_sizes(run: FinishedRun) -> tuple[int | None, Mapping[str, PixelSizes]]
     return None, {}
 
 
-def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> list[str]:
+def split_words(run: FinishedRun) -> list[str]:
     """How the parts were drawn, what the audit found, and what the split itself said of seeds without an audit."""
+    cells, audits = run.cells, run.audits
     seeds = sorted({key.seed for key in cells})
     told: dict[str, dict[int, None]] = {}
     for seed in seeds:
@@ -85,15 +85,15 @@ def _split_words(cells: Mapping[CellKey, dict], audits: Mapping[int, Audit]) -> 
     return words
 
 
-def _parts_table(cells: Mapping[CellKey, dict]) -> pd.DataFrame:
-    """Images of each part and class, with the class's share of the part, in the split of the first seed."""
-    key, cell = next(iter(cells.items()))
-    rows = {}
-    for part, counts in cell["facts"]["images"].items():
-        n = sum(counts.values())
-        shares = {name: f"{count:,} ({count / max(n, 1):.1%})" for name, count in counts.items()}
-        rows[part] = {"images": f"{n:,}"} | shares
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"part, seed {key.seed}")
+def _parts_table(run: FinishedRun) -> pd.DataFrame:
+    rows = {part: {"images": f"{sum(counts.values()):,}"} | with_shares(counts) for part, counts in run.images.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"part, seed {next(iter(run.cells)).seed}")
+
+
+def with_shares(counts: Mapping[str, int]) -> dict[str, str]:
+    """{class: its number of images, and its share of them all}, as text."""
+    n = sum(counts.values())
+    return {name: f"{count:,} ({count / max(n, 1):.1%})" for name, count in counts.items()}
 
 
 def _pixels_table(sizes: Mapping[str, PixelSizes], image_sizes: Iterable[tuple[int, int]]) -> pd.DataFrame:
@@ -139,11 +139,11 @@ def provenance(run: FinishedRun) -> list[Block]:
         Heading("Settings"),
         Table(settings if experiment.paper is not None else settings[["ours"]]),
         *bullets("What differs from the document", declared.deviations),
-        *bullets("Weights", _weights_notes(cells)),
+        *bullets("Weights", weights_notes(cells)),
         *bullets("Stated by the document", experiment.stated),
         *bullets("Assumed, for the document does not say", [*experiment.assumed, *declared.assumed]),
         Heading("Made with"),
-        Code(tuple(_commands(run.plan, cells))),
+        Code(tuple(made_by_commands(run.plan, cells))),
         Table(_cost_table(cells)),
         Heading("Environment"),
         Table(_environment_table(cells)),
@@ -155,7 +155,7 @@ def seeded(split: dict | str) -> str:
     return _SEEDED.get(split["type"] if isinstance(split, dict) else split, "the split is the protocol's own")
 
 
-def _commands(plan: Plan, cells: Mapping[CellKey, dict]) -> list[str]:
+def made_by_commands(plan: Plan, cells: Mapping[CellKey, dict]) -> list[str]:
     """Commands that make these cells, one for each image size and precision, DATA and WEIGHTS in place of folders.
 
     Each names full rows of a grid, so that where seeds differ between cells it makes more."""
@@ -187,7 +187,8 @@ def _commands(plan: Plan, cells: Mapping[CellKey, dict]) -> list[str]:
     return commands
 
 
-def _weights_notes(cells: Mapping[CellKey, dict]) -> list[str]:
+def weights_notes(cells: Mapping[CellKey, dict]) -> list[str]:
+    """What is to be known of the files of weights that networks started from."""
     notes = {}
     for key, cell in cells.items():
         weights = cell["facts"].get("weights")

@@ -10,22 +10,25 @@ from pathlib import Path
 from tlkeras.errors import MissingInputError
 from tlkeras.files import atomic_write
 from tlkeras.models.saved import CARD, MODEL_CARD
+from tlkeras.replication.checklist_items import CHECKLISTS
 from tlkeras.replication.reviewed import Reviewed
 from tlkeras.replication.run_folder import MANIFEST, PACKED, PREDICTIONS
 
 PUBLISHED_SUFFIXES = (".md", ".csv", ".json", ".png", ".csv.gz")
 _IMAGES = ("sheet_", "hardest_", "explanations_", "activations_", "labels.png", "look_alikes.png")  # of the data set
 _OF_MODELS = (CARD, MODEL_CARD)
+_FILLED_IN = tuple(f"{name}.md" for name in CHECKLISTS)  # by hand, maybe also where they would be copied to
 # How the names begin; --report-only makes the last again.
-NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, "probabilities_")
+NOT_PUBLISHED = (".", *_IMAGES, *_OF_MODELS, *_FILLED_IN, "probabilities_")
 
 
 def publish(source: str | os.PathLike, target: str | os.PathLike) -> Path:
     """Copies a run folder, small enough to commit, enough to report again: finished cells, predictions compressed.
 
-    Models stay out, and so do the sheets, explanations and activations: they show images of the data set. What is told
-    of every image goes out: its name, group, class and probabilities, and where `Experiment.subgroups` names some, its
-    subgroups. Names of files and groups that are a patient's have to be others before.
+    Models stay out, and so do the sheets, explanations and activations, which show images of the data set, and
+    checklists, which somebody may have filled in there, too. What is told of every image goes out: its name, group,
+    class and probabilities, and where `Experiment.subgroups` names some, its subgroups. Names of files and groups that
+    are a patient's have to be others before.
 
     Raises:
         MissingInputError: `source` holds nothing of the kind.

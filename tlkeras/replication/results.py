@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from tlkeras.replication.experiment import Plan, Protocol
 
 
-def report_experiment(plan: Plan, folder: RunFolder) -> None:
-    """Writes scores.csv, table.md, report.html, what they show as tables and figures, and the model cards of a plan.
+def report_experiment(plan: Plan, folder: RunFolder) -> FinishedRun:
+    """Writes scores.csv, table.md, report.html, what they show as tables and figures, and the model cards of a plan;
+    returns what they tell of.
 
     Raises:
         MissingInputError: the folder holds no finished cell.
@@ -41,6 +42,7 @@ def report_experiment(plan: Plan, folder: RunFolder) -> None:
     write_text(folder.root / "table.md", page_as_markdown(table, folder.root))
     write_text(folder.root / "report.html", report_html(report, title=plan.title))
     write_model_cards(run)
+    return run
 
 
 def _read_run(plan: Plan, folder: RunFolder) -> FinishedRun:

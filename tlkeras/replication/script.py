@@ -13,6 +13,7 @@ from pathlib import Path
 from tlkeras.checks import check_image_size
 from tlkeras.errors import InputError
 from tlkeras.machine import parse_size
+from tlkeras.replication.checklist_items import CHECKLISTS
 from tlkeras.replication.experiment import Experiment, Plan, choose
 from tlkeras.replication.planning import RunOptions
 from tlkeras.replication.publishing import publish
@@ -143,6 +144,13 @@ def build_parser(experiments: Sequence[Experiment]) -> argparse.ArgumentParser:
         help="tables and figures again, of all the run folder holds of the protocol",
     )
     add(
+        "--checklist",
+        nargs="+",
+        choices=list(CHECKLISTS),
+        default=[],
+        help="then the checklist of a reporting guideline, answered where the run knows; what you write in it is kept",
+    )
+    add(
         "--publish", type=Path, metavar="DIR", help="then copy the run folder there without models, fit to be committed"
     )
     return parser
@@ -264,6 +272,7 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         start_keras()
         with _spread(given):
             folder = run_experiment(experiment, options)
+    from tlkeras.replication.checklists import fill_checklist
     from tlkeras.replication.comparison import compare_protocols
     from tlkeras.replication.results import report_experiment
 
@@ -275,10 +284,13 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         if given.explain or getattr(given, "activations", None) is not None:
             _look_into(plan, folder, given, backbones, methods, pairs)
     finally:  # the report shows explanations, and a failed one must not cost it
-        report_experiment(plan, folder)
+        run = report_experiment(plan, folder)
         compare_protocols(experiment, out)
         print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
         print(f"report.html, table.md, scores and figures are in {folder.root}")
+    for name in given.checklist:
+        filled = fill_checklist(run, name)
+        print(f"{filled.file}: {filled.from_run} of {filled.items} items answered from the run, {filled.open} open")
     if given.publish is not None:
         print(f"published to {publish(folder.root, given.publish / given.protocol)}")
         compare_protocols(experiment, given.publish)
