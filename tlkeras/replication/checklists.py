@@ -1,4 +1,4 @@
-"""A reporting guideline's checklist (claim_2024.md, tripod_ai.md): answered where the run folder knows, the rest left open.
+"""A reporting guideline's checklist (claim_2024.md, tripod_ai.md): answered where the run knows, the rest left open.
 
 The file is made to be kept: what is written under "Yours:" stays when the checklist is made again.
 """
