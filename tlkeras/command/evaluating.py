@@ -84,13 +84,10 @@ class Evaluated:
 
     def figures(self) -> pd.DataFrame:
         """The table for the eye: a row for each figure, a column for each way to answer."""
-        told = {
-            name: {
-                METRICS.get(str(metric), (str(metric), 1, ".3f"))[0]: _told(row, str(metric))
-                for metric, row in of_answer.droplevel(0).iterrows()
-            }
-            for name, of_answer in self.table.groupby(level=0, sort=False)
-        }
+        told: dict[str, dict[str, str]] = {}
+        for (answer, metric), row in zip(self.table.index, self.table.to_dict("records"), strict=True):
+            title, factor, form = METRICS.get(metric, (metric, 1, ".3f"))
+            told.setdefault(answer, {})[title] = format_interval(pd.Series(row), form, factor)
         return pd.DataFrame(told).rename_axis("figure").fillna("")
 
 
@@ -217,16 +214,11 @@ def _page(found: Evaluated, title: str, learnt: Mapping[str, int] | None, out: P
     if val is not None:
         sets = coverage_table(prediction_sets(val, judged, coverage=COVERAGE)).rename(columns={"coverage": "value"})
         shown = sets[["images", "groups"]].assign(
-            **{"in the set, %": [format_interval(100 * row, ".1f") for _, row in sets.iterrows()]},
+            **{"in the set, %": [format_interval(row, ".1f", 100) for _, row in sets.iterrows()]},
             size=sets["size"].map(lambda size: "" if np.isnan(size) else f"{size:.2f}"),
         )
         blocks += [Heading("Sets of classes"), Table(shown), Text(_SETS.format(coverage=COVERAGE))]
     return [*blocks, Heading("Pictures"), *_pictures(found, out)]
-
-
-def _told(row: pd.Series, metric: str) -> str:
-    _, factor, form = METRICS.get(metric, (metric, 1, ".3f"))
-    return format_interval(factor * row, form)
 
 
 def _pictures(found: Evaluated, out: Path) -> list[Block]:

@@ -168,9 +168,9 @@ def rows_and_columns(places: Mapping[str, tuple[str, str]]) -> tuple[list[str], 
     return rows, columns
 
 
-def format_interval(figures: pd.Series, form: str) -> str:
-    """ "91.3 [88.9, 93.4]" of value, low and high, each in the format `form`, without what is NaN."""
-    value, low, high = figures[["value", "low", "high"]]
+def format_interval(figures: pd.Series, form: str, factor: float = 1) -> str:
+    """ "91.3 [88.9, 93.4]" of value, low and high, `factor` times each in the format `form`, without what is NaN."""
+    value, low, high = factor * figures[["value", "low", "high"]].astype(float)
     return format_figures(pd.Series((value, np.nan, low, high), OURS), form)
 
 

@@ -136,17 +136,17 @@ def _decided(of_seeds: list[Mapping[str, Predictions]], part: str, positive: str
             row["threshold"] = f"{np.mean([each.threshold(label) for each in chosen]):.3f}"
             decided = [at_adjustment(test, each) for test, each in zip(tests, chosen, strict=True)]
             found = intervals(decided, positive_class=positive, metrics=["sensitivity", "specificity"])
-            row |= {f"{metric}, %": format_interval(100 * found.loc[metric], ".1f") for metric in found.index}
+            row |= {f"{metric}, %": format_interval(found.loc[metric], ".1f", 100) for metric in found.index}
         sets = [prediction_sets(val, test, coverage=COVERAGE) for val, test in zip(vals, tests, strict=True)]
         table = coverage_table(sets)
         of_classes = table.iloc[:-1]["coverage"].dropna()
         everything = table.iloc[-1].rename({"coverage": "value"})
-        row["in the set, %"] = format_interval(100 * everything[["value", "low", "high"]], ".1f")
+        row["in the set, %"] = format_interval(everything, ".1f", 100)
         if len(of_classes):
             row["least, %"] = f"{100 * of_classes.min():.1f} ({of_classes.idxmin()})"
         row["in one"] = f"{everything['size']:.2f}"
     risk = risk_coverage(tests, coverages=[ANSWERED]).iloc[0].rename({"risk": "value"})
-    row["wrong of the surest, %"] = format_interval(100 * risk[["value", "low", "high"]], ".1f")
+    row["wrong of the surest, %"] = format_interval(risk, ".1f", 100)
     return row
 
 
@@ -186,6 +186,5 @@ def _format_subgroups(table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for row in table.to_dict("records"):
         title, factor, form = METRICS[row["metric"]]
-        found = pd.Series({name: factor * row[name] for name in ("value", "low", "high")})
-        rows.setdefault(tuple(row[key] for key in keys), {})[title] = format_interval(found, form)
+        rows.setdefault(tuple(row[key] for key in keys), {})[title] = format_interval(pd.Series(row), form, factor)
     return pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=keys))

@@ -86,7 +86,7 @@ def _learning_curve(found: Reviewed) -> list[Block]:
     shown = pd.DataFrame(
         {
             "images": table["images"].map("{:,.0f}".format),
-            title: [_told(row, factor, form) for _, row in table.iterrows()],
+            title: [format_interval(row, form, factor) for _, row in table.iterrows()],
         }
     )
     blocks: list[Block] = [
@@ -95,13 +95,10 @@ def _learning_curve(found: Reviewed) -> list[Block]:
     ]
     words = _CURVE.format(seeds=len(about["seeds"]))
     if ahead:
-        at, gain = (_told(pd.Series(ahead[name], ["value", "low", "high"]), factor, form) for name in ("at", "gain"))
+        found_ahead = (pd.Series(ahead[name], ["value", "low", "high"]) for name in ("at", "gain"))
+        at, gain = (format_interval(figures, form, factor) for figures in found_ahead)
         return [*blocks, Text(words + _AHEAD.format(at=at, gain=gain))]
     return [*blocks, Text(words + _FLAT)]
-
-
-def _told(row: pd.Series, factor: float, form: str) -> str:
-    return format_interval(factor * row[["value", "low", "high"]].astype(float), form)
 
 
 def _labels(found: Reviewed) -> list[Block]:
@@ -144,7 +141,7 @@ def _familiarity(found: Reviewed) -> list[Block]:
     for part, measured in found.found("familiarity")["measured"].items():
         rows = found.table(f"shift_{part}.csv").rename(columns={"roc_auc": "value"}).set_index("images of")
         told = rows[["first", "second"]].rename(columns={"first": "val", "second": part})
-        told = told.assign(**{"ROC AUC": [_told(row, 1, ".3f") for _, row in rows.iterrows()]})
+        told = told.assign(**{"ROC AUC": [format_interval(row, ".3f") for _, row in rows.iterrows()]})
         levels = pd.DataFrame(measured).rename_axis("mean of images")
         blocks += [Table(told), Table(levels.map("{:.0f}".format))]
     return blocks

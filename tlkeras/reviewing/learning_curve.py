@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from tlkeras.progress import say, silenced
 from tlkeras.schema import Predictions, Samples, Splits
 from tlkeras.seeds import generator
 from tlkeras.training.extractor import Extractor
-from tlkeras.training.feature_store import FeatureStore, open_store
+from tlkeras.training.feature_store import FeatureStore, known_to_fit
 from tlkeras.training.recipe import Recipe
 
 SMALLEST = 1 / 16  # of the groups, the smallest of the default sizes
@@ -198,12 +197,7 @@ def learning_curve(
 
 def _fitting(recipe: Recipe, weights_folder: str | None, store: FeatureStore | str | os.PathLike | bool) -> Callable:
     """The recipe's `fit` with these options; the network of an Extractor is built once."""
-    options: dict[str, Any] = {}
-    if "weights_folder" in recipe.fit_options:
-        options["weights_folder"] = weights_folder
-    if "store" in recipe.fit_options:
-        opened = open_store(store)
-        options["store"] = False if opened is None else opened
+    options = known_to_fit(recipe, weights_folder, store)
     if isinstance(recipe, Extractor) and recipe.weights is not None:  # random weights are a function of the seed
         from tlkeras.training.feature_classifier import fit_extractor, network_features
 

@@ -19,7 +19,7 @@ from tlkeras.machine import available_memory
 from tlkeras.progress import say, silenced
 from tlkeras.schema import Predictions, Samples
 from tlkeras.training.checks import check_val, samples_to_fit
-from tlkeras.training.feature_store import FeatureStore, open_store
+from tlkeras.training.feature_store import FeatureStore, known_to_fit
 from tlkeras.training.recipe import Recipe
 from tlkeras.training.tuner import Tuner
 
@@ -114,14 +114,9 @@ def cross_validate(
             'recipe: its precision is "auto", which is timed anew in every fit, so that folds could compute in '
             'different ones. Name one: "float32", "bfloat16" or "float16".'
         )
-    options: dict[str, Any] = {}
+    options = known_to_fit(recipe, weights_folder, store)
     if "memory_budget" in recipe.fit_options:
         options["memory_budget"] = available_memory() // 2 // joblib.effective_n_jobs(None)
-    if "weights_folder" in recipe.fit_options:
-        options["weights_folder"] = weights_folder
-    if "store" in recipe.fit_options:
-        opened = open_store(store)
-        options["store"] = False if opened is None else opened
     jobs, fold_of = [], np.zeros((len(seeds), len(samples)), np.int64)
     for row, seed in enumerate(seeds):
         for fold, splits in enumerate(folds.folds(samples, seed=seed)):

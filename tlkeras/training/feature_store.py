@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from tlkeras.training.table_folder import TableFolder
 
 if TYPE_CHECKING:
     import keras
+
+    from tlkeras.training.recipe import Recipe
 
 FOLDER_VARIABLE, LIMIT_VARIABLE = "TLKERAS_STORE", "TLKERAS_STORE_LIMIT"
 DEFAULT_LIMIT = "20GB"
@@ -221,6 +223,19 @@ def open_store(store: FeatureStore | str | os.PathLike | bool) -> FeatureStore |
     if not isinstance(store, str | os.PathLike):
         raise InputError(f"store: received {store!r}; accepted: True, False, a folder, or a FeatureStore.")
     return FeatureStore(store)
+
+
+def known_to_fit(
+    recipe: Recipe, weights_folder: str | None, store: FeatureStore | str | os.PathLike | bool
+) -> dict[str, Any]:
+    """Of these arguments those that the recipe's `fit` takes; the store opened, for many fits at once."""
+    options: dict[str, Any] = {}
+    if "weights_folder" in recipe.fit_options:
+        options["weights_folder"] = weights_folder
+    if "store" in recipe.fit_options:
+        opened = open_store(store)
+        options["store"] = False if opened is None else opened
+    return options
 
 
 def output_layer(trunk: keras.Model) -> str:
