@@ -7,7 +7,7 @@ from tiny import TINY
 
 import tlkeras as tl
 from tlkeras.models.classifier import build_encoder
-from tlkeras.reviewing.look_alikes import look_alikes, nearest_pairs, turned_maps
+from tlkeras.reviewing.look_alikes import look_alikes, nearest_pairs, networks_of_views
 
 EXTRACTOR = tl.Extractor(TINY, weights=None, image_size=(32, 32))
 
@@ -19,23 +19,44 @@ def textures(n, seed=0):
 
 
 def test_the_features_of_turns_are_those_of_turned_images():
-    network, widths = turned_maps(build_encoder(TINY, image_size=(32, 32), seed=0))
+    networks, widths = networks_of_views(build_encoder(TINY, image_size=(32, 32), seed=0))
     assert widths == (4, 8)  # the last maps of 16x16 and of 8x8
     image = textures(1)[0].astype(np.float32)
-    copies = np.stack([np.rot90(image, k) for k in range(4)])
-    features = np.asarray(network.predict_on_batch(copies[:1])).reshape(4, 12)
+    copies = np.stack([np.rot90(view, k) for view in (image, image[:, ::-1]) for k in range(4)])
+    *turns, middle = networks
+    features = np.concatenate([np.asarray(network.predict_on_batch(copies[:1])) for network in turns])
     plain = build_encoder(TINY, image_size=(32, 32), seed=0)
     maps = keras.Model(plain.input, [plain.get_layer(name).output for name in ("add2", "relu3")])
     means = np.concatenate([np.asarray(each).mean(axis=(1, 2)) for each in maps.predict_on_batch(copies)], axis=1)
     np.testing.assert_allclose(features[0], means[0], rtol=1e-4)
-    for turn in means[1:]:
-        assert min(np.abs(row - turn).max() for row in features[1:]) < 1e-3
+    apart = np.abs(features[:, None] - means[None]).max(axis=2)
+    assert sorted(apart.argmin(axis=1)) == list(range(8))  # each of the eight once
+    assert apart.min(axis=1).max() < 1e-3
+    cut = np.asarray(keras.ops.image.resize(image[None, 2:30, 2:30], (32, 32)))  # 1.6 pixels of either side
+    np.testing.assert_allclose(middle.predict_on_batch(image[None]), networks[0].predict_on_batch(cut), rtol=1e-3)
+
+
+def test_the_two_lowest_resolutions_count_three_times_as_much():
+    rng = np.random.default_rng(0)
+    blocks = rng.normal(0, 1, (3, 64, 4)).astype(np.float32)
+    together = nearest_pairs(iter([np.concatenate([*blocks], axis=1)]), [4, 4, 4])
+    white = []
+    for block, count in zip(blocks, (1, 3, 3), strict=True):
+        centred = block - block.mean(0)
+        _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+        unit = centred @ axes.T / scale
+        white.append(np.sqrt(count / 7) * unit / np.linalg.norm(unit, axis=1, keepdims=True))
+    cosine = np.concatenate(white, axis=1) @ np.concatenate(white, axis=1).T - 9 * np.eye(64)
+    crowded = np.sort(cosine, axis=1)[:, -10:].mean(axis=1)
+    first, second = together[0].T
+    expected = 2 * cosine[first, second] - crowded[first] - crowded[second]
+    np.testing.assert_allclose(together[1], expected, atol=1e-4)
 
 
 def test_similarity_by_hand():
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (60, 2, 5)).astype(np.float32)
-    rows, similarity = nearest_pairs(features, [5])
+    rows, similarity = nearest_pairs(iter([features[:, 0], features[:, 1]]), [5])
     centre = features[:, 0].mean(0)
     _, scale, axes = np.linalg.svd(features[:, 0] - centre, full_matrices=False)
     white = (features - centre) @ axes.T / scale
@@ -53,9 +74,9 @@ def test_similarity_by_hand():
     np.testing.assert_allclose(similarity, [nearest[pair] for pair in sorted(nearest)], atol=1e-4)
 
 
-def test_turned_copies_are_found_and_groups_join_them():
+def test_turned_and_mirrored_copies_are_found_and_groups_join_them():
     images = textures(80)
-    copies = [np.rot90(images[0], 1), np.rot90(images[1], 3), np.rot90(images[2], 2)]
+    copies = [np.rot90(images[0], 1), np.rot90(images[1], 3), images[2][:, ::-1]]
     samples = tl.from_arrays(np.concatenate([images, np.stack(copies).astype(np.uint8)]), np.arange(83) % 2)
     found = look_alikes(samples, EXTRACTOR, threshold=0.0)
     pairs = {tuple(pair) for pair in found.pairs[["row_a", "row_b"]].to_numpy().tolist()}

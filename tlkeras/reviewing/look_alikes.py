@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,15 +24,22 @@ from tlkeras.training.extractor import Extractor
 from tlkeras.training.feature_classifier import network_features
 from tlkeras.training.feature_store import FeatureStore
 
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
+
 NETWORK = Extractor("mobilenetv2_050", image_size=(224, 224))
 NEIGHBOURS = 20  # of each image, among which pairs are looked for
 CROWD = 10  # of them, whose mean similarity says how crowded it is around an image
 MOST_DIRECTIONS = 256
 RESOLUTIONS = 4
-TURNS = 4
-# What a turn takes from similarity: photographs of one thing mostly have one orientation, so that of three turns more
-# wrong pairs come than right ones; copies, whose cosine is nearly 1, bear it.
-TURNED = 0.3
+COARSE = 2  # resolutions, the lowest, that count wholly
+# What the others count: fine marks tell images of one thing from those of a kind, and colours and edges of a file that
+# was saved again move them. Chosen by the half of HAM10000's lesions that draws the threshold.
+FINE = 1 / 3
+MIDDLE = 0.9  # of an image's sides, its middle
+# What a view takes from similarity: photographs of one thing mostly have one orientation, so that of turns more wrong
+# pairs come than right ones; copies, whose cosine is nearly 1, bear it.
+VIEWED = 0.3
 DEAD = 1e-6  # of the largest variance
 IMAGES_PER_DIRECTION = 8  # with fewer, whitening makes all images equally far apart
 LEAST_PAIRS = 40  # of one group, in the half of the groups that draws the threshold
@@ -94,13 +103,14 @@ def look_alikes(
 ) -> LookAlikes:
     """Pairs of images that show the same thing, by a network's features.
 
-    Features are the channels' means over the last map of each of the network's four lowest resolutions: fine marks
-    tell two images of one thing from two of a kind. Resolution by resolution they are whitened (principal components of
-    equal variance: Jégou & Chum, ECCV 2012), so that what all images have in common counts for nothing. Similar are two
-    images that are nearer to each other than to the 10 nearest of either: twice their cosine, less both means (Conneau
-    et al., ICLR 2018, section 2.3). Each image and its three quarter turns are compared with all others, and pairs are
-    looked for among the 20 nearest of each; a turn takes 0.3 from the similarity. What it finds and what it misses:
-    assets/benchmark/look_alikes.md. Of 100,000 images of MobileNetV2's half width the features take 2.8 GB of memory.
+    Features are the channels' means over the last map of each of the network's four lowest resolutions, the two higher
+    ones at a third. Resolution by resolution they are whitened (principal components of equal variance: Jégou & Chum,
+    ECCV 2012), so that what all images have in common counts for nothing. Similar are two images that are nearer to
+    each other than to the 10 nearest of either: twice their cosine, less both means (Conneau et al., ICLR 2018, section
+    2.3). Each image, its seven other turns and mirror images, and its middle (nine tenths of its sides) are compared
+    with all others as they are, and pairs are looked for among the 20 nearest of each; such a view takes 0.3 from the
+    similarity. What it finds and what it misses: assets/benchmark/look_alikes.md. Of 100,000 images of MobileNetV2's
+    half width the features of one view take 0.7 GB of memory, and no more than one is there at a time.
 
     Args:
         samples: n images, all that are to be split.
@@ -125,9 +135,9 @@ def look_alikes(
     if len(samples) < 2 * IMAGES_PER_DIRECTION:
         raise InputError(f"samples: received {len(samples)}; similarity is told from {2 * IMAGES_PER_DIRECTION} on.")
     source = network_features(extractor, seed=seed, weights_folder=weights_folder, store=store)
-    network, widths = turned_maps(source.network)
-    features = replace(source, network=network).of(samples)
-    rows, similarity = nearest_pairs(features.reshape(len(samples), TURNS, sum(widths)), widths)
+    networks, widths = networks_of_views(source.network)
+    features = (replace(source, network=network).of(samples) for network in networks)
+    rows, similarity = nearest_pairs(features, widths)
     groups = None if samples.groups is None else joined_groups(samples)
     same = np.zeros(len(rows), bool) if groups is None else groups[rows[:, 0]] == groups[rows[:, 1]]
     judged, drawn = None, False
@@ -155,15 +165,15 @@ def look_alikes(
     return LookAlikes(pairs, float(threshold), judged, drawn, samples)
 
 
-def turned_maps(encoder: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
-    """The means of each channel over the last map of the four lowest resolutions, of the image and its quarter turns.
+def networks_of_views(encoder: keras.Model) -> tuple[list[keras.Model], tuple[int, ...]]:
+    """The means of each channel over the last map of the four lowest resolutions, of the image and of its views.
 
     Args:
-        encoder: a flat network over square pixels, of which the head begins with `encoder`'s last map or none.
+        encoder: a flat network over square pixels.
 
     Returns:
-        keras.Model, float32 (B, H, W, 3) -> (B, 4 d), the image as it is first; and how many of the d features each
-        resolution has, the highest resolution first.
+        keras.Models, float32 (B, H, W, 3) -> (B, d), of the image as it is, its seven other turns and mirror images,
+        and its middle; and how many of the d features each resolution has, the highest resolution first.
 
     Raises:
         InputError: its images are not square, or no layer has positions.
@@ -185,17 +195,25 @@ def turned_maps(encoder: keras.Model) -> tuple[keras.Model, tuple[int, ...]]:
     joined = keras.layers.Concatenate(dtype="float32")(means) if len(means) > 1 else means[0]
     network = keras.Model(encoder.input, joined, name=encoder.name)
     pixels = keras.Input((height, width, 3), name="pixels")
-    turned = keras.ops.transpose(pixels, (0, 2, 1, 3))
-    seen = [pixels, keras.ops.flip(pixels, (1, 2)), keras.ops.flip(turned, 1), keras.ops.flip(turned, 2)]
-    together = keras.layers.Concatenate(name="turns", dtype="float32")([network(each) for each in seen])
-    return keras.Model(pixels, together, name=f"{encoder.name}_turned"), widths
+    views = [keras.Model(pixels, network(view), name=f"{encoder.name}_of_view") for view in _views(pixels)]
+    return [network, *views], widths
 
 
-def nearest_pairs(features: np.ndarray, widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Every image with its 20 nearest, and those of its turns.
+def _views(pixels: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """The seven other turns and mirror images, and the middle, of square images."""
+    ops, side = keras.ops, pixels.shape[1]
+    across = ops.transpose(pixels, (0, 2, 1, 3))
+    flipped = [ops.flip(each, axes) for each in (pixels, across) for axes in ((1,), (2,), (1, 2))]
+    edge = max(1, round(side * (1 - MIDDLE) / 2))
+    middle = ops.image.resize(pixels[:, edge:-edge, edge:-edge], (side, side), interpolation="bilinear")
+    return [across, *flipped, middle]
+
+
+def nearest_pairs(features: Iterable[np.ndarray], widths: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Every image with its 20 nearest, and those of its views.
 
     Args:
-        features: float32 (n, turns, d), n at least 16, the image as it is first.
+        features: of the image as it is and of each view float32 (n, d), n at least 16; one is asked for at a time.
         widths: how many of the d features, one after the other, are whitened together.
 
     Returns:
@@ -204,44 +222,62 @@ def nearest_pairs(features: np.ndarray, widths: Sequence[int]) -> tuple[np.ndarr
     """
     from sklearn.neighbors import NearestNeighbors
 
-    n, turns, _ = features.shape
-    blocks = np.split(features, np.cumsum(widths)[:-1], axis=2)
-    white = np.concatenate([_whitened(block) for block in blocks], axis=2) / np.float32(np.sqrt(len(widths)))
+    views = iter(features)
+    as_it_is = next(views)
+    n, ends = len(as_it_is), np.cumsum(widths)[:-1]
+    whitenings = [_Whitening.of(block) for block in np.split(as_it_is, ends, axis=1)]
+    white = _whitened(as_it_is, whitenings, ends)
     k = min(NEIGHBOURS, n - 1)
-    index = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(white[:, 0])
-    second, twice, crowded = [], [], np.zeros(n)
-    for turn in range(turns):
-        distances, rows = index.kneighbors(white[:, turn])
+    index = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(white)
+    first, crowded = np.repeat(np.arange(n), k), None
+    pairs, similarity = np.empty((0, 2), np.int64), np.empty(0)
+    for number, view in enumerate(chain([as_it_is], views)):
+        distances, rows = index.kneighbors(white if number == 0 else _whitened(view, whitenings, ends))
         # Where it is not among them, the farthest stands in the place of the image itself.
         own = rows == np.arange(n)[:, None]
         own[~own.any(axis=1), -1] = True
-        second.append(rows[~own])
         cosine = 1 - distances[~own].astype(np.float64) ** 2 / 2
-        twice.append(2 * cosine - (TURNED if turn else 0))
-        if turn == 0:
+        if crowded is None:
             crowded = cosine.reshape(n, k)[:, :CROWD].mean(axis=1)
-    first, second = np.tile(np.repeat(np.arange(n), k), turns), np.concatenate(second)
-    similarity = np.concatenate(twice) - crowded[first] - crowded[second]
-    pairs = np.sort(np.stack([first, second], axis=1), axis=1)
-    order = np.lexsort((-similarity, pairs[:, 1], pairs[:, 0]))  # of a pair that several turns find the most similar
-    pairs, once = np.unique(pairs[order], axis=0, return_index=True)
-    return pairs.astype(np.int64), similarity[order][once]
+        second = rows[~own]
+        found = 2 * cosine - (VIEWED if number else 0) - crowded[first] - crowded[second]
+        pairs = np.concatenate([pairs, np.sort(np.stack([first, second], axis=1), axis=1)])
+        similarity = np.concatenate([similarity, found])
+        order = np.lexsort((-similarity, pairs[:, 1], pairs[:, 0]))  # of a pair that was found twice the more similar
+        pairs, once = np.unique(pairs[order], axis=0, return_index=True)
+        similarity = similarity[order][once]
+    return pairs.astype(np.int64), similarity
 
 
-def _whitened(features: np.ndarray) -> np.ndarray:
-    """The principal components of the images as they are, each of variance 1, of every image and turn brought to length
-    1: float32 (n, turns, at most 256)."""
-    from sklearn.decomposition import PCA
+@dataclass(frozen=True, eq=False)
+class _Whitening:
+    """The principal components of the images as they are, and the standard deviation of each."""
 
-    n, turns, d = features.shape
-    directions = min(MOST_DIRECTIONS, d, n // IMAGES_PER_DIRECTION)
-    found = PCA(directions, svd_solver="covariance_eigh" if d <= 4096 else "randomized", random_state=0)
-    found.fit(features[:, 0])
-    variance = found.explained_variance_
-    # Directions in which images hardly differ, as of channels that are never on, would be nothing but noise.
-    white = found.transform(features.reshape(n * turns, d)) / np.sqrt(variance + DEAD * variance[0])
-    white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12)
-    return white.reshape(n, turns, directions).astype(np.float32)
+    components: PCA
+    deviations: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> _Whitening:
+        from sklearn.decomposition import PCA
+
+        n, d = features.shape
+        directions = min(MOST_DIRECTIONS, d, n // IMAGES_PER_DIRECTION)
+        found = PCA(directions, svd_solver="covariance_eigh" if d <= 4096 else "randomized", random_state=0)
+        found.fit(features)
+        variance = found.explained_variance_
+        # Directions in which images hardly differ, as of channels that are never on, would be nothing but noise.
+        return cls(found, np.sqrt(variance + DEAD * variance[0]))
+
+
+def _whitened(features: np.ndarray, whitenings: Sequence[_Whitening], ends: np.ndarray) -> np.ndarray:
+    """Each block whitened and brought to a length by what it counts, all of them together to length 1: float32 (n,
+    directions)."""
+    counts = np.where(np.arange(len(whitenings)) < len(whitenings) - COARSE, FINE, 1.0)
+    blocks = []
+    for block, whitening, count in zip(np.split(features, ends, axis=1), whitenings, counts, strict=True):
+        white = whitening.components.transform(block) / whitening.deviations
+        blocks.append(white * np.sqrt(count) / np.maximum(np.linalg.norm(white, axis=1, keepdims=True), 1e-12))
+    return (np.concatenate(blocks, axis=1) / np.sqrt(counts.sum())).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,8 +302,8 @@ class _Halves:
         names, of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         first = np.zeros(len(names), bool)
         first[generator(seed, "look_alikes").permutation(len(names))[: len(names) // 2]] = True
-        pairs, order = sizes * (sizes - 1) // 2, np.argsort(-similarity, kind="stable")
-        n_pairs = int(pairs[first].sum()), int(pairs[~first].sum())
+        n_pairs = tuple(int((sizes * (sizes - 1) // 2)[first == side].sum()) for side in (True, False))
+        order = np.argsort(-similarity, kind="stable")
         return cls(similarity[order], same[order], first[of_image[rows]].mean(axis=1)[order], n_pairs)
 
     def threshold(self, precision: float) -> float | None:
