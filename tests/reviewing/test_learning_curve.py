@@ -93,6 +93,20 @@ def test_the_table_holds_the_figures_of_the_recipe_itself_and_the_one_engine_s_i
 
 
 @pytest.mark.slow
+def test_a_fit_that_no_seed_moves_is_fitted_once_to_the_same_images(splits, tmp_path):
+    saved = tl.Tuner(TINY, weights=None, image_size=(32, 32), phases=tl.Phase(1, 1e-3), head=tl.Head((), pooling="avg"))
+    saved.fit(splits.train, seed=0, store=False).save(tmp_path)
+    fixed = tl.Extractor(TINY, "logistic_regression", weights=str(tmp_path), image_size=(32, 32))
+    curve = learning_curve(fixed, splits, sizes=[12, 84], seeds=(0, 1, 2), store=str(tmp_path / "store"))
+    small, large = curve.predictions[12], curve.predictions[84]
+    assert large[0] is large[1] is large[2]
+    assert len({each.probs.tobytes() for each in small}) == 3  # of other groups
+    np.testing.assert_array_equal(large[0].probs, fixed.fit(splits.train, seed=2).predict(splits.test).probs)
+    drawn = tl.Extractor(TINY, "random_forest", weights=str(tmp_path), image_size=(32, 32))
+    large = learning_curve(drawn, splits, sizes=[84], seeds=(0, 1), store=str(tmp_path / "store")).predictions[84]
+    assert large[0].probs.tobytes() != large[1].probs.tobytes()
+
+
 def test_more_groups_help_and_the_gain_has_an_interval(splits):
     curve = learning_curve(EXTRACTOR, splits, sizes=5, seeds=(0, 1, 2), metric="log_loss")
     assert len(curve.table) == 5

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from tiny import TINY, tiny_tuner
 
 import tlkeras as tl
 from tlkeras.models.classifier import build_encoder
+from tlkeras.training.extractor import CLASSIFIERS
 from tlkeras.training.feature_store import FeatureStore
 
 SIZE = (16, 24)
@@ -192,3 +194,28 @@ def test_declaring_one_loads_neither_scikit_learn_nor_tensorflow():
     code = "import sys, tlkeras as tl; tl.Extractor('vgg16', 'svm'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"sklearn", "tensorflow", "keras"} & set(done.stdout.split())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *((name, {}) for name in CLASSIFIERS if name != "svm"),
+        ("logistic_regression", {"solver": "saga", "max_iter": 3}),
+    ],
+)
+def test_whether_a_fit_draws_is_what_scikit_learn_s_random_state_does(name, arguments):
+    rng = np.random.default_rng(0)
+    features, labels, others = rng.normal(size=(90, 6)), rng.integers(0, 3, 90), rng.normal(size=(40, 6))
+    module, kind, defaults = CLASSIFIERS[name]
+    found = set()
+    for state in range(3):
+        made = getattr(import_module(module), kind)(**(defaults | arguments))
+        if "random_state" in made.get_params():
+            made.set_params(random_state=state)
+        found.add(made.fit(features, labels).predict_proba(others).tobytes())
+    assert tl.Extractor("vgg16", name, arguments=arguments).draws == (len(found) > 1)
+
+
+def test_an_svm_draws_the_folds_of_its_temperature():
+    assert tl.Extractor("vgg16", "svm").draws

@@ -167,6 +167,9 @@ def learning_curve(
     n_groups = len(next(iter(orders.values())))
     chosen = _sizes(sizes, n_groups, min(len(train.class_names), n_groups))
     fit = _fitting(recipe, weights_folder, store)
+    # All groups are the same images for every seed, and their fits are the longest.
+    once = isinstance(recipe, Extractor) and recipe.weights is not None and not recipe.draws
+    of_images: dict[bytes, Predictions] = {}
     found: dict[int, list[Predictions]] = {}
     images = {}
     # The largest first, which computes the features of all images.
@@ -175,9 +178,12 @@ def learning_curve(
         for each in seeds:
             rows = np.flatnonzero(np.isin(groups, orders[each][:size]))
             images[size].append(len(rows))
-            with silenced():
-                classifier = fit(train.take(rows), splits.val, seed=each)
-                found.setdefault(size, []).append(classifier.predict(test))
+            images_and_seed = rows.tobytes() + (b"" if once else str(each).encode())
+            if images_and_seed not in of_images:
+                with silenced():
+                    classifier = fit(train.take(rows), splits.val, seed=each)
+                    of_images[images_and_seed] = classifier.predict(test)
+            found.setdefault(size, []).append(of_images[images_and_seed])
         figures = [score(predictions, positive_class, [metric]).iloc[0] for predictions in found[size]]
         say(f"learning curve: {size:,} groups, {metric} {np.mean(figures):.3f}")
     found = {size: found[size] for size in chosen}

@@ -109,6 +109,12 @@ class Extractor(NetworkRecipe):
             **self._input_words(),
         }
 
+    @property
+    def draws(self) -> bool:
+        """Whether another seed would fit another classifier to the same features."""
+        solver = self.arguments.get("solver", "lbfgs") if self.classifier == "logistic_regression" else None
+        return self.classifier not in ("knn", "naive_bayes") and solver not in ("lbfgs", "newton-cg", "newton-cholesky")
+
     def in_precision(self, precision: str) -> Extractor:
         """The same recipe computing in another precision; "auto", which times a training, leaves it as it is."""
         return self if precision == "auto" else replace(self, precision=precision)
