@@ -159,9 +159,9 @@ def test_every_drawing_takes_such_names_and_names_every_class_in_its_legend(tmp_
         draw_activations,
         draw_explanation,
         draw_heatmap,
-        draw_predictions_sheet,
     )
     from tlkeras.evaluation.metrics import confusion_table
+    from tlkeras.evaluation.sheets import draw_predictions_sheet
     from tlkeras.evaluation.table_plots import draw_class_counts, draw_confusion
 
     found = predictions()

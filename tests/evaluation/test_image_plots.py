@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import same_color
-from matplotlib.figure import Figure
 
 from tlkeras.errors import InputError
 from tlkeras.evaluation import image_plots as plots
@@ -231,13 +230,3 @@ def test_evidence_of_different_images_or_labels_is_refused(explanation, heatmap)
             plots.draw_evidence(explanation, other, [colored()], axes)
     with pytest.raises(InputError, match="axes: received 5 for 2 copies"):
         plots.draw_evidence(explanation, heatmap, [colored()] * 2, axes)
-
-
-def test_sheet_marks_right_and_wrong_by_sign_and_colour():
-    axes = Figure().subplots(1, 3)
-    plots.draw_predictions_sheet(np.zeros((2, 4, 4, 3), np.float32), ["a", "a"], ["a", "b"], axes)
-    assert [ax.get_title() for ax in axes] == ["actual a\n✓ predicted a", "actual a\n✗ predicted b", ""]
-    assert axes[0].title.get_color() != axes[1].title.get_color()
-    assert not axes[2].axison
-    with pytest.raises(InputError, match="received 4 images"):
-        plots.draw_predictions_sheet(np.zeros((4, 4, 4, 3)), ["a"] * 4, ["a"] * 4, axes)

@@ -14,8 +14,8 @@ from tlkeras.data.leakage import audit
 from tlkeras.data.sources import read_labelled
 from tlkeras.data.splits import Holdout, Predefined
 from tlkeras.evaluation.blocks import to_markdown
-from tlkeras.evaluation.image_plots import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.evaluation.plots import new_grid, save_figure
+from tlkeras.evaluation.sheets import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.evaluation.tables import format_interval
 from tlkeras.files import write_csv
 from tlkeras.terminal import start_keras

@@ -15,9 +15,9 @@ import pandas as pd
 
 from tlkeras.data.images import read_thumbnails
 from tlkeras.errors import InputError, UnwritableError
-from tlkeras.evaluation.image_plots import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.evaluation.label_review import review_labels
 from tlkeras.evaluation.plots import new_grid, save_figure
+from tlkeras.evaluation.sheets import draw_pairs_sheet, draw_predictions_sheet
 from tlkeras.files import write_csv, write_json
 from tlkeras.models.zoo import get_backbone
 from tlkeras.progress import say

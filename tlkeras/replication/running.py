@@ -192,8 +192,8 @@ def _clear(target: Path) -> None:
 
 def _draw_sheet(predictions: Predictions, rows: np.ndarray, cell: Cell, path: Path) -> None:
     from tlkeras.data.images import read_pixels
-    from tlkeras.evaluation.image_plots import draw_predictions_sheet
     from tlkeras.evaluation.plots import new_grid, save_figure
+    from tlkeras.evaluation.sheets import draw_predictions_sheet
 
     samples, names = predictions.samples, predictions.samples.class_names
     images = [read_pixels(samples.images[row], cell.recipe.image_size, cell.recipe.resize) for row in rows]
