@@ -19,9 +19,8 @@ What is measured
 """
 
 from dataclasses import replace
-from pathlib import Path
 
-from timing import command_line, parser_of, run, say, stopwatch, write_page
+from timing import command_line, parser_of_networks, run, say, stopwatch, write_page
 
 NETWORK = "mobilenetv2_050"
 SIDE = 224
@@ -157,15 +156,5 @@ def compare(options):
     write_page(options.out / "answers.md", "\n\n".join(block.rstrip("\n") for block in text) + "\n")
 
 
-def arguments():
-    """The options."""
-    parser = parser_of(__doc__, "--data")
-    parser.add_argument("--weights", default=None, help="folder searched first for weight files")
-    parser.add_argument(
-        "--store", type=Path, default=None, help="folder of the feature store (default: the user's own)"
-    )
-    return parser
-
-
 if __name__ == "__main__":
-    run(arguments(), compare)
+    run(parser_of_networks(__doc__), compare)

@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 from benchmark_near_duplicates import alterations, n_pairs_of_one
-from timing import command_line, parser_of, run, say, stopwatch, write_page
+from timing import command_line, parser_of_networks, run, say, stopwatch, write_page
 
 SETS = ("ham10000", "chest_xray")
 N_COPIES = 200
@@ -133,15 +133,5 @@ def compare(options):
     write_page(options.out / "look_alikes.md", "\n\n".join(block.rstrip("\n") for block in text) + "\n")
 
 
-def arguments():
-    """The options."""
-    parser = parser_of(__doc__, "--data")
-    parser.add_argument("--weights", default=None, help="folder searched first for weight files")
-    parser.add_argument(
-        "--store", type=Path, default=None, help="folder of the feature store (default: the user's own)"
-    )
-    return parser
-
-
 if __name__ == "__main__":
-    run(arguments(), compare)
+    run(parser_of_networks(__doc__), compare)

@@ -32,9 +32,8 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
-from pathlib import Path
 
-from timing import REPOSITORY, command_line, parser_of, run, say, write_page
+from timing import REPOSITORY, command_line, parser_of_networks, run, say, write_page
 
 import tlkeras as tl
 
@@ -96,10 +95,8 @@ CLASSICAL = ("knn", "svm", "logistic_regression")
 
 def arguments():
     """The options."""
-    parser = parser_of(__doc__, "--data")
+    parser = parser_of_networks(__doc__)
     add = parser.add_argument
-    add("--weights", default=None, help="folder searched first for weight files")
-    add("--store", type=Path, default=None, help="folder of the feature store (default: the user's own)")
     add("--sets", nargs="+", default=sets(), help="default: %(default)s")
     add("--backbones", nargs="+", default=list(BACKBONES), help="default: %(default)s")
     add("--candidates", nargs="+", default=[*CANDIDATES, *RECIPES, *CLASSICAL], help="default: all")

@@ -45,6 +45,14 @@ def parser_of(doc: str | None, *shared: str) -> argparse.ArgumentParser:
     return parser
 
 
+def parser_of_networks(doc: str | None) -> argparse.ArgumentParser:
+    """The same of a script that reads data sets and takes networks by their names: --data, --weights, --store."""
+    parser = parser_of(doc, "--data")
+    parser.add_argument("--weights", help="folder searched first for weight files")
+    parser.add_argument("--store", type=Path, help="folder of the feature store (default: the user's own)")
+    return parser
+
+
 def run(
     parser: argparse.ArgumentParser,
     compare: Callable[[argparse.Namespace], None],
