@@ -63,6 +63,7 @@ RULES = {
 }
 # Pages that scripts write: they are where figures come from. {file name: what writes it}
 GENERATED = {
+    "answers.md": "experiments/benchmarks/benchmark_answers.py",
     "table.md": "tlkeras/replication/results.py",
     "protocols.md": "tlkeras/replication/comparison.py",
     "claim_2024.md": "tlkeras/replication/checklists.py",

@@ -53,6 +53,7 @@ from tlkeras.evaluation.metrics import largest_losses as largest_losses
 from tlkeras.evaluation.metrics import score as score
 from tlkeras.evaluation.paired import paired as paired
 from tlkeras.evaluation.paired import paired_table as paired_table
+from tlkeras.evaluation.pooling import pool_groups as pool_groups
 from tlkeras.evaluation.subgroups import subgroup_gaps as subgroup_gaps
 from tlkeras.evaluation.subgroups import subgroups as subgroups
 from tlkeras.explaining.activations import activations as activations

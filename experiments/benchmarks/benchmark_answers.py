@@ -89,23 +89,19 @@ def other_kinds(extractor, sets, known):
 
 def covered(extractor, samples, known):
     """{class: coverages of the splits}, "all" among them."""
-    import numpy as np
-
     import tlkeras as tl
     from tlkeras.evaluation.conformal import coverage_table
     from tlkeras.progress import silenced
 
-    halves = tl.Holdout(val=0, test=0.5).split(samples, seed=0)
-    classifier = extractor.fit(halves.train, seed=0, **known)
-    rest = classifier.predict(halves.test)
+    learnt = tl.Holdout(val=0, test=0.5).split(samples, seed=0)
+    rest = extractor.fit(learnt.train, seed=0, **known).predict(learnt.test)
     found = {}
+    place = {name: row for row, name in enumerate(rest.samples.sample_ids)}
     with silenced():
         for seed in range(N_SPLITS):
             split = tl.Holdout(val=0, test=0.5).split(rest.samples, seed=seed)
-            place = {name: row for row, name in enumerate(rest.samples.sample_ids)}
-            val, test = (
-                rest.take(np.array([place[name] for name in part.sample_ids])) for part in (split.train, split.test)
-            )
+            halves = ([place[name] for name in part.sample_ids] for part in (split.train, split.test))
+            val, test = (tl.Predictions(rest.samples.take(half), rest.probs[half]) for half in halves)
             sets = tl.prediction_sets(val, test, coverage=COVERAGE)
             for name, coverage in coverage_table(sets)["coverage"].items():
                 found.setdefault(name, []).append(100 * coverage)

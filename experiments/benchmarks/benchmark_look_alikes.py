@@ -72,7 +72,7 @@ def found_copies(samples, threshold, options):
     import numpy as np
 
     import tlkeras as tl
-    from tlkeras.data.perceptual_hash import NEAR
+    from tlkeras.data.perceptual_hash import NEAR, STRUCTURED
 
     with tempfile.TemporaryDirectory() as folder:
         both, rows = with_copies(samples, folder)
@@ -82,7 +82,9 @@ def found_copies(samples, threshold, options):
     told = {}
     for name, (own, copies) in rows.items():
         by_features = np.array([pair in pairs for pair in zip(own.tolist(), copies.tolist(), strict=True)])
-        by_hash = (fingerprints.hashes[own] != fingerprints.hashes[copies]).sum(axis=1) <= NEAR
+        pairs_of_hash = fingerprints.hashes[own], fingerprints.hashes[copies]
+        structured = np.minimum(*(bits.sum(axis=1) for bits in pairs_of_hash)) >= STRUCTURED
+        by_hash = structured & (np.not_equal(*pairs_of_hash).sum(axis=1) <= NEAR)
         told[name] = by_features.mean(), (by_features | by_hash).mean()
     return told
 

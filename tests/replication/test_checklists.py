@@ -9,7 +9,7 @@ from tlkeras.replication.checklist_answers import TOPICS, known_answers
 from tlkeras.replication.checklist_items import CHECKLISTS
 from tlkeras.replication.checklists import fill_checklist
 from tlkeras.replication.publishing import publish
-from tlkeras.replication.run_folder import RunFolder
+from tlkeras.replication.run_folder import CellKey, RunFolder
 from tlkeras.replication.scoring import score_cells
 
 PROBS = [0.1, 0.9, 0.2, 0.8]
@@ -18,6 +18,9 @@ IMAGES = {
     "val": {"NORMAL": 1, "PNEUMONIA": 3},
     "test": {"NORMAL": 2, "PNEUMONIA": 2},
 }
+
+
+FEWER = {"train": {"NORMAL": 1, "PNEUMONIA": 1}} | {part: IMAGES[part] for part in ("val", "test")}
 
 
 @pytest.fixture
@@ -31,12 +34,17 @@ def run(tmp_path):
 
 
 def items_of(text):
-    """{number: what stands below its heading}."""
+    """{number: what stands below its heading, without what marks the place for words}."""
+    text = re.sub(r"^(## |<!-- (yours|end|all)).*$", "", text, flags=re.M)
     found = re.split(r"^### (\w+)\. .*$", text, flags=re.M)
-    return {
-        number: re.sub(r"^## .*$", "", body, flags=re.M).strip()
-        for number, body in zip(found[1::2], found[2::2], strict=True)
-    }
+    return {number: body.strip() for number, body in zip(found[1::2], found[2::2], strict=True)}
+
+
+def with_words(file, number, words):
+    text = file.read_text(encoding="utf-8")
+    mark = f"<!-- yours, item {number} -->\n"
+    assert text.count(mark) == 1
+    file.write_text(text.replace(mark, f"{mark}{words}"), encoding="utf-8")
 
 
 def test_the_lists_have_the_items_that_were_published():
@@ -80,41 +88,85 @@ def test_an_item_is_answered_or_left_open_and_the_counts_say_how_many(run):
     items = items_of(filled.file.read_text(encoding="utf-8"))
     assert filled.items == len(items) == 44
     assert filled.from_run == sum(body.startswith("From the run:") for body in items.values())
-    assert filled.open == sum(body == "Yours:" for body in items.values()) == 44 - filled.from_run
+    assert filled.open == sum(not body for body in items.values()) == 44 - filled.from_run
     assert "- 20 images in all parts together." in items["8"]
-    assert items["44"] == "Yours:"
+    assert items["44"] == ""
 
 
-def test_what_is_written_below_yours_is_kept_and_what_the_run_says_is_made_anew(run):
+# What people write: lists, code with comments, headings of their own, an item's heading, indented code.
+WORDS = (
+    "Nobody paid.\n\n- not **one** <coin>",
+    "```sh\n# install\npip install x\n```",
+    "first\n\n## Details\n\n### 12. Patients\n\nYours: twice",
+    "    indented\n\n\nand a page break\x0chere\u2028and there",
+)
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_what_is_written_between_the_marks_is_kept_and_what_the_run_says_is_made_anew(run, words):
     file = fill_checklist(run, "claim_2024").file
+    with_words(file, "5", f"{words}\n")
     before = file.read_text(encoding="utf-8")
-    own = "Nobody paid.\n\n- not **one** <coin>\n\n#### really"
-    edited = before.replace("20 images", "99 images").rstrip("\n") + f"\n{own}\n"
-    file.write_text(
-        edited.replace("### 5. Prospective or retrospective\n\nYours:", "### 5. Was\n\nYours: retrospective"),
-        encoding="utf-8",
+    more = dataclasses.replace(
+        run, cells={KEY: run.cells[KEY] | {"facts": run.cells[KEY]["facts"] | {"images": FEWER}}}
     )
-    filled = fill_checklist(run, "claim_2024")
+    filled = fill_checklist(more, "claim_2024")
     after = file.read_text(encoding="utf-8")
-    items = items_of(after)
-    assert "99 images" not in after
-    assert items["44"] == f"Yours:\n\n{own}"
-    assert items["5"] == "Yours:\n\nretrospective"
-    assert filled.open == 44 - filled.from_run - 2
-    fill_checklist(run, "claim_2024")
+    assert f"<!-- yours, item 5 -->\n{words}\n<!-- end of item 5 -->" in after
+    assert "20 images in all parts" in before
+    assert "20 images in all parts" not in after
+    assert filled.open == 44 - filled.from_run - 1
+    fill_checklist(more, "claim_2024")
     assert file.read_text(encoding="utf-8") == after
 
 
-def test_answers_that_would_be_lost_are_refused(run):
+def test_line_ends_of_another_system_and_a_mark_at_the_beginning_lose_nothing(run):
+    file = fill_checklist(run, "claim_2024").file
+    with_words(file, "44", "Nobody paid.\n")
+    fill_checklist(run, "claim_2024")
+    expected = file.read_text(encoding="utf-8")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    fill_checklist(run, "claim_2024")
+    assert file.read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda text: text.replace("<!-- end of item 27c -->\n", ""), "item 27c"),
+        (lambda text: text.replace("### 27c.", "my words\n\n### 27c."), "beside the words"),
+        (lambda text: text.replace("### 5b. ", "### 5b) "), "beside the words"),
+        (lambda text: text + "an afterthought\n", "beside the words"),
+        (lambda text: text.replace("<!-- end of item 19 -->", "a\n<!-- end of item 19 -->\nb"), "beside the words"),
+    ],
+)
+def test_words_that_would_be_lost_are_refused(run, spoil, said):
     file = fill_checklist(run, "tripod_ai").file
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("### 27c.", "### 28.") + "later\n", encoding="utf-8")
-    with pytest.raises(tl.InputError, match=r"item 28.*TRIPOD\+AI"):
+    spoilt = spoil(file.read_text(encoding="utf-8"))
+    file.write_text(spoilt, encoding="utf-8")
+    with pytest.raises(tl.InputError, match=said):
         fill_checklist(run, "tripod_ai")
+    assert file.read_text(encoding="utf-8") == spoilt
+
+
+def test_a_file_that_is_no_text_is_refused(run):
+    file = run.folder.root / "tripod_ai.md"
     file.write_bytes(b"\xff\xfe Yours")
     with pytest.raises(tl.InputError, match=r"tripod_ai\.md cannot be read"):
         fill_checklist(run, "tripod_ai")
     assert file.read_bytes() == b"\xff\xfe Yours"
+
+
+def test_networks_from_random_weights_were_not_trained_before(run):
+    assert known_answers(run)["method"] == ("Deep learning, from random weights: vgg16.",)
+    facts = run.cells[KEY]["facts"] | {"weights": {"path": "w.h5", "note": ""}, "parameters": 7}
+    carried = CellKey("fine_tuned", "vgg16", 0)
+    both = dataclasses.replace(run, cells=run.cells | {carried: run.cells[KEY] | {"facts": facts}})
+    assert known_answers(both)["method"] == (
+        "Deep learning, from networks trained before: vgg16.",
+        "Deep learning, from random weights: vgg16.",
+    )
+    assert "14,000,000 or 7 parameters" in known_answers(both)["model"][0]
 
 
 def test_a_checklist_is_not_published_over_one_that_was_filled_in(run, tmp_path):

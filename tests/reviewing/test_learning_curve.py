@@ -107,6 +107,7 @@ def test_a_fit_that_no_seed_moves_is_fitted_once_to_the_same_images(splits, tmp_
     assert large[0].probs.tobytes() != large[1].probs.tobytes()
 
 
+@pytest.mark.slow
 def test_more_groups_help_and_the_gain_has_an_interval(splits):
     curve = learning_curve(EXTRACTOR, splits, sizes=5, seeds=(0, 1, 2), metric="log_loss")
     assert len(curve.table) == 5

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from tlkeras.errors import InputError
 from tlkeras.evaluation.answer_plots import decisions_figure, draw_subgroups
 from tlkeras.evaluation.blocks import Block, Figure, Folded, Heading, Table, Text
 from tlkeras.evaluation.calibration import at_adjustment
@@ -15,6 +16,8 @@ from tlkeras.evaluation.decisions import fit_threshold, risk_coverage
 from tlkeras.evaluation.intervals import FEW_GROUPS, intervals
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.plots import new_grid, save_figure
+from tlkeras.evaluation.pooling import pool_groups
+from tlkeras.evaluation.resampling import unit_names
 from tlkeras.evaluation.subgroups import FIGURES, subgroup_gaps, subgroups
 from tlkeras.evaluation.tables import METRICS, NOT_DEFINED, format_interval
 from tlkeras.files import write_csv
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tlkeras.replication.finished_run import FinishedRun
+    from tlkeras.replication.run_folder import CellKey
     from tlkeras.schema import Predictions
 
 SENSITIVITY = 0.95
@@ -46,6 +50,11 @@ _FIGURE = (
     "Net benefit (Vickers & Elkin 2006): cases found per image, less false alarms at the price that the threshold "
     "puts on them; a classifier is of use where it lies above both grey lines. It presumes that probabilities "
     "mean what they say. "
+)
+_GROUPS = "One answer for each group"
+_POOLED = (
+    "Of each group (patient, lesion) the mean probability of its images (`tl.pool_groups`). The tables above count "
+    "images, this one groups: who has many images weighs no more than who has one."
 )
 _SUBGROUPS = (
     "{cell}, seed {seed}: of the cells the one with the best balanced accuracy on validation images. Hollow: "
@@ -84,6 +93,29 @@ def decisions(run: FinishedRun, part: str) -> list[Block]:
     ]
 
 
+def of_groups(run: FinishedRun, part: str) -> list[Block]:
+    """The figures of one answer for each group; nothing where no group has several images of the part."""
+    rows, metrics = {}, ("accuracy", "balanced_accuracy", "roc_auc")
+    for cell, of_seeds in seeds_of_cells(run.predicted).items():
+        tests = [parts[part] for parts in of_seeds.values() if part in parts]
+        if not tests or len(set(unit_names(tests[0]))) == len(tests[0]):
+            continue
+        try:
+            pooled = [pool_groups(test) for test in tests]
+        except InputError as error:  # of a group with images of several classes
+            return [Heading(_GROUPS, level=3), Text(f"Not answered: {error}")]
+        found = intervals(pooled, positive_class=_positive(run), metrics=metrics)
+        rows[cell] = {"groups": f"{found['groups'].iloc[0]:,.0f}"}
+        for metric in metrics:
+            title, factor, form = METRICS[metric]
+            name, *unit = title.split(", ")
+            rows[cell][", ".join([f"{name} of groups", *unit])] = format_interval(found.loc[metric], form, factor)
+    if not rows:
+        return []
+    table = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))
+    return [Heading(_GROUPS, level=3), Table(table), Text(_POOLED)]
+
+
 def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
     """The figures of every subgroup that the experiment names, and the largest gaps: subgroups.png, subgroups.csv."""
     if run.columns is None:
@@ -92,9 +124,7 @@ def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
     columns = run.columns[names]
     if not names:
         return []
-    cells = [key for key in run.predicted if part in run.predicted[key]]
-    (cell,) = _best(run, list(dict.fromkeys((key.method, key.backbone) for key in cells)), 1)
-    key = next(key for key in cells if (key.method, key.backbone) == cell)
+    key = best_of(run, part)
     predictions = with_columns(run.predicted[key][part], columns)
     asked = {"metrics": FIGURES, "positive_class": _positive(run)}
     table = subgroups(predictions, names, **asked)
@@ -110,7 +140,7 @@ def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
         overall={str(metric): value for metric, value in whole.items()},
     )
     file = save_figure(figure, run.file("subgroups.png", part))
-    words = _SUBGROUPS.format(cell=", ".join(cell), seed=key.seed, few=FEW_GROUPS)
+    words = _SUBGROUPS.format(cell=f"{key.method}, {key.backbone}", seed=key.seed, few=FEW_GROUPS)
     return [
         Heading("Whom it fails", level=3),
         Figure(file, f"accuracy, balanced accuracy and ROC AUC of every subgroup of {part}, with intervals"),
@@ -148,6 +178,13 @@ def _decided(of_seeds: list[Mapping[str, Predictions]], part: str, positive: str
     risk = risk_coverage(tests, coverages=[ANSWERED]).iloc[0].rename({"risk": "value"})
     row["wrong of the surest, %"] = format_interval(risk, ".1f", 100)
     return row
+
+
+def best_of(run: FinishedRun, part: str) -> CellKey:
+    """Of the cells that predicted a part the one with the best balanced accuracy on validation, its first seed."""
+    keys = [key for key in run.predicted if part in run.predicted[key]]
+    (cell,) = _best(run, list(dict.fromkeys((key.method, key.backbone) for key in keys)), 1)
+    return next(key for key in keys if (key.method, key.backbone) == cell)
 
 
 def _best(run: FinishedRun, cells: list[tuple[str, str]], most: int = MOST_LINES) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from tlkeras.evaluation.metrics import confused_pairs
 from tlkeras.evaluation.score_tables import metrics_table
 from tlkeras.evaluation.tables import DECISIONS, PROBABILITIES
 from tlkeras.models.zoo import BACKBONES
+from tlkeras.replication.answer_sections import best_of
 from tlkeras.replication.experiment import PIXELS
 from tlkeras.replication.part_sections import counted, few_groups
 from tlkeras.replication.provenance import (
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 6  # whose figures are told one by one
 N_PAIRS = 3  # confusions told
-_OF_IMAGES = ("image size", "resizing", "preprocessing", "image size of the phase")
+_OF_IMAGES = (
+    *("image size", "resizing", "preprocessing", "image size of the phase"),
+    *("image size, trees", "pixels, trees"),
+)
 _OF_AUGMENTATION = ("augmentation", "augmentation of validation images")
 _OF_START = ("weights",)
 _OF_CLASSES = ("unequal classes", "loss")
@@ -48,10 +52,15 @@ def known_answers(run: FinishedRun) -> dict[str, tuple[str, ...]]:
 
 
 def _method(run: FinishedRun) -> Iterable[str]:
-    networks = [name for name in dict.fromkeys(key.backbone for key in run.cells) if name != PIXELS]
-    if networks:
-        yield f"Deep learning, transfer from networks trained before: {', '.join(networks)}."
-    if len(networks) < len({key.backbone for key in run.cells}):
+    weights: dict[str, set[bool]] = {}
+    for key, cell in run.cells.items():
+        if key.backbone != PIXELS:
+            weights.setdefault(key.backbone, set()).add(cell["facts"].get("weights") is not None)
+    started = {"from networks trained before": True, "from random weights": False}
+    for words, known in started.items():
+        if names := [name for name, found in weights.items() if known in found]:
+            yield f"Deep learning, {words}: {', '.join(names)}."
+    if any(key.backbone == PIXELS for key in run.cells):
         yield "Classifiers on pixels, without a network."
 
 
@@ -80,7 +89,7 @@ def _selection(run: FinishedRun) -> Iterable[str]:
     n = sum(sum(counts.values()) for counts in run.images.values())
     yield f"{n:,} images in all parts together."
     if run.plan.protocol.select is not None:
-        yield f"They are a selection of the data set's: {run.plan.protocol.select!r}."
+        yield "What is taken of the data set is said in the script, as the protocol's `select`."
 
 
 def _unreadable(run: FinishedRun) -> Iterable[str]:
@@ -101,7 +110,8 @@ def _partition(run: FinishedRun) -> Iterable[str]:
 
 
 def _disjoint(run: FinishedRun) -> Iterable[str]:
-    yield from split_words(run)[1:]
+    if run.audits:
+        yield from split_words(run)[1:]
 
 
 def _counts(run: FinishedRun) -> Iterable[str]:
@@ -117,17 +127,19 @@ def _test_counts(run: FinishedRun) -> Iterable[str]:
 
 def _characteristics(run: FinishedRun) -> Iterable[str]:
     if run.columns is not None and run.columns.shape[1]:
-        names = ", ".join(map(str, run.columns.columns))
-        yield f"Subgroups by {names}; images and groups of each in the test part: subgroups.csv."
+        names, files = ", ".join(map(str, run.columns.columns)), (run.file("subgroups.csv", part) for part in run.parts)
+        yield f"Subgroups by {names}; images and groups of each: {', '.join(file.name for file in files)}."
 
 
 def _model(run: FinishedRun) -> Iterable[str]:
     if not run.trained:
         return
-    parameters = {key.backbone: run.cells[key]["facts"]["parameters"] for key in run.trained}
-    for name, n in parameters.items():
+    parameters: dict[str, dict[str, None]] = {}
+    for key in run.trained:
+        parameters.setdefault(key.backbone, {})[f"{run.cells[key]['facts']['parameters']:,}"] = None
+    for name, counts in parameters.items():
         source = f" ({BACKBONES[name].paper})" if name in BACKBONES else ""
-        yield f"{name}{source}: {n:,} parameters with the new head."
+        yield f"{name}{source}: {' or '.join(counts)} parameters with the new head."
     yield from _settings(run, _OF_HEAD)
 
 
@@ -196,13 +208,20 @@ def _robustness(run: FinishedRun) -> Iterable[str]:
     seeds = {key.seed for key in run.cells}
     if len(seeds) > 1:
         yield f"{len(seeds)} seeds: {seeded(run.settings['split'])}."
-    if Reviewed.of(run.folder) is not None:
-        yield "Figures over the number of groups, labels to look at, look-alikes, distances: What the images tell."
+    if told := _reviewed(run):
+        yield f"By the features of a frozen network: {', '.join(told)}: What the images tell."
 
 
 def _shift(run: FinishedRun) -> Iterable[str]:
-    if Reviewed.of(run.folder) is not None:
+    if _reviewed(run).get("familiarity", {}).get("measured"):
         yield "How well test images are told from validation's by their features: What the images tell."
+
+
+def _reviewed(run: FinishedRun) -> dict[str, dict]:
+    """What --review found, of the questions that it could answer."""
+    reviewed = Reviewed.of(run.folder)
+    found = {} if reviewed is None else reviewed.about["found"]
+    return {question: answer for question, answer in found.items() if "refused" not in answer}
 
 
 def _fairness(run: FinishedRun) -> Iterable[str]:
@@ -217,7 +236,7 @@ def _explained(run: FinishedRun) -> Iterable[str]:
 
 
 def _internal(run: FinishedRun) -> Iterable[str]:
-    yield from (f"{part} is of the same data set as the training images." for part in run.parts)
+    yield from (f"{part} comes from the same data set or table as the training images." for part in run.parts)
 
 
 def _performance(run: FinishedRun) -> Iterable[str]:
@@ -255,8 +274,8 @@ def _few_groups(run: FinishedRun) -> Iterable[str]:
 
 def _failures(run: FinishedRun) -> Iterable[str]:
     for part in run.parts:
-        (key, predictions) = next((key, parts[part]) for key, parts in run.predicted.items() if part in parts)
-        for row in confused_pairs(predictions, n=N_PAIRS).itertuples():
+        key = best_of(run, part)
+        for row in confused_pairs(run.predicted[key][part], n=N_PAIRS).itertuples():
             yield (
                 f"{part}, {key}: {row.images:,} of {row.actual} ({row.share:.0%} of them) taken for {row.predicted}."
             )
@@ -274,7 +293,7 @@ def _code(run: FinishedRun) -> Iterable[str]:
 
 def _availability(run: FinishedRun) -> Iterable[str]:
     yield f"Data: {run.plan.credit}"
-    yield "Predictions for every image, with the hashes of data, weights and files: this folder."
+    yield "Predictions for every validation and test image, with the hashes of data, weights and files: this folder."
 
 
 def _all_settings(run: FinishedRun) -> dict[str, str]:

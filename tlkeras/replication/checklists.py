@@ -1,10 +1,12 @@
 """A reporting guideline's checklist (claim_2024.md, tripod_ai.md): answered where the run knows, the rest left open.
 
-The file is made to be kept: what is written under "Yours:" stays when the checklist is made again.
+The file is made to be kept: what is written between the marks of an item stays when the checklist is made again, and a
+file that holds words elsewhere is not written over.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,13 @@ from tlkeras.replication.checklist_items import CHECKLISTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlkeras.replication.checklist_items import Checklist, Item
+    from tlkeras.replication.checklist_items import Item
     from tlkeras.replication.finished_run import FinishedRun
 
-YOURS = "Yours:"
-_ITEM = re.compile(r"### (\w+)\. ")
-_HEADING = re.compile(r"#{1,3} ")
+BEGIN, END, SEAL = "<!-- yours, item {} -->", "<!-- end of item {} -->", "<!-- all but yours: {} -->"
+_NUMBER = r"(\w+)"
+_YOURS = re.compile(f"{BEGIN.format(_NUMBER)}\n(.*?){END.format(_NUMBER)}", re.DOTALL)
+_SEAL = re.compile(SEAL.format("([0-9a-f]+)") + r"\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,18 @@ class Filled:
 
 
 def fill_checklist(run: FinishedRun, name: str) -> Filled:
-    """Writes <name>.md into the run folder; what was written there under "Yours:" is kept.
+    """Writes <name>.md into the run folder; what was written there between the marks of an item is kept.
 
     Args:
         run: the finished run.
         name: of `CHECKLISTS`.
 
     Raises:
-        InputError: the file that is there cannot be read, or holds answers to items that the checklist has not.
+        InputError: what `read_yours` refuses.
     """
     checklist, answers = CHECKLISTS[name], known_answers(run)
+    yours = read_yours(run.folder.root, name)
     file = run.folder.root / f"{name}.md"
-    yours = _read_yours(file, checklist) if file.exists() else {}
     told = {item.number: [line for topic in item.topics for line in answers.get(topic, ())] for item in checklist.items}
     n_told = sum(map(bool, told.values()))
     n_open = sum(not told[item.number] and item.number not in yours for item in checklist.items)
@@ -66,53 +69,62 @@ def fill_checklist(run: FinishedRun, name: str) -> Filled:
         *([Text(SMOKE)] if run.settings["smoke"] else []),
         Text(f"{checklist.source} The items are told in our words; what counts is the published checklist."),
         Text(
-            f"**Of {len(checklist.items)} items the run has something to say to {n_told}; {n_open} are open.** Write "
-            f"below `{YOURS}`: the same command renews what the run says, and keeps your words. What the run says is "
-            "rarely all that an item asks for."
+            f"**Of {len(checklist.items)} items the run has something to say to {n_told}; {n_open} are open.** What it "
+            "says is rarely all that an item asks for. Write between the two marks of an item, which no page shows: "
+            "the same command then renews what the run says, and keeps your words."
         ),
     ]
     pieces, section = [page_as_markdown(head, file.parent)], ""
     for item in checklist.items:
         blocks: list[Block] = [] if item.section == section else [Heading(item.section)]
         section = item.section
-        blocks += _item_blocks(item, told[item.number])
+        pieces.append(page_as_markdown([*blocks, *_item_blocks(item, told[item.number])], file.parent))
         own = yours.get(item.number, "")
-        pieces.append(page_as_markdown(blocks, file.parent) + (f"\n{own}\n" if own else ""))
-    write_text(file, "\n".join(pieces))
+        pieces.append(f"{BEGIN.format(item.number)}\n{own}\n{END.format(item.number)}\n")
+    text = "\n".join(pieces)
+    write_text(file, f"{text}\n{SEAL.format(_seal(text))}\n")
     return Filled(file, len(checklist.items), n_told, n_open)
 
 
 def _item_blocks(item: Item, told: list[str]) -> list[Block]:
     blocks: list[Block] = [Heading(f"{item.number}. {item.asks}", level=3)]
-    if told:
-        blocks += [Text("From the run:"), Bullets(tuple(told))]
-    return [*blocks, Text(YOURS)]
+    return [*blocks, Text("From the run:"), Bullets(tuple(told))] if told else blocks
 
 
-def _read_yours(file: Path, checklist: Checklist) -> Mapping[str, str]:
-    """{number of the item: what was written to it}."""
+def read_yours(root: Path, name: str) -> Mapping[str, str]:
+    """{number of an item: what was written to it}, of the checklist in a run folder; nothing where there is none.
+
+    Raises:
+        InputError: it cannot be read, marks are gone or stand twice, or something else than the words between them was
+            changed: all of that would be lost.
+    """
+    file, checklist = root / f"{name}.md", CHECKLISTS[name]
+    if not file.exists():
+        return {}
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        text = file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{file} cannot be read ({error}), so that your answers in it would be lost. Mend or move it."
+            f"{file} cannot be read ({error}), so that your words would be lost. Mend or move it."
         ) from error
-    written: dict[str, list[str]] = {}
-    number, inside = None, False
-    for line in lines:
-        if _HEADING.match(line):
-            found = _ITEM.match(line)
-            number, inside = found and found[1], False
-        elif line.startswith(YOURS) and number is not None and not inside:
-            inside = True
-            written.setdefault(number, []).append(line.removeprefix(YOURS).strip())
-        elif inside and number is not None:
-            written[number].append(line)
-    yours = {number: text for number, rows in written.items() if (text := "\n".join(rows).strip())}
-    unknown = [number for number in yours if number not in {item.number for item in checklist.items}]
-    if unknown:
+    found, seal = _YOURS.findall(text), _SEAL.search(text)
+    numbers = [item.number for item in checklist.items]
+    if [(begun, ended) for begun, _, ended in found] != [(number, number) for number in numbers]:
+        lost = [number for number in numbers if [begun for begun, _, _ in found].count(number) != 1]
         raise InputError(
-            f"{file} has an answer of yours to item {', '.join(unknown)}, which {checklist.title} has not. Put it "
-            "under an item that it has, or move the file."
+            f"{file}: the marks of item {(lost or numbers)[0]}, {BEGIN.format((lost or numbers)[0])} and what ends it, "
+            "are not as they were, so that your words would be lost. Put them back, or move the file, make a new one, "
+            "and copy your words into that."
         )
-    return yours
+    if seal is None or seal[1] != _seal(text[: seal.start()]):
+        raise InputError(
+            f"{file}: something beside the words between the marks was changed, and would be lost. Move the file, make "
+            "a new one, and copy your words between its marks."
+        )
+    return {number: words.strip("\n") for number, words, _ in found if words.strip()}
+
+
+def _seal(text: str) -> str:
+    """A hash of all but the words between marks; blank lines and spaces at the ends of lines do not count."""
+    lines = [line.rstrip() for line in _YOURS.sub(r"\1", text).split("\n")]
+    return hashlib.sha256("\n".join(filter(None, lines)).encode()).hexdigest()[:16]

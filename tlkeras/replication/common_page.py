@@ -16,7 +16,7 @@ from tlkeras.evaluation.plots import new_figure, save_figure
 from tlkeras.evaluation.printed_figures import format_printed_figures_table, printed_figures_table
 from tlkeras.evaluation.score_tables import epochs_table
 from tlkeras.evaluation.table_plots import draw_class_counts
-from tlkeras.replication.answer_sections import decisions, whom_it_fails
+from tlkeras.replication.answer_sections import decisions, of_groups, whom_it_fails
 from tlkeras.replication.cell_pages import SMOKE, every_cell
 from tlkeras.replication.page import Page
 from tlkeras.replication.part_sections import (
@@ -162,6 +162,7 @@ PAGE = Page(
         probabilities,
         calibration,
         decisions,
+        of_groups,
         whom_it_fails,
         every_training,
     ),

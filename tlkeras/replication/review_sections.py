@@ -37,7 +37,7 @@ _LABELS = (
     "look."
 )
 _LOOK_ALIKES = (
-    "{pairs:,} pairs of images look alike by their features, turned ones too; {crossing:,} of them lie on "
+    "{pairs:,} pairs of images look alike by their features, turned, mirrored and cut ones too; {crossing:,} of them lie on "
     "two sides of the split of seed {seed} (by {name} at {side} pixels)."
 )
 _DRAWN = " The threshold was drawn on half of the groups."

@@ -217,6 +217,8 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
     if plan.stands_in or not set(default) & set(protocol.backbones):
         default = protocol.backbones
     if experiment.explore is not None and given.eda:
+        if given.checklist:
+            raise InputError("--checklist: is answered from a run, and --eda runs nothing; leave one of the two out.")
         _explore(plan, experiment.explore, given, out / "eda")
         return
     folder = RunFolder(out / plan.name)
@@ -245,6 +247,11 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
     if given.review and (given.smoke or given.report_only):
         option = "--smoke" if given.smoke else "--report-only"
         raise InputError(f"--review: looks at all images, and {option} at none or a handful; leave one of the two out.")
+    if given.checklist:  # what cannot be read is known before anything is trained
+        from tlkeras.replication.checklists import read_yours
+
+        for name in given.checklist:
+            read_yours(folder.root, name)
     if given.image_size is not None:
         check_image_size((given.image_size, given.image_size))
     if given.memory_budget is not None:
@@ -272,7 +279,6 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         start_keras()
         with _spread(given):
             folder = run_experiment(experiment, options)
-    from tlkeras.replication.checklists import fill_checklist
     from tlkeras.replication.comparison import compare_protocols
     from tlkeras.replication.results import report_experiment
 
@@ -289,6 +295,8 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
         print(f"report.html, table.md, scores and figures are in {folder.root}")
     for name in given.checklist:
+        from tlkeras.replication.checklists import fill_checklist
+
         filled = fill_checklist(run, name)
         print(f"{filled.file}: {filled.from_run} of {filled.items} items answered from the run, {filled.open} open")
     if given.publish is not None:

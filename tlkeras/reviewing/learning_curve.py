@@ -138,7 +138,7 @@ def learning_curve(
     The curve is a power law (Hestness et al., Deep Learning Scaling is Predictable, Empirically, 2017; Viering & Loog,
     The Shape of Learning Curves, IEEE PAMI 45, 2023), fitted by least squares. Its intervals come from drawing test
     groups and seeds again, 500 times. An Extractor's features are computed once, with a feature store: then each size
-    and seed takes the time of its classifier alone.
+    and seed takes the time of its classifier alone, and of all groups one fit serves every seed unless seeds move it.
 
     Args:
         recipe: a Tuner, Extractor, PixelBaseline or Search.
@@ -167,9 +167,8 @@ def learning_curve(
     n_groups = len(next(iter(orders.values())))
     chosen = _sizes(sizes, n_groups, min(len(train.class_names), n_groups))
     fit = _fitting(recipe, weights_folder, store)
-    # All groups are the same images for every seed, and their fits are the longest.
-    once = isinstance(recipe, Extractor) and recipe.weights is not None and not recipe.draws
-    of_images: dict[bytes, Predictions] = {}
+    no_seed_moves_it = isinstance(recipe, Extractor) and recipe.weights is not None and not recipe.draws
+    of_fit: dict[tuple[bytes, int | None], Predictions] = {}
     found: dict[int, list[Predictions]] = {}
     images = {}
     # The largest first, which computes the features of all images.
@@ -178,12 +177,12 @@ def learning_curve(
         for each in seeds:
             rows = np.flatnonzero(np.isin(groups, orders[each][:size]))
             images[size].append(len(rows))
-            images_and_seed = rows.tobytes() + (b"" if once else str(each).encode())
-            if images_and_seed not in of_images:
+            the_fit = rows.tobytes(), None if no_seed_moves_it else each
+            if the_fit not in of_fit:
                 with silenced():
                     classifier = fit(train.take(rows), splits.val, seed=each)
-                    of_images[images_and_seed] = classifier.predict(test)
-            found.setdefault(size, []).append(of_images[images_and_seed])
+                    of_fit[the_fit] = classifier.predict(test)
+            found.setdefault(size, []).append(of_fit[the_fit])
         figures = [score(predictions, positive_class, [metric]).iloc[0] for predictions in found[size]]
         say(f"learning curve: {size:,} groups, {metric} {np.mean(figures):.3f}")
     found = {size: found[size] for size in chosen}

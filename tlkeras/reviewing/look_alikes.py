@@ -110,7 +110,7 @@ def look_alikes(
     2.3). Each image, its seven other turns and mirror images, and its middle (nine tenths of its sides) are compared
     with all others as they are, and pairs are looked for among the 20 nearest of each; such a view takes 0.3 from the
     similarity. What it finds and what it misses: assets/benchmark/look_alikes.md. Of 100,000 images of MobileNetV2's
-    half width the features of one view take 0.7 GB of memory, and no more than one is there at a time.
+    half width the features of one view take 0.7 GB of memory, of which there are up to three at a time.
 
     Args:
         samples: n images, all that are to be split.
