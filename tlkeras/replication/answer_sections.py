@@ -106,10 +106,10 @@ def of_groups(run: FinishedRun, part: str) -> list[Block]:
             return [Heading(_GROUPS, level=3), Text(f"Not answered: {error}")]
         found = intervals(pooled, positive_class=_positive(run), metrics=metrics)
         rows[cell] = {"groups": f"{found['groups'].iloc[0]:,.0f}"}
-        for metric in metrics:
+        for metric, figures in zip(metrics, found.to_dict("records"), strict=True):
             title, factor, form = METRICS[metric]
             name, *unit = title.split(", ")
-            rows[cell][", ".join([f"{name} of groups", *unit])] = format_interval(found.loc[metric], form, factor)
+            rows[cell][", ".join([f"{name} of groups", *unit])] = format_interval(pd.Series(figures), form, factor)
     if not rows:
         return []
     table = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["method", "backbone"]))

@@ -37,8 +37,8 @@ _LABELS = (
     "look."
 )
 _LOOK_ALIKES = (
-    "{pairs:,} pairs of images look alike by their features, turned, mirrored and cut ones too; {crossing:,} of them lie on "
-    "two sides of the split of seed {seed} (by {name} at {side} pixels)."
+    "{pairs:,} pairs of images look alike by their features, turned, mirrored and cut ones too; {crossing:,} of them "
+    "lie on two sides of the split of seed {seed} (by {name} at {side} pixels)."
 )
 _DRAWN = " The threshold was drawn on half of the groups."
 _NOT_DRAWN = " The threshold is HAM10000's: of these groups none could be drawn with a precision of 90 %."

@@ -302,8 +302,8 @@ class _Halves:
         names, of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         first = np.zeros(len(names), bool)
         first[generator(seed, "look_alikes").permutation(len(names))[: len(names) // 2]] = True
-        n_pairs = tuple(int((sizes * (sizes - 1) // 2)[first == side].sum()) for side in (True, False))
-        order = np.argsort(-similarity, kind="stable")
+        pairs, order = sizes * (sizes - 1) // 2, np.argsort(-similarity, kind="stable")
+        n_pairs = int(pairs[first].sum()), int(pairs[~first].sum())
         return cls(similarity[order], same[order], first[of_image[rows]].mean(axis=1)[order], n_pairs)
 
     def threshold(self, precision: float) -> float | None:
