@@ -74,7 +74,7 @@ def test_a_missing_data_set_says_where_to_get_it(tmp_path):
 
 
 def test_an_unknown_name_lists_the_known(tmp_path):
-    with pytest.raises(InputError, match="'cifar'; accepted are chest_xray, ham10000"):
+    with pytest.raises(InputError, match=r"'cifar'; accepted are chest_xray, ham10000[^$]*medmnist/ with pathmnist"):
         load_dataset("cifar", tmp_path)
 
 
@@ -89,7 +89,8 @@ def test_rows_tell_the_same_numbers_twice():
 
 
 def test_what_is_published_of_each_set():
-    told = {name: (row.n_images, row.n_classes, row.published_pixels) for name, row in DATASETS.items()}
+    sets = {name: row for name, row in DATASETS.items() if row.folder == name}  # test_medmnist.py has the others
+    told = {name: (row.n_images, row.n_classes, row.published_pixels) for name, row in sets.items()}
     assert told == {
         "chest_xray": (5_856, 2, "varying"),
         "ham10000": (10_015, 7, "600x450"),
@@ -98,7 +99,7 @@ def test_what_is_published_of_each_set():
         "afhq": (16_130, 3, "512x512"),
         "tumor": (None, 2, ""),
     }
-    for row in DATASETS.values():
+    for row in sets.values():
         assert len({key.rsplit("/")[-1] for key in row.counts}) in (0, row.n_classes)
         assert (row.count is None) == (row.counts == {})
 

@@ -202,7 +202,9 @@ def examine_data(root: str | os.PathLike | None = None) -> Section:
         )
     rows, problems = [], []
     for row in DATASETS.values():
-        state, found, problem = _dataset_state(row, root / row.name)
+        if row.folder != row.name and not any((root / row.folder / entry).exists() for entry in row.entries):
+            continue  # one of many files of a collection, which nobody has all of
+        state, found, problem = _dataset_state(row, root / row.folder)
         published = "" if row.n_images is None else f"{row.n_images:,}"
         rows.append((row.name, state, found, published, row.source or "images of one's own"))
         problems += problem

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tlkeras.data.class_folders import (
     AFHQ_ANIMALS,
@@ -21,6 +22,7 @@ from tlkeras.data.class_folders import (
     load_tumor,
 )
 from tlkeras.data.ham10000 import DIAGNOSES, IMAGE_FOLDERS, METADATA, count_ham10000, load_ham10000
+from tlkeras.data.medmnist import COLLECTION, PARTS, SETS, SIZES, SOURCE, MedMNIST, count_medmnist, load_medmnist, named
 from tlkeras.errors import InputError, MissingInputError
 from tlkeras.schema import Samples
 
@@ -30,7 +32,7 @@ class DatasetRow:
     """A published data set that the experiments know.
 
     Attributes:
-        name: its key in `DATASETS` and the name of its folder.
+        name: its key in `DATASETS`, and the name of its folder; of a set that is a file, folder/file without ending.
         title: its name in prose.
         layout: the tree of folders and files that is expected.
         licence: the terms of use.
@@ -40,8 +42,8 @@ class DatasetRow:
             published. A copy on the disk may have others: `tl.audit` measures them.
         entries: what lies at the top of its folder, "*" for any text.
         n_classes: how many classes it has as published.
-        counts: images per class, "train/NORMAL" or "NORMAL" where the set has no parts of its own; empty where the
-            published numbers are not known, and then none are checked.
+        counts: images per class, "train/NORMAL" or "NORMAL" where the set has no parts of its own, or per part where
+            no more is published; empty where the published numbers are not known, and then none are checked.
         load: reads a folder.
         count: counts the images found in a folder, keyed as `counts`; empty where none can be counted. None goes with
             empty `counts`.
@@ -65,6 +67,11 @@ class DatasetRow:
         """How many images the set has over all parts and classes, as published; None where that is not known."""
         return sum(self.counts.values()) if self.counts else None
 
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it lies in."""
+        return self.name.split("/", maxsplit=1)[0]
+
     def how_to_get(self) -> str:
         """Where the set comes from and how it must lie, in lines for an error message."""
         if not self.source:
@@ -77,7 +84,8 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
 
     Args:
         name: its key in the table.
-        root: the folder that holds a folder of that name, or this folder itself.
+        root: the folder that holds a folder of that name (of "medmnist/pathmnist" one of the name medmnist), or this
+            folder itself.
         check_counts: refuse a folder without exactly the expected images of each class, where the published numbers
             are known. False takes a smaller copy; everything else is checked all the same.
 
@@ -86,8 +94,11 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
         MissingInputError: where there is no such folder, or files of it are not there.
     """
     if name not in DATASETS:
+        whole = ", ".join(name for name, row in DATASETS.items() if row.folder == name)
+        sets = ", ".join(described.name for described in SETS)
         raise InputError(
-            f"name: received {name!r}; accepted are {', '.join(DATASETS)}. For your own data: from_folders."
+            f"name: received {name!r}; accepted are {whole}, and medmnist/ with {sets}, at more than {SIZES[0]} pixels "
+            f"{', '.join(f'_{size}' for size in SIZES[1:])} behind it. For your own data: from_folders."
         )
     row, root = DATASETS[name], os.path.abspath(os.fsdecode(root))
     folder = _dataset_folder(row, root)
@@ -116,9 +127,9 @@ def _told_counts(row: DatasetRow, folder: str) -> list[str]:
 
 
 def _dataset_folder(row: DatasetRow, root: str) -> str:
-    below = os.path.join(root, row.name)
+    below = os.path.join(root, row.folder)
     candidates = [below, root]
-    if os.path.basename(root) == row.name:
+    if os.path.basename(root) == row.folder:
         candidates.reverse()  # the published chest X-ray archive holds a folder of its own name
     for folder in candidates:
         if any(glob.glob(os.path.join(glob.escape(folder), entry)) for entry in row.entries):
@@ -127,6 +138,25 @@ def _dataset_folder(row: DatasetRow, root: str) -> str:
     raise MissingInputError(
         f"{row.title}: found none of {', '.join(row.entries)} in {below} or {root} (which holds: {held}).\n"
         f"{row.how_to_get()}"
+    )
+
+
+def _medmnist_row(described: MedMNIST, size: int) -> DatasetRow:
+    name = named(described.name, size)
+    parts = ", ".join(f"{part} {n:,} images" for part, n in zip(PARTS, described.counts, strict=True))
+    return DatasetRow(
+        name=f"medmnist/{name}",
+        title=f"{described.title} ({size}x{size} pixels)",
+        layout=f"medmnist/\n  {name}.npz  {parts}",
+        licence=described.licence,
+        citation=f"{COLLECTION}. The images: {described.cite}",
+        source=f"{SOURCE} ({name}.npz)",
+        published_pixels=f"{size}x{size}",
+        entries=(f"{name}.npz",),
+        n_classes=len(described.class_names),
+        counts=dict(zip(PARTS, described.counts, strict=True)),
+        load=partial(load_medmnist, described=described, size=size),
+        count=partial(count_medmnist, described=described, size=size),
     )
 
 
@@ -289,5 +319,6 @@ DATASETS: dict[str, DatasetRow] = {
             counts={},
             load=load_tumor,
         ),
+        *(_medmnist_row(described, size) for described in SETS for size in SIZES),
     )
 }
