@@ -87,7 +87,7 @@ _HOME = {
     "fit_threshold": "evaluation.decisions",
     "decision_curve": "evaluation.decisions",
     "risk_coverage": "evaluation.decisions",
-    "pool_groups": "evaluation.pooling",
+    "pool_groups": "evaluation.group_pooling",
     "prediction_sets": "evaluation.conformal",
     "PredictionSets": "evaluation.conformal",
     "coverage_table": "evaluation.conformal",

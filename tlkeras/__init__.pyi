@@ -40,6 +40,7 @@ from tlkeras.evaluation.curve_plots import draw_roc as draw_roc
 from tlkeras.evaluation.decisions import decision_curve as decision_curve
 from tlkeras.evaluation.decisions import fit_threshold as fit_threshold
 from tlkeras.evaluation.decisions import risk_coverage as risk_coverage
+from tlkeras.evaluation.group_pooling import pool_groups as pool_groups
 from tlkeras.evaluation.image_plots import draw_activations as draw_activations
 from tlkeras.evaluation.image_plots import draw_explanation as draw_explanation
 from tlkeras.evaluation.image_plots import draw_heatmap as draw_heatmap
@@ -53,7 +54,6 @@ from tlkeras.evaluation.metrics import largest_losses as largest_losses
 from tlkeras.evaluation.metrics import score as score
 from tlkeras.evaluation.paired import paired as paired
 from tlkeras.evaluation.paired import paired_table as paired_table
-from tlkeras.evaluation.pooling import pool_groups as pool_groups
 from tlkeras.evaluation.subgroups import subgroup_gaps as subgroup_gaps
 from tlkeras.evaluation.subgroups import subgroups as subgroups
 from tlkeras.explaining.activations import activations as activations

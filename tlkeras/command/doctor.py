@@ -202,8 +202,8 @@ def examine_data(root: str | os.PathLike | None = None) -> Section:
         )
     rows, problems = [], []
     for row in DATASETS.values():
-        if row.folder != row.name and not any((root / row.folder / entry).exists() for entry in row.entries):
-            continue  # one of many files of a collection, which nobody has all of
+        if row.is_one_file and not any((root / row.folder / entry).exists() for entry in row.entries):
+            continue
         state, found, problem = _dataset_state(row, root / row.folder)
         published = "" if row.n_images is None else f"{row.n_images:,}"
         rows.append((row.name, state, found, published, row.source or "images of one's own"))
@@ -279,6 +279,8 @@ def _dataset_state(row: DatasetRow, folder: Path) -> tuple[str, str, list[str]]:
     """The state in a word, how many images there are, and the problem where there is one."""
     if not folder.is_dir():
         return "missing", "", []
+    if row.is_one_file and row.count is not None and row.count(str(folder)) == row.counts:
+        return "complete", f"{row.n_images:,}", []  # told by the head of the file, which may be large
     try:
         samples = load_dataset(row.name, folder)
     except InputError as error:

@@ -72,6 +72,11 @@ class DatasetRow:
         """The name of the folder that it lies in."""
         return self.name.split("/", maxsplit=1)[0]
 
+    @property
+    def is_one_file(self) -> bool:
+        """Whether it is one of the files of a collection, which lie in one folder and which nobody has all of."""
+        return self.folder != self.name
+
     def how_to_get(self) -> str:
         """Where the set comes from and how it must lie, in lines for an error message."""
         if not self.source:
@@ -94,7 +99,7 @@ def load_dataset(name: str, root: str | os.PathLike, *, check_counts: bool = Tru
         MissingInputError: where there is no such folder, or files of it are not there.
     """
     if name not in DATASETS:
-        whole = ", ".join(name for name, row in DATASETS.items() if row.folder == name)
+        whole = ", ".join(name for name, row in DATASETS.items() if not row.is_one_file)
         sets = ", ".join(described.name for described in SETS)
         raise InputError(
             f"name: received {name!r}; accepted are {whole}, and medmnist/ with {sets}, at more than {SIZES[0]} pixels "

@@ -13,10 +13,10 @@ from tlkeras.evaluation.blocks import Block, Figure, Folded, Heading, Table, Tex
 from tlkeras.evaluation.calibration import at_adjustment
 from tlkeras.evaluation.conformal import coverage_table, prediction_sets
 from tlkeras.evaluation.decisions import fit_threshold, risk_coverage
+from tlkeras.evaluation.group_pooling import pool_groups
 from tlkeras.evaluation.intervals import FEW_GROUPS, intervals
 from tlkeras.evaluation.metrics import score
 from tlkeras.evaluation.plots import new_grid, save_figure
-from tlkeras.evaluation.pooling import pool_groups
 from tlkeras.evaluation.resampling import unit_names
 from tlkeras.evaluation.subgroups import FIGURES, subgroup_gaps, subgroups
 from tlkeras.evaluation.tables import METRICS, NOT_DEFINED, format_interval
@@ -118,14 +118,11 @@ def of_groups(run: FinishedRun, part: str) -> list[Block]:
 
 def whom_it_fails(run: FinishedRun, part: str) -> list[Block]:
     """The figures of every subgroup that the experiment names, and the largest gaps: subgroups.png, subgroups.csv."""
-    if run.columns is None:
-        return []
-    names = [str(column) for column in run.columns if column in run.plan.experiment.subgroups]
-    columns = run.columns[names]
-    if not names:
+    names = run.subgroup_columns
+    if run.columns is None or not names:
         return []
     key = best_of(run, part)
-    predictions = with_columns(run.predicted[key][part], columns)
+    predictions = with_columns(run.predicted[key][part], run.columns[names])
     asked = {"metrics": FIGURES, "positive_class": _positive(run)}
     table = subgroups(predictions, names, **asked)
     write_csv(table, run.file("subgroups.csv", part))

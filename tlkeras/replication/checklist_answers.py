@@ -126,9 +126,9 @@ def _test_counts(run: FinishedRun) -> Iterable[str]:
 
 
 def _characteristics(run: FinishedRun) -> Iterable[str]:
-    if run.columns is not None and run.columns.shape[1]:
-        names, files = ", ".join(map(str, run.columns.columns)), (run.file("subgroups.csv", part) for part in run.parts)
-        yield f"Subgroups by {names}; images and groups of each: {', '.join(file.name for file in files)}."
+    if names := ", ".join(run.subgroup_columns):
+        files = ", ".join(run.file("subgroups.csv", part).name for part in run.parts)
+        yield f"Subgroups by {names}; images and groups of each: {files}."
 
 
 def _model(run: FinishedRun) -> Iterable[str]:
@@ -225,8 +225,7 @@ def _reviewed(run: FinishedRun) -> dict[str, dict]:
 
 
 def _fairness(run: FinishedRun) -> Iterable[str]:
-    if run.columns is not None and run.columns.shape[1]:
-        names = ", ".join(map(str, run.columns.columns))
+    if names := ", ".join(run.subgroup_columns):
         yield f"Figures of every subgroup by {names} with intervals, the largest gap tested: Whom it fails."
 
 
@@ -242,7 +241,8 @@ def _internal(run: FinishedRun) -> Iterable[str]:
 def _performance(run: FinishedRun) -> Iterable[str]:
     for part in run.parts:
         table = metrics_table(run.scores, part=part, metrics=_TOLD).drop(columns="seeds")
-        for (_, *cell), row in zip(list(table.index)[:MOST_CELLS], table.to_dict("records"), strict=False):
+        shown = table.head(MOST_CELLS)
+        for (_, *cell), row in zip(shown.index, shown.to_dict("records"), strict=True):
             yield f"{part}, {', '.join(cell)}: {'; '.join(_figure(str(title), row[title]) for title in row)}."
         if len(table) > MOST_CELLS:
             yield f"{part}: {len(table) - MOST_CELLS} more in table.md."

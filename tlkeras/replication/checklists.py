@@ -110,9 +110,10 @@ def read_yours(root: Path, name: str) -> Mapping[str, str]:
     found, seal = _YOURS.findall(text), _SEAL.search(text)
     numbers = [item.number for item in checklist.items]
     if [(begun, ended) for begun, _, ended in found] != [(number, number) for number in numbers]:
-        lost = [number for number in numbers if [begun for begun, _, _ in found].count(number) != 1]
+        kept = [begun for begun, _, _ in found]
+        lost = next((number for number in numbers if kept.count(number) != 1), numbers[0])
         raise InputError(
-            f"{file}: the marks of item {(lost or numbers)[0]}, {BEGIN.format((lost or numbers)[0])} and what ends it, "
+            f"{file}: the marks of item {lost}, {BEGIN.format(lost)} and what ends it, "
             "are not as they were, so that your words would be lost. Put them back, or move the file, make a new one, "
             "and copy your words into that."
         )

@@ -62,6 +62,12 @@ class FinishedRun:
         return tuple(self.images["train"])
 
     @property
+    def subgroup_columns(self) -> list[str]:
+        """The columns by which figures are told apart: those that the experiment names, of which the folder knows."""
+        named = self.plan.experiment.subgroups
+        return [] if self.columns is None else [str(column) for column in self.columns if column in named]
+
+    @property
     def parts(self) -> list[str]:
         """The test parts."""
         return test_parts(self.scores)

@@ -279,6 +279,7 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         start_keras()
         with _spread(given):
             folder = run_experiment(experiment, options)
+    from tlkeras.replication.checklists import fill_checklist
     from tlkeras.replication.comparison import compare_protocols
     from tlkeras.replication.results import report_experiment
 
@@ -295,8 +296,6 @@ def _run(plan: Plan, given: argparse.Namespace, out: Path) -> None:
         print(f"\n{(folder.root / 'table.md').read_text(encoding='utf-8')}")
         print(f"report.html, table.md, scores and figures are in {folder.root}")
     for name in given.checklist:
-        from tlkeras.replication.checklists import fill_checklist
-
         filled = fill_checklist(run, name)
         print(f"{filled.file}: {filled.from_run} of {filled.items} items answered from the run, {filled.open} open")
     if given.publish is not None:

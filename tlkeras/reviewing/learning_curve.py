@@ -22,7 +22,7 @@ from tlkeras.progress import say, silenced
 from tlkeras.schema import Predictions, Samples, Splits
 from tlkeras.seeds import generator
 from tlkeras.training.extractor import Extractor
-from tlkeras.training.feature_store import FeatureStore, known_to_fit
+from tlkeras.training.feature_store import FeatureStore, fit_options_of
 from tlkeras.training.recipe import Recipe
 
 SMALLEST = 1 / 16  # of the groups, the smallest of the default sizes
@@ -202,7 +202,7 @@ def learning_curve(
 
 def _fitting(recipe: Recipe, weights_folder: str | None, store: FeatureStore | str | os.PathLike | bool) -> Callable:
     """The recipe's `fit` with these options; the network of an Extractor is built once."""
-    options = known_to_fit(recipe, weights_folder, store)
+    options = fit_options_of(recipe, weights_folder, store)
     if isinstance(recipe, Extractor) and recipe.weights is not None:  # random weights are a function of the seed
         from tlkeras.training.feature_classifier import fit_extractor, network_features
 

@@ -229,15 +229,15 @@ def nearest_pairs(features: Iterable[np.ndarray], widths: Sequence[int]) -> tupl
     white = _whitened(as_it_is, whitenings, ends)
     k = min(NEIGHBOURS, n - 1)
     index = NearestNeighbors(n_neighbors=k + 1, algorithm="brute").fit(white)
-    first, crowded = np.repeat(np.arange(n), k), None
+    first, crowded = np.repeat(np.arange(n), k), np.zeros(n)
     pairs, similarity = np.empty((0, 2), np.int64), np.empty(0)
-    for number, view in enumerate(chain([as_it_is], views)):
-        distances, rows = index.kneighbors(white if number == 0 else _whitened(view, whitenings, ends))
+    for number, seen in enumerate(chain([white], (_whitened(view, whitenings, ends) for view in views))):
+        distances, rows = index.kneighbors(seen)
         # Where it is not among them, the farthest stands in the place of the image itself.
         own = rows == np.arange(n)[:, None]
         own[~own.any(axis=1), -1] = True
         cosine = 1 - distances[~own].astype(np.float64) ** 2 / 2
-        if crowded is None:
+        if number == 0:
             crowded = cosine.reshape(n, k)[:, :CROWD].mean(axis=1)
         second = rows[~own]
         found = 2 * cosine - (VIEWED if number else 0) - crowded[first] - crowded[second]

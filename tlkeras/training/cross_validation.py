@@ -19,7 +19,7 @@ from tlkeras.machine import available_memory
 from tlkeras.progress import say, silenced
 from tlkeras.schema import Predictions, Samples
 from tlkeras.training.checks import check_val, samples_to_fit
-from tlkeras.training.feature_store import FeatureStore, known_to_fit
+from tlkeras.training.feature_store import FeatureStore, fit_options_of
 from tlkeras.training.recipe import Recipe
 from tlkeras.training.tuner import Tuner
 
@@ -114,7 +114,7 @@ def cross_validate(
             'recipe: its precision is "auto", which is timed anew in every fit, so that folds could compute in '
             'different ones. Name one: "float32", "bfloat16" or "float16".'
         )
-    options = known_to_fit(recipe, weights_folder, store)
+    options = fit_options_of(recipe, weights_folder, store)
     if "memory_budget" in recipe.fit_options:
         options["memory_budget"] = available_memory() // 2 // joblib.effective_n_jobs(None)
     jobs, fold_of = [], np.zeros((len(seeds), len(samples)), np.int64)

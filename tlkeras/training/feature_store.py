@@ -225,7 +225,7 @@ def open_store(store: FeatureStore | str | os.PathLike | bool) -> FeatureStore |
     return FeatureStore(store)
 
 
-def known_to_fit(
+def fit_options_of(
     recipe: Recipe, weights_folder: str | None, store: FeatureStore | str | os.PathLike | bool
 ) -> dict[str, Any]:
     """Of these arguments those that the recipe's `fit` takes; the store opened, for many fits at once."""
